@@ -1,0 +1,75 @@
+"""Exceptions of diffsim: each inherits the builtin a Python user would catch."""
+
+
+class DiffsimError(Exception):
+    """Base of every error diffsim raises on purpose."""
+
+
+class InputError(DiffsimError, ValueError):
+    """An argument has the right type and a wrong value (shape, range, order, finiteness)."""
+
+
+class InputTypeError(DiffsimError, TypeError):
+    """An argument has a type the call cannot work with."""
+
+
+class MissingRule(DiffsimError, NotImplementedError):
+    """A transform met a primitive that lacks the rule it needs.
+
+    Attributes
+    ----------
+    primitive, rule, reason : str
+        The primitive, the absent rule and why its row leaves it out.
+    """
+
+    def __init__(self, primitive, rule, reason):
+        self.primitive, self.rule, self.reason = primitive, rule, reason
+        super().__init__(f"`{primitive}` has no rule `{rule}`: {reason}")
+
+
+class ConcretizationError(DiffsimError, TypeError):
+    """Python asked for the number behind a value that is only a symbol while a graph is traced."""
+
+
+class DerivativeLost(DiffsimError, TypeError):
+    """A traced value was about to be stored where its derivative would be dropped."""
+
+
+class MutationError(DiffsimError, ValueError):
+    """An array that must not change was about to be written."""
+
+
+class GraphError(DiffsimError, AssertionError):
+    """A graph breaks one of its own rules (found by ``Graph.verify``)."""
+
+
+class SolveError(DiffsimError, ArithmeticError):
+    """A simulation could not be carried to its end, so there is nothing to differentiate.
+
+    Attributes
+    ----------
+    status : int
+        Status of the stepping loop (see ``diffsim.ode``).
+    t : float
+        Time the solve had reached.
+    """
+
+    def __init__(self, message, status=-1, t=float("nan")):
+        self.status, self.t = status, t
+        super().__init__(message)
+
+
+class FitError(DiffsimError, RuntimeError):
+    """A fit could not be started or finished."""
+
+
+class DiffsimWarning(UserWarning):
+    """Base of the warnings of diffsim."""
+
+
+class FallbackWarning(DiffsimWarning):
+    """A program could not be compiled and runs uncompiled: the same answer, slower."""
+
+
+class CacheWarning(DiffsimWarning):
+    """The on-disk cache cannot be used."""

@@ -1,5 +1,7 @@
 """A pytree of numbers as one flat vector, and bounds written in the shape of the tree."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from .. import tree as pytree
@@ -40,7 +42,7 @@ class Layout:
         self.shapes = [a.shape for a in arrays]
         self.dtypes = [a.dtype for a in arrays]
         ends = np.cumsum([0, *[a.size for a in arrays]])
-        self.slices = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        self.slices = [slice(a, b) for a, b in pairwise(ends)]
         self.size = int(ends[-1])
         if not self.size:
             raise InputError("x0 holds no number, so there is nothing to optimise")
@@ -217,7 +219,7 @@ def lower_and_upper(bounds, layout):
 
 
 def _whole_side(side, layout, missing):
-    if side is None or np.ndim(side) == 0 and not isinstance(side, dict):
+    if side is None or (np.ndim(side) == 0 and not isinstance(side, dict)):
         return np.full(layout.size, missing if side is None else float(side))
     if isinstance(side, np.ndarray) and side.shape == (layout.size,):
         return side.astype(np.float64)

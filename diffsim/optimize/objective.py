@@ -18,6 +18,7 @@ __all__ = ["Objective", "Residuals"]
 
 CACHED_POINTS = 4              # line searches and trust regions come back to the last accepted point
 PENALTY = 1e3
+ADVICE = "start from a point that can be simulated"
 
 
 class _Memory:
@@ -160,7 +161,7 @@ class Objective(_Program):
         """
         out = self(self.layout.x0)
         if self.failed:
-            raise SolveError(f"minimize: the loss cannot be evaluated at x0 ({self.last_failure}); start from a point that can be simulated")
+            raise SolveError(f"minimize: the loss cannot be evaluated at x0 ({self.last_failure}); {ADVICE}")
         return out
 
     def _learn(self, known, x, value, grad):
@@ -194,7 +195,8 @@ class Objective(_Program):
 
 def _scalar(value):
     if np.ndim(value) or np.iscomplexobj(value):
-        raise InputTypeError(f"the loss must return one real number, got an array of shape {np.shape(value)} and dtype {np.asarray(value).dtype}")
+        got = np.asarray(value)
+        raise InputTypeError(f"the loss must return one real number, got an array of shape {got.shape} and dtype {got.dtype}")
     return float(value)
 
 
@@ -249,7 +251,8 @@ class Residuals(_Program):
             self.jac_calls += 1
             out = self.run(self._jacobian, x)
             if out is None:
-                raise SolveError(f"least_squares: the residuals could be evaluated at {self.unflatten(x)} and their Jacobian not: {self.last_failure}")
+                point = self.unflatten(x)
+                raise SolveError(f"least_squares: the residuals could be evaluated at {point} and their Jacobian not: {self.last_failure}")
             known["jac"] = self._matrix(out)
         return known["jac"].copy()
 
@@ -265,7 +268,7 @@ class Residuals(_Program):
         """
         r = self(self.layout.x0)
         if self.failed:
-            raise SolveError(f"least_squares: the residuals cannot be evaluated at x0 ({self.last_failure}); start from a point that can be simulated")
+            raise SolveError(f"least_squares: the residuals cannot be evaluated at x0 ({self.last_failure}); {ADVICE}")
         if not r.size:
             raise InputError("least_squares: the residual function returned no number")
         return r

@@ -4,6 +4,8 @@ import inspect
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import optimize
+from scipy.sparse.linalg import LinearOperator
 
 from .. import api
 from ..errors import InputError, InputTypeError
@@ -97,7 +99,7 @@ def minimize(fun, x0, args=(), method="L-BFGS-B", *, bounds=None, constraints=()
     -------
     scipy.optimize.OptimizeResult
         SciPy's fields; ``x`` and ``jac`` have the structure of x0.  In addition ``evaluations`` (programs really run: points asked for
-        twice are run once) and ``n_failed`` (evaluations that failed).  Without constraints, ``x`` is the best point seen inside the bounds.
+        twice are run once) and ``n_failed`` (evaluations that failed).  Without constraints, ``x`` is the best point seen in the bounds.
         ``success`` is False if evaluations failed and the gradient there is not small.
 
     Raises
@@ -107,8 +109,6 @@ def minimize(fun, x0, args=(), method="L-BFGS-B", *, bounds=None, constraints=()
     SolveError
         The loss cannot be evaluated at x0.
     """
-    from scipy import optimize                            # SciPy costs more to import than diffsim
-
     layout = Layout(x0)
     box = None if bounds is None else pairs(bounds, layout)
     constraints = list(constraints) if isinstance(constraints, (list, tuple)) else [constraints]
@@ -141,8 +141,6 @@ def _traits(method, constrained, bounded):
 
 def _constraint(constraint, objective):
     """A SciPy constraint on flat vectors, its derivatives supplied."""
-    from scipy import optimize
-
     unflatten = objective.unflatten
     if isinstance(constraint, dict):
         given = dict(constraint)
@@ -158,13 +156,12 @@ def _constraint(constraint, objective):
                                             keep_feasible=constraint.keep_feasible)
     if isinstance(constraint, optimize.LinearConstraint):
         return constraint
-    raise InputTypeError(f"minimize: a constraint is a LinearConstraint, a NonlinearConstraint or a dictionary, got {type(constraint).__name__}")
+    kind = type(constraint).__name__
+    raise InputTypeError(f"minimize: a constraint is a LinearConstraint, a NonlinearConstraint or a dictionary, got {kind}")
 
 
 def _weighted_hessian(rows):
     """Hessian of ``w . c(x)`` as the linear operator trust-constr takes."""
-    from scipy.sparse.linalg import LinearOperator
-
     def hess(x, w):
         theta, n = rows.unflatten(x), rows.layout.size
 
@@ -184,15 +181,13 @@ def _callback(callback, objective):
     wants_result = list(inspect.signature(callback).parameters) == ["intermediate_result"]
 
     def call(intermediate_result):
-        from scipy.optimize import OptimizeResult
-
         seen = intermediate_result
-        if not isinstance(seen, OptimizeResult):
-            seen = OptimizeResult(x=np.array(seen), fun=objective.value(np.asarray(seen)))
+        if not isinstance(seen, optimize.OptimizeResult):
+            seen = optimize.OptimizeResult(x=np.array(seen), fun=objective.value(np.asarray(seen)))
         tree = objective.unflatten(seen.x)
         if not wants_result:
             return callback(tree)
-        return callback(OptimizeResult({**seen, "x": tree}))
+        return callback(optimize.OptimizeResult({**seen, "x": tree}))
 
     return call
 
@@ -263,7 +258,8 @@ def least_squares(fun, x0, *, bounds=(-np.inf, np.inf), method="trf", ftol=1e-8,
     rows = Residuals(fun, x0, args, kwargs, jit=jit)
     box = lower_and_upper(bounds, rows.layout)
     rows.start()
-    scale = x_scale if isinstance(x_scale, str) or np.ndim(x_scale) == 0 and not isinstance(x_scale, dict) else rows.flatten(x_scale)
+    plain = isinstance(x_scale, str) or (np.ndim(x_scale) == 0 and not isinstance(x_scale, dict))
+    scale = x_scale if plain else rows.flatten(x_scale)
     more = {} if callback is None else {"callback": _callback(callback, rows)}
     return solve_least_squares(rows, rows.layout.x0, box, method=method, ftol=ftol, xtol=xtol, gtol=gtol, x_scale=scale, loss=loss,
                                f_scale=f_scale, max_nfev=max_nfev, verbose=verbose, **more)
@@ -271,8 +267,6 @@ def least_squares(fun, x0, *, bounds=(-np.inf, np.inf), method="trf", ftol=1e-8,
 
 def solve_least_squares(rows, start, box, **options):
     """Run SciPy on :class:`Residuals` from a flat start; the result's ``x`` and ``grad`` are trees."""
-    from scipy import optimize                            # SciPy costs more to import than diffsim
-
     bounds = (-np.inf, np.inf) if not np.any(np.isfinite(box)) else box
     result = optimize.least_squares(rows, start, jac=rows.jac, bounds=bounds, **options)
     slope = _correlation(result)

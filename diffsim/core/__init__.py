@@ -1,0 +1,9 @@
+"""The core: abstract values, primitives, tracers and levels, graphs.  Knows no operation and no transform."""
+
+from .aval import Aval, Opaque, aval_of, is_float
+from .graph import Const, Eqn, Graph, Var, eval_graph
+from .primitive import REGISTRY, Absent, Linear, Primitive, bind
+from .tracer import FUNCTIONS, METHODS, UFUNCS, ArrayTracer, Trace, Tracer, concretization_error, user_line, wrap
+
+__all__ = ["FUNCTIONS", "METHODS", "REGISTRY", "UFUNCS", "Absent", "ArrayTracer", "Aval", "Const", "Eqn", "Graph", "Linear", "Opaque",
+           "Primitive", "Trace", "Tracer", "Var", "aval_of", "bind", "concretization_error", "eval_graph", "is_float", "user_line", "wrap"]

@@ -1,0 +1,117 @@
+"""Primitives: one object an operation, its rules in slots.
+
+A slot holds a rule or ``Absent("why")``, never nothing, so that what a primitive lacks is a question with an answer.
+
+======================================  =========================================================================
+slot                                    rule
+======================================  =========================================================================
+``impl(*x, **params)``                  the value, by NumPy
+``aval(*avals, **params)``              shape and dtype of the value
+``jvp(x, y, x_dot, **params)``          tangent of the value; ``x_dot[i] is None`` is a zero tangent; None for zero
+``transpose(y_bar, *x, **params)``      cotangents, one an operand (None where not linear); a linear operand arrives
+                                        as ``Linear(aval)``
+``emit``                                how code generation computes it (see ``diffsim.codegen``)
+``samples``                             where the laws try it
+======================================  =========================================================================
+"""
+
+from dataclasses import dataclass
+
+from ..errors import MissingRule
+from .aval import Aval
+from .tracer import Tracer
+
+REGISTRY = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A rule that is not there, and why."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Stands for an operand a primitive is being transposed in: only its shape and dtype are known."""
+
+    aval: Aval
+
+    @property
+    def shape(self):
+        return self.aval.shape
+
+    @property
+    def dtype(self):
+        return self.aval.dtype
+
+    @property
+    def ndim(self):
+        return len(self.aval.shape)
+
+
+class Primitive:
+    """An operation with its rules.
+
+    Parameters
+    ----------
+    name : str
+        Unique; what graphs print.
+    impl, aval, jvp, transpose, emit, samples : rule or Absent
+        See the module docstring.
+    multiple : bool
+        The value is a tuple of values.
+    derivs : tuple, optional
+        For elementwise primitives: the partial derivative in each operand, as ``deriv(*x, y)``, or 1 or -1 or None (zero).
+    linear_fast : callable, optional
+        ``scatter(accumulator, y_bar, *x, **params)``: adds the cotangent of operand 0 into an array in place.
+    prepare : callable, optional
+        ``prepare(x, active, params) -> params``: called before the value is computed by a transform that is about to
+        differentiate in the operands marked active.
+    """
+
+    __slots__ = ("aval", "derivs", "emit", "impl", "jvp", "linear_fast", "multiple", "name", "prepare", "samples", "transpose")
+
+    def __init__(self, name, *, impl, aval, jvp, transpose, emit, samples, multiple=False, derivs=None, linear_fast=None, prepare=None):
+        if name in REGISTRY:
+            raise ValueError(f"a primitive named {name!r} exists already")
+        self.name, self.impl, self.aval, self.jvp, self.transpose = name, impl, aval, jvp, transpose
+        self.emit, self.samples, self.multiple = emit, samples, multiple
+        self.derivs, self.linear_fast, self.prepare = derivs, linear_fast, prepare
+        for slot in ("impl", "aval", "jvp", "transpose", "emit", "samples"):
+            rule = getattr(self, slot)
+            if rule is None:
+                raise ValueError(f"primitive {name!r}: slot {slot!r} is empty; give a rule or Absent('why')")
+        REGISTRY[name] = self
+
+    def rule(self, slot):
+        """The rule in a slot.
+
+        Raises
+        ------
+        MissingRule
+            The slot says Absent.
+        """
+        rule = getattr(self, slot)
+        if isinstance(rule, Absent):
+            raise MissingRule(self.name, slot, rule.why)
+        return rule
+
+    def __call__(self, *args, **params):
+        return bind(self, args, params)
+
+    def __repr__(self):
+        return f"<primitive {self.name}>"
+
+
+def bind(prim, args, params):
+    """Apply a primitive under the interpretation of the highest level among its operands."""
+    top, level = None, -1
+    for x in args:
+        if isinstance(x, Tracer) and x.owner.level > level:
+            top, level = x.owner, x.owner.level
+    if top is None:
+        return prim.impl(*args, **params)
+    if not top.alive:
+        top.escaped(prim)
+    return top.process(prim, args, params)

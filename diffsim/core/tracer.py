@@ -1,0 +1,223 @@
+"""Tracers and levels: values that carry an interpretation through plain NumPy code.
+
+Each call of a transform opens a ``Trace`` with a fresh, higher level.  ``bind`` hands an operation to the highest level among its
+operands; to that trace every value of another level is a constant, which is all it takes to keep nested derivatives apart.
+
+A tracer answers NumPy's two protocols (NEP 13 for ufuncs, NEP 18 for functions) through tables that the floors above fill:
+``UFUNCS`` and ``FUNCTIONS`` map a NumPy callable to ours, ``METHODS`` a method's name.  Tracers of no dimension have no
+``__getitem__`` nor ``__len__``: NumPy would take them for sequences and hide our advice behind its own message.
+"""
+
+import itertools
+import sys
+
+import numpy as np
+
+from ..errors import ConcretizationError, DerivativeLost, DiffsimError, MutationError
+from .aval import Aval
+
+UFUNCS, FUNCTIONS, METHODS = {}, {}, {}
+_levels = itertools.count()
+
+
+class Trace:
+    """One interpretation of a program: forward tangents, a linear list, or a graph."""
+
+    __slots__ = ("alive", "level", "verb")
+
+    def __init__(self, verb):
+        self.level, self.verb, self.alive = next(_levels), verb, True
+
+    def process(self, prim, args, params):
+        """Interpret one primitive; at least one operand is a tracer of this trace."""
+        raise NotImplementedError
+
+    def escaped(self, prim):
+        raise DiffsimError(
+            f"a value traced by {self.verb} was used by `{prim.name}` after {self.verb} had finished ({user_line()}): it was stored outside "
+            f"the function. Return it from the function instead (has_aux=True lets grad return extra results).")
+
+
+def user_line():
+    """File and line of the innermost frame outside diffsim and NumPy: the user's."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name.partition(".")[0] not in ("diffsim", "numpy", "contextlib"):
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "<unknown line>"
+
+
+def _binary(ufunc):
+    def forward(self, other):
+        return UFUNCS[ufunc](self, other)
+
+    def backward(self, other):
+        return UFUNCS[ufunc](other, self)
+    return forward, backward
+
+
+def _unary(ufunc):
+    def apply(self):
+        return UFUNCS[ufunc](self)
+    return apply
+
+
+class Tracer:
+    """A value under a transform.
+
+    ``primal`` is the value one level down (forward, linear list) or an Aval (graph); ``dual`` is what the trace
+    keeps beside it: a tangent, the number of a variable, a graph variable.
+    """
+
+    __slots__ = ("dual", "owner", "primal")
+    __array_priority__ = 1000
+    __hash__ = object.__hash__
+
+    def __init__(self, trace, primal, dual):
+        self.owner, self.primal, self.dual = trace, primal, dual
+
+    @property
+    def shape(self):
+        return self.primal.shape
+
+    @property
+    def dtype(self):
+        return self.primal.dtype
+
+    @property
+    def ndim(self):
+        return len(self.primal.shape)
+
+    @property
+    def aval(self):
+        return Aval(self.primal.shape, self.primal.dtype)
+
+    @property
+    def size(self):
+        return self.aval.size
+
+    @property
+    def T(self):                                        # noqa: N802  (NumPy's name)
+        return FUNCTIONS[np.transpose](self)
+
+    @property
+    def real(self):
+        return self
+
+    __add__, __radd__ = _binary(np.add)
+    __sub__, __rsub__ = _binary(np.subtract)
+    __mul__, __rmul__ = _binary(np.multiply)
+    __truediv__, __rtruediv__ = _binary(np.true_divide)
+    __floordiv__, __rfloordiv__ = _binary(np.floor_divide)
+    __mod__, __rmod__ = _binary(np.remainder)
+    __pow__, __rpow__ = _binary(np.power)
+    __matmul__, __rmatmul__ = _binary(np.matmul)
+    __and__, __rand__ = _binary(np.logical_and)
+    __or__, __ror__ = _binary(np.logical_or)
+    __lt__, __le__ = _binary(np.less)[0], _binary(np.less_equal)[0]
+    __gt__, __ge__ = _binary(np.greater)[0], _binary(np.greater_equal)[0]
+    __eq__, __ne__ = _binary(np.equal)[0], _binary(np.not_equal)[0]
+    __neg__, __abs__, __invert__ = _unary(np.negative), _unary(np.absolute), _unary(np.logical_not)
+
+    def __pos__(self):
+        return self
+
+    def __divmod__(self, other):
+        return self // other, self % other
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        return METHODS["__array_ufunc__"](ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, func, types, args, kwargs):
+        return METHODS["__array_function__"](func, args, kwargs)
+
+    def __array__(self, dtype=None, copy=None):
+        if dtype is not None and np.dtype(dtype) != object:
+            raise DerivativeLost(
+                f"{user_line()}: a traced value of shape {self.shape} was to be stored in a plain array of dtype {np.dtype(dtype)}, which would "
+                f"drop its derivative. Create the array inside the function that is differentiated (np.zeros, np.empty, np.zeros_like), "
+                f"or build it with np.array([...]), np.stack or np.where.")
+        out = np.empty(self.shape, object)
+        for i in np.ndindex(*self.shape):
+            out[i] = self[i] if i else self
+        return out
+
+    def __getattr__(self, name):
+        method = METHODS.get(name)
+        if method is None or name.startswith("__"):
+            raise AttributeError(f"a traced array has no attribute {name!r}; use the NumPy function if there is one")
+        return method.__get__(self)
+
+    def _concrete(self, what):
+        return self.owner.concrete(self, what)
+
+    def __bool__(self):
+        return bool(self._concrete("a branch (if, while, and, or, not, assert)"))
+
+    def __float__(self):
+        raise DerivativeLost(
+            f"{user_line()}: float() of a traced value, or storing it in a plain float array, would drop its derivative. Use the NumPy "
+            f"function instead of one from math, and create arrays inside the function (np.zeros, np.empty) or with np.array([...]) or np.stack.")
+
+    def __complex__(self):
+        self.__float__()
+
+    def __int__(self):
+        return int(self._concrete("int()"))
+
+    def __index__(self):
+        if self.dtype.kind not in "iub":
+            raise TypeError(f"{user_line()}: only integers can be used as an index, not a traced {self.dtype}")
+        return int(self._concrete("an index or a range"))
+
+    def __format__(self, spec):
+        return repr(self)
+
+    def __repr__(self):
+        return f"<traced {self.aval} by {self.owner.verb}>"
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        raise TypeError("a traced value cannot be pickled: it has a meaning only while its transform runs")
+
+
+class ArrayTracer(Tracer):
+    """A traced array of one dimension or more: adds what makes a sequence."""
+
+    __slots__ = ()
+
+    def __getitem__(self, index):
+        return METHODS["__getitem__"](self, index)
+
+    def __setitem__(self, index, value):
+        raise MutationError(
+            f"{user_line()}: writing into a traced value of shape {self.shape}, which is an input of {self.owner.verb} or computed from one. "
+            f"Write into a copy (y = y.copy()) or into an array the function creates (np.zeros, np.empty_like).")
+
+    def __len__(self):
+        return self.primal.shape[0]
+
+    def __iter__(self):
+        return (self[i] for i in range(self.primal.shape[0]))
+
+    def __contains__(self, item):
+        return bool((self == item).any())
+
+
+def wrap(trace, primal, dual):
+    """Tracer of the class its dimension asks for."""
+    return (ArrayTracer if primal.shape else Tracer)(trace, primal, dual)
+
+
+def concretization_error(tracer, what):
+    """The error of asking a symbol for its number."""
+    return ConcretizationError(
+        f"{user_line()}: {what} needs the number behind a traced {tracer.aval}, which {tracer.owner.verb} does not have while it records the "
+        f"program. Write the choice as np.where (np.maximum, np.clip, ...), or mark the argument it depends on as static.")

@@ -1,0 +1,96 @@
+"""Contractions: sums of products over shared axes, batched or not."""
+
+import numpy as np
+
+from ..core import Aval, Linear, Primitive
+from ..core.emission import Gather
+from .elementwise import add
+from .family import REAL, draw
+from .layout import transpose as permute
+
+
+def _free(ndim, contracted, batch):
+    return tuple(i for i in range(ndim) if i not in contracted and i not in batch)
+
+
+def _dot_aval(a, b, *, contract, batch):
+    shape = tuple(a.shape[i] for i in batch[0])
+    shape += tuple(a.shape[i] for i in _free(a.ndim, contract[0], batch[0])) + tuple(b.shape[i] for i in _free(b.ndim, contract[1], batch[1]))
+    return Aval(shape, np.result_type(a.dtype, b.dtype))
+
+
+def _dot_impl(a, b, *, contract, batch):
+    if not batch[0]:
+        if a.ndim <= 2 and b.ndim <= 2 and contract == ((a.ndim - 1,), (0,)):
+            return np.dot(a, b)
+        return np.tensordot(a, b, contract)
+    shape = _dot_aval(a, b, contract=contract, batch=batch).shape
+    lead = tuple(a.shape[i] for i in batch[0])
+    inner = int(np.prod([a.shape[i] for i in contract[0]]))
+    free_a, free_b = _free(a.ndim, contract[0], batch[0]), _free(b.ndim, contract[1], batch[1])
+    left = np.transpose(a, batch[0] + free_a + contract[0]).reshape(*lead, int(np.prod([a.shape[i] for i in free_a])), inner)
+    right = np.transpose(b, batch[1] + contract[1] + free_b).reshape(*lead, inner, int(np.prod([b.shape[i] for i in free_b])))
+    return np.matmul(left, right).reshape(shape)
+
+
+def _pull(y_bar, other, contract, batch, mine):
+    """Cotangent of one operand: contract ``y_bar`` with the other over the other's free axes, then put the axes in order."""
+    side, far = (0, 1) if mine == "a" else (1, 0)
+    n_batch = len(batch[0])
+    free_other = _free(len(other.shape), contract[far], batch[far])
+    n_mine = len(y_bar.shape) - n_batch - len(free_other)
+    mine_first = mine == "a"
+    at = n_batch + n_mine if mine_first else n_batch
+    out_axes = tuple(range(at, at + len(free_other)))
+    x_bar = dot_general(y_bar, other, contract=(out_axes, free_other), batch=(tuple(range(n_batch)), batch[far]))
+    free_mine = _free(n_batch + n_mine + len(contract[side]), contract[side], batch[side])
+    order = np.argsort(contract[far], kind="stable")            # the result's last axes stand in the other's axis order
+    have = batch[side] + free_mine + tuple(contract[side][i] for i in order)
+    return permute(x_bar, axes=tuple(int(i) for i in np.argsort(have)))
+
+
+def _dot_transpose(y_bar, a, b, *, contract, batch):
+    return (_pull(y_bar, b, contract, batch, "a") if isinstance(a, Linear) else None,
+            _pull(y_bar, a, contract, batch, "b") if isinstance(b, Linear) else None)
+
+
+def _dot_jvp(x, y, x_dot, **params):
+    (a, b), (a_dot, b_dot) = x, x_dot
+    left = None if a_dot is None else dot_general(a_dot, b, **params)
+    right = None if b_dot is None else dot_general(a, b_dot, **params)
+    return right if left is None else left if right is None else add(left, right)
+
+
+def _dot_index(k, index, a, b, *, contract, batch):
+    n_batch, free_a = len(batch[0]), _free(a.ndim, contract[0], batch[0])
+    free_b = _free(b.ndim, contract[1], batch[1])
+
+    def term(inner):
+        at_a, at_b = [0] * a.ndim, [0] * b.ndim
+        for axes, entries in ((batch[0], index[:n_batch]), (free_a, index[n_batch:n_batch + len(free_a)]), (contract[0], inner)):
+            for axis, i in zip(axes, entries, strict=True):
+                at_a[axis] = i
+        for axes, entries in ((batch[1], index[:n_batch]), (free_b, index[n_batch + len(free_a):]), (contract[1], inner)):
+            for axis, i in zip(axes, entries, strict=True):
+                at_b[axis] = i
+        return k.mul(a(tuple(at_a)), b(tuple(at_b)))
+
+    return k.reduce("add", tuple(a.shape[i] for i in contract[0]), term, a.aval)
+
+
+def _dot_samples(rng):
+    cases = (((3,), (3,), ((0,), (0,)), ((), ())), ((2, 3), (3,), ((1,), (0,)), ((), ())), ((2, 3), (3, 4), ((1,), (0,)), ((), ())),
+             ((2, 3, 4), (4, 3), ((1, 2), (1, 0)), ((), ())), ((5, 2, 3), (5, 3, 2), ((2,), (1,)), ((0,), (0,))), ((2,), (3,), ((), ()), ((), ())),
+             ((2, 3), (4, 2, 3), ((1,), (2,)), ((0,), (1,))))
+    return [((draw(rng, REAL, s), draw(rng, REAL, t)), {"contract": c, "batch": b}) for s, t, c, b in cases]
+
+
+dot_general = Primitive(
+    "dot_general",
+    impl=_dot_impl,
+    aval=_dot_aval,
+    jvp=_dot_jvp,
+    transpose=_dot_transpose,
+    emit=Gather(_dot_index),
+    samples=_dot_samples,
+)

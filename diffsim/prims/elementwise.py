@@ -1,0 +1,239 @@
+"""Elementwise primitives: one row each, its NumPy ufunc, its derivatives, its emitted expression, where it is sampled.
+
+A derivative is ``deriv(*x, y)`` of the operands and the value; ``1`` and ``-1`` say the tangent passes as it is or negated, ``None`` that
+it is zero.  Conventions at kinks and ties are those of docs/conventions: 0 for abs at 0, the average for ties of maximum and minimum.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from ..core import UFUNCS, Aval, Linear, Primitive
+from ..core.emission import Scalar
+from .family import (ABOVE_ONE, MODEST, NONZERO, NOT_LINEAR, POSITIVE, REAL, UNIT, broadcast_shapes, draw, elementwise_samples,
+                     nondifferentiable)
+from .layout import like, unbroadcast
+
+
+@lru_cache(maxsize=4096)
+def _resolved(ufunc, dtypes):
+    return ufunc.resolve_dtypes((*dtypes, None))[-1]
+
+
+def ufunc_aval(ufunc):
+    """Aval rule of an elementwise NumPy ufunc."""
+    def aval(*x):
+        return Aval(broadcast_shapes(*[a.shape for a in x]), _resolved(ufunc, tuple(a.dtype for a in x)))
+    return aval
+
+
+def elementwise_jvp(derivs):
+    """Tangent rule: the sum over operands of derivative times tangent, in the shape and dtype of the value."""
+    def jvp(x, y, x_dot, **params):
+        total = None
+        for d, t in zip(derivs, x_dot, strict=True):
+            if t is None or d is None:
+                continue
+            term = t if d == 1 else neg(t) if d == -1 else mul(d(*x, y, **params), t)
+            total = term if total is None else add(total, term)
+        return None if total is None else like(total, y)
+    return jvp
+
+
+def elementwise(name, ufunc, *derivs, emit, domain, transpose=NOT_LINEAR, aval=None, impl=None):
+    """A row: ``emit`` is the name of a scalar function or ``rule(k, *scalars)``; ``domain`` one entry an operand."""
+    domain = domain if isinstance(domain[0], tuple) else (domain,)
+    rule = emit if callable(emit) else lambda k, *x: k.call(emit, *x)
+    prim = Primitive(name, impl=impl or ufunc, aval=aval or ufunc_aval(ufunc), jvp=elementwise_jvp(derivs), transpose=transpose,
+                     emit=Scalar(rule), samples=elementwise_samples(*domain), derivs=derivs)
+    if ufunc is not None:
+        UFUNCS[ufunc] = prim
+    return prim
+
+
+def valued(name, ufunc, *, emit, domain):
+    """A row without derivative: comparisons, rounding, tests."""
+    domain = domain if isinstance(domain[0], tuple) else (domain,)
+    rule = emit if callable(emit) else lambda k, *x: k.call(emit, *x)
+    prim = UFUNCS[ufunc] = nondifferentiable(name, impl=ufunc, aval=ufunc_aval(ufunc), emit=Scalar(rule), samples=elementwise_samples(*domain))
+    return prim
+
+
+# ---------------------------------------------------------------- transposes of the (bi)linear ones
+def _in_place(*bars):
+    """Rule that pulls ``y_bar`` back through each linear operand; ``bars[i](y_bar, *x)`` where operand i is linear."""
+    def rule(y_bar, *x):
+        return tuple(unbroadcast(bar(y_bar, *x), a.aval) if isinstance(a, Linear) else None for bar, a in zip(bars, x, strict=True))
+    return rule
+
+
+neg = elementwise("neg", np.negative, -1, emit=lambda k, x: k.neg(x), domain=REAL, transpose=_in_place(lambda g, x: neg(g)))
+add = elementwise("add", np.add, 1, 1, emit=lambda k, x, y: k.add(x, y), domain=(REAL, REAL),
+                  transpose=_in_place(lambda g, x, y: g, lambda g, x, y: g))
+sub = elementwise("sub", np.subtract, 1, -1, emit=lambda k, x, y: k.sub(x, y), domain=(REAL, REAL),
+                  transpose=_in_place(lambda g, x, y: g, lambda g, x, y: neg(g)))
+mul = elementwise("mul", np.multiply, lambda x, y, z: y, lambda x, y, z: x, emit=lambda k, x, y: k.mul(x, y), domain=(REAL, REAL),
+                  transpose=_in_place(lambda g, x, y: mul(g, y), lambda g, x, y: mul(g, x)))
+div = elementwise("div", np.true_divide, lambda x, y, z: 1.0 / y, lambda x, y, z: -z / y, emit=lambda k, x, y: k.div(x, y),
+                  domain=(REAL, NONZERO), transpose=_in_place(lambda g, x, y: div(g, y), lambda g, x, y: div(g, x)))
+
+# ---------------------------------------------------------------- one operand
+reciprocal = elementwise("reciprocal", np.reciprocal, lambda x, y: -y * y, emit=lambda k, x: k.div(k.const(1.0, x.dtype), x), domain=NONZERO)
+square = elementwise("square", np.square, lambda x, y: 2.0 * x, emit=lambda k, x: k.mul(x, x), domain=REAL)
+absolute = elementwise("abs", np.absolute, lambda x, y: sign(x), emit="fabs", domain=NONZERO)
+sqrt = elementwise("sqrt", np.sqrt, lambda x, y: 0.5 / y, emit="sqrt", domain=POSITIVE)
+cbrt = elementwise("cbrt", np.cbrt, lambda x, y: 1.0 / (3.0 * y * y), emit="cbrt", domain=NONZERO)
+exp = elementwise("exp", np.exp, lambda x, y: y, emit="exp", domain=REAL)
+exp2 = elementwise("exp2", np.exp2, lambda x, y: y * 0.6931471805599453, emit="exp2", domain=REAL)
+expm1 = elementwise("expm1", np.expm1, lambda x, y: y + 1.0, emit="expm1", domain=REAL)
+log = elementwise("log", np.log, lambda x, y: 1.0 / x, emit="log", domain=POSITIVE)
+log2 = elementwise("log2", np.log2, lambda x, y: 1.4426950408889634 / x, emit="log2", domain=POSITIVE)
+log10 = elementwise("log10", np.log10, lambda x, y: 0.4342944819032518 / x, emit="log10", domain=POSITIVE)
+log1p = elementwise("log1p", np.log1p, lambda x, y: 1.0 / (1.0 + x), emit="log1p", domain=UNIT)
+sin = elementwise("sin", np.sin, lambda x, y: cos(x), emit="sin", domain=REAL)
+cos = elementwise("cos", np.cos, lambda x, y: -sin(x), emit="cos", domain=REAL)
+tan = elementwise("tan", np.tan, lambda x, y: 1.0 + y * y, emit="tan", domain=MODEST)
+arcsin = elementwise("arcsin", np.arcsin, lambda x, y: 1.0 / sqrt((1.0 - x) * (1.0 + x)), emit="asin", domain=UNIT)
+arccos = elementwise("arccos", np.arccos, lambda x, y: -1.0 / sqrt((1.0 - x) * (1.0 + x)), emit="acos", domain=UNIT)
+arctan = elementwise("arctan", np.arctan, lambda x, y: 1.0 / (1.0 + x * x), emit="atan", domain=REAL)
+sinh = elementwise("sinh", np.sinh, lambda x, y: cosh(x), emit="sinh", domain=REAL)
+cosh = elementwise("cosh", np.cosh, lambda x, y: sinh(x), emit="cosh", domain=REAL)
+tanh = elementwise("tanh", np.tanh, lambda x, y: 1.0 - y * y, emit="tanh", domain=REAL)
+arcsinh = elementwise("arcsinh", np.arcsinh, lambda x, y: 1.0 / sqrt(x * x + 1.0), emit="asinh", domain=REAL)
+arccosh = elementwise("arccosh", np.arccosh, lambda x, y: 1.0 / sqrt((x - 1.0) * (x + 1.0)), emit="acosh", domain=ABOVE_ONE)
+arctanh = elementwise("arctanh", np.arctanh, lambda x, y: 1.0 / ((1.0 - x) * (1.0 + x)), emit="atanh", domain=UNIT)
+
+# ---------------------------------------------------------------- two operands
+def _power_base(x, y, z):
+    """y x**(y-1), and 0 where y is 0, whatever x."""
+    return where(equal(y, 0.0), 0.0, y * power(x, where(equal(y, 0.0), 1.0, y - 1.0)))
+
+
+def _power_exponent(x, y, z):
+    """log(x) x**y, and 0 where x is 0 and y is not negative."""
+    at_zero = logical_and(equal(x, 0.0), greater_equal(y, 0.0))
+    return where(at_zero, 0.0, z * log(where(at_zero, 1.0, x)))
+
+
+def _tie(wins, loses, ties):
+    """1 where the operand is the value, 1/2 at a tie, 0 elsewhere."""
+    return where(wins, 1.0, where(ties, 0.5, 0.0))
+
+
+def _hypot_part(a, z):
+    """a / z, and 0 at the origin (a subgradient)."""
+    return a / where(equal(z, 0.0), 1.0, z)
+
+
+def _arctan2_part(a, y, x):
+    """a / (x² + y²), and 0 at the origin."""
+    r2 = x * x + y * y
+    return where(equal(r2, 0.0), 0.0, a / where(equal(r2, 0.0), 1.0, r2))
+
+
+def _softmax_part(x, z):
+    """exp(x - z); 1/2 where both operands of logaddexp are -inf."""
+    return where(equal(z, -np.inf), 0.5, exp(x - where(equal(z, -np.inf), 0.0, z)))
+
+
+power = elementwise("pow", np.power, _power_base, _power_exponent, emit="pow", domain=(POSITIVE, REAL))
+maximum = elementwise("maximum", np.maximum, lambda x, y, z: _tie(greater(x, y), None, equal(x, y)),
+                      lambda x, y, z: _tie(greater(y, x), None, equal(x, y)), emit=lambda k, x, y: k.maximum(x, y), domain=(REAL, REAL))
+minimum = elementwise("minimum", np.minimum, lambda x, y, z: _tie(less(x, y), None, equal(x, y)),
+                      lambda x, y, z: _tie(less(y, x), None, equal(x, y)), emit=lambda k, x, y: k.minimum(x, y), domain=(REAL, REAL))
+hypot = elementwise("hypot", np.hypot, lambda x, y, z: _hypot_part(x, z), lambda x, y, z: _hypot_part(y, z), emit="hypot", domain=(NONZERO, NONZERO))
+arctan2 = elementwise("arctan2", np.arctan2, lambda y, x, z: _arctan2_part(x, y, x), lambda y, x, z: -_arctan2_part(y, y, x), emit="atan2",
+                      domain=(REAL, NONZERO))
+logaddexp = elementwise("logaddexp", np.logaddexp, lambda x, y, z: _softmax_part(x, z), lambda x, y, z: _softmax_part(y, z),
+                        emit=lambda k, x, y: k.logaddexp(x, y), domain=(REAL, REAL))
+remainder = elementwise("mod", np.remainder, 1, lambda x, y, z: -floor(x / y), emit=lambda k, x, y: k.mod(x, y), domain=(REAL, NONZERO))
+copysign = elementwise("copysign", np.copysign, lambda x, y, z: sign(x) * copysign(1.0, y), None, emit="copysign", domain=(NONZERO, NONZERO))
+
+
+# ---------------------------------------------------------------- integer powers: exact at 0 and for negative bases
+def _integer_pow_emit(k, x, *, n):
+    result, square_, m = None, x, abs(n)
+    while m:
+        if m & 1:
+            result = square_ if result is None else k.mul(result, square_)
+        m >>= 1
+        square_ = k.mul(square_, square_) if m else square_
+    result = k.const(1.0, x.dtype) if result is None else result
+    return k.div(k.const(1.0, x.dtype), result) if n < 0 else result
+
+
+def _integer_pow_deriv(x, y, *, n):
+    return float(n) if n == 1 else 2.0 * x if n == 2 else float(n) * integer_pow(x, n=n - 1)
+
+
+integer_pow = Primitive(
+    "integer_pow",
+    impl=lambda x, *, n: np.power(x, n) if n >= 0 or np.asarray(x).dtype.kind == "f" else np.power(np.asarray(x, float), n),
+    aval=lambda x, *, n: x,
+    jvp=elementwise_jvp((_integer_pow_deriv,)),
+    derivs=(_integer_pow_deriv,),
+    transpose=NOT_LINEAR,
+    emit=Scalar(_integer_pow_emit),
+    samples=lambda rng: [((draw(rng, NONZERO, s),), {"n": n}) for s, n in (((), 3), ((3,), 2), ((2, 2), -2), ((3,), 5), ((0,), 4), ((2,), 1))],
+)
+
+# ---------------------------------------------------------------- values without derivative
+sign = valued("sign", np.sign, emit=lambda k, x: k.sign(x), domain=NONZERO)
+floor = valued("floor", np.floor, emit="floor", domain=REAL)
+ceil = valued("ceil", np.ceil, emit="ceil", domain=REAL)
+rint = valued("rint", np.rint, emit="rint", domain=REAL)
+trunc = valued("trunc", np.trunc, emit="trunc", domain=REAL)
+floor_divide = valued("floor_divide", np.floor_divide, emit=lambda k, x, y: k.floor_divide(x, y), domain=(REAL, NONZERO))
+isfinite = valued("isfinite", np.isfinite, emit=lambda k, x: k.isfinite(x), domain=REAL)
+isnan = valued("isnan", np.isnan, emit=lambda k, x: k.compare("!=", x, x), domain=REAL)
+isinf = valued("isinf", np.isinf, emit=lambda k, x: k.compare("==", k.call("fabs", x), k.const(np.inf, x.dtype)), domain=REAL)
+equal = valued("eq", np.equal, emit=lambda k, x, y: k.compare("==", x, y), domain=(REAL, REAL))
+not_equal = valued("ne", np.not_equal, emit=lambda k, x, y: k.compare("!=", x, y), domain=(REAL, REAL))
+less = valued("lt", np.less, emit=lambda k, x, y: k.compare("<", x, y), domain=(REAL, REAL))
+less_equal = valued("le", np.less_equal, emit=lambda k, x, y: k.compare("<=", x, y), domain=(REAL, REAL))
+greater = valued("gt", np.greater, emit=lambda k, x, y: k.compare(">", x, y), domain=(REAL, REAL))
+greater_equal = valued("ge", np.greater_equal, emit=lambda k, x, y: k.compare(">=", x, y), domain=(REAL, REAL))
+logical_and = valued("and", np.logical_and, emit=lambda k, x, y: k.logical("and", x, y), domain=(REAL, REAL))
+logical_or = valued("or", np.logical_or, emit=lambda k, x, y: k.logical("or", x, y), domain=(REAL, REAL))
+logical_xor = valued("xor", np.logical_xor, emit=lambda k, x, y: k.logical("xor", x, y), domain=(REAL, REAL))
+logical_not = valued("not", np.logical_not, emit=lambda k, x: k.logical_not(x), domain=REAL)
+
+
+# ---------------------------------------------------------------- choices
+def _where_aval(c, x, y):
+    return Aval(broadcast_shapes(c.shape, x.shape, y.shape), np.result_type(x.dtype, y.dtype))
+
+
+def _where_transpose(y_bar, c, x, y):
+    x_bar = unbroadcast(where(c, y_bar, 0.0), x.aval) if isinstance(x, Linear) else None
+    return None, x_bar, (unbroadcast(where(c, 0.0, y_bar), y.aval) if isinstance(y, Linear) else None)
+
+
+def _where_jvp(x, y, x_dot):
+    _, t, f = x_dot
+    if t is None and f is None:
+        return None
+    return like(where(x[0], 0.0 if t is None else t, 0.0 if f is None else f), y)
+
+
+where = Primitive(
+    "where",
+    impl=lambda c, x, y: np.where(c, x, y),
+    aval=_where_aval,
+    jvp=_where_jvp,
+    transpose=_where_transpose,
+    emit=Scalar(lambda k, c, x, y: k.select(c, x, y)),
+    samples=lambda rng: [((draw(rng, REAL, s[0]) > 0, draw(rng, REAL, s[1]), draw(rng, REAL, s[2])), {}) for s in (
+        ((), (), ()), ((3,), (3,), (3,)), ((2, 3), (3,), ()), ((2, 1), (1, 3), (2, 3)))],
+)
+
+
+def _clip_part(x, lo, hi, y):
+    """1 inside the closed interval."""
+    return where(logical_and(less_equal(lo, x), less_equal(x, hi)), 1.0, 0.0)
+
+
+clip = elementwise(
+    "clip", None, _clip_part, lambda x, lo, hi, y: where(less(x, lo), 1.0, 0.0), lambda x, lo, hi, y: where(greater(x, hi), 1.0, 0.0),
+    impl=lambda x, lo, hi: np.clip(x, lo, hi), aval=lambda *x: Aval(broadcast_shapes(*[a.shape for a in x]), np.result_type(*[a.dtype for a in x])),
+    emit=lambda k, x, lo, hi: k.minimum(k.maximum(x, lo), hi), domain=(REAL, (-1.0, -0.5, False), (0.5, 1.0, False)))

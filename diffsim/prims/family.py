@@ -1,0 +1,73 @@
+"""What rows share: where samples are drawn, and the families `linear` and `nondifferentiable`.
+
+The elementwise family stands in ``elementwise.py``, beside its rows.
+"""
+
+import numpy as np
+
+from ..core import Absent, Aval, Primitive
+
+SHAPES_1 = ((), (3,), (2, 3), (0,))
+SHAPES_2 = (((), ()), ((3,), (3,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2, 2)), ((0, 3), (3,)))
+SHAPES_3 = (((), (), ()), ((3,), (3,), (3,)), ((2, 3), (3,), ()), ((2, 1), (1, 3), (2, 3)))
+
+#: Where an operand is drawn: (low, high, signs mixed).
+REAL, POSITIVE, NONZERO = (-2.0, 2.0, False), (0.3, 3.0, False), (0.4, 2.0, True)
+UNIT, ABOVE_ONE, MODEST = (-0.9, 0.9, False), (1.2, 3.0, False), (-1.2, 1.2, False)
+
+NOT_LINEAR = Absent("it is not linear: reverse mode transposes its tangent program instead")
+
+
+def draw(rng, domain, shape):
+    """A sample of an operand."""
+    low, high, signed = domain
+    x = rng.uniform(low, high, shape)
+    return np.asarray(np.where(rng.integers(0, 2, shape) == 1, -x, x) if signed else x)
+
+
+def elementwise_samples(*domains):
+    """Draws operands over scalars, vectors, broadcasts and empty arrays."""
+    shapes = {1: tuple((s,) for s in SHAPES_1), 2: SHAPES_2, 3: SHAPES_3}[len(domains)]
+    return lambda rng: [(tuple(draw(rng, d, s) for d, s in zip(domains, each, strict=True)), {}) for each in shapes]
+
+
+def shaped(*cases, domain=REAL):
+    """Draws one operand for each ``(shape, params)``."""
+    return lambda rng: [((draw(rng, domain, shape),), params) for shape, params in cases]
+
+
+def broadcast_shapes(*shapes):
+    """Shape of the broadcast, as NumPy."""
+    first = shapes[0]
+    return first if all(s == first for s in shapes) else np.broadcast_shapes(*shapes)
+
+
+def same(*avals, **params):
+    """Aval of an operation that keeps its first operand's."""
+    return avals[0]
+
+
+def zeros(aval):
+    """Array of zeros of an aval."""
+    return np.zeros(aval.shape, aval.dtype)
+
+
+def linear(name, *, impl, aval, transpose, emit, samples, linear_fast=None):
+    """A primitive linear in all its operands at once: its tangent is itself, of the tangents.
+
+    ``transpose(y_bar, *x, **params)`` as in ``Primitive``.
+    """
+    def jvp(x, y, x_dot, **params):
+        return prim(*[zeros(a.aval if hasattr(a, "aval") else a) if t is None else t for a, t in zip(x, x_dot, strict=True)], **params)
+
+    prim = Primitive(name, impl=impl, aval=aval, jvp=jvp, transpose=transpose, emit=emit, samples=samples, linear_fast=linear_fast)
+    return prim
+
+
+def nondifferentiable(name, *, impl, aval, emit, samples):
+    """A primitive whose value is locally constant: its tangent is zero."""
+    return Primitive(name, impl=impl, aval=aval, jvp=lambda x, y, x_dot, **params: None, transpose=NOT_LINEAR, emit=emit, samples=samples)
+
+
+__all__ = ["ABOVE_ONE", "MODEST", "NONZERO", "NOT_LINEAR", "POSITIVE", "REAL", "UNIT", "Aval", "broadcast_shapes", "draw", "elementwise_samples",
+           "linear", "nondifferentiable", "same", "shaped", "zeros"]

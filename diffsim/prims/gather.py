@@ -1,0 +1,109 @@
+"""Indexing by arrays of integers: positions in row-major order, repeats allowed.
+
+``gather(x, at)`` reads, ``scatter_add(y, at)`` is its transpose, ``put(x, at, new)`` writes (of several writes to one place the last stands).
+"""
+
+import numpy as np
+
+from ..core import Absent, Aval, Linear, Primitive
+from ..core.emission import Gather
+from .elementwise import mul
+from .family import REAL, draw, zeros
+
+
+def _samples(*cases):
+    return lambda rng: [((draw(rng, REAL, s), np.asarray(at)), {}) for s, at in cases]
+
+
+def _gather_impl(x, at):
+    return np.reshape(x, -1)[at]
+
+
+def _gather_into(accumulator, y_bar, x, at):
+    np.add.at(accumulator.reshape(-1), at, y_bar)
+
+
+def _gather_jvp(x, y, x_dot):
+    return None if x_dot[0] is None else gather(x_dot[0], x[1])
+
+
+gather = Primitive(
+    "gather",
+    impl=_gather_impl,
+    aval=lambda x, at: Aval(at.shape, x.dtype),
+    jvp=_gather_jvp,
+    transpose=lambda y_bar, x, at: (scatter_add(y_bar, at, shape=x.shape), None),
+    emit=Gather(lambda k, index, x, at: k.element(x, at(index))),
+    samples=_samples(((4,), [2]), ((2, 3), [[0, 5], [5, 5]]), ((3,), 1)),
+    linear_fast=_gather_into,
+)
+
+
+def _scatter_add_impl(y, at, *, shape):
+    out = np.zeros(shape, y.dtype)
+    np.add.at(out.reshape(-1), at, y)
+    return out
+
+
+def _scatter_add_store(k, out, y, at, *, shape):
+    k.loop(shape, lambda i: out.store(i, k.const(0, out.dtype)))
+    k.loop(y.shape, lambda i: out.add_flat(at(i), y(i)))
+
+
+scatter_add = Primitive(
+    "scatter_add",
+    impl=_scatter_add_impl,
+    aval=lambda y, at, *, shape: Aval(shape, y.dtype),
+    jvp=lambda x, y, x_dot, *, shape: None if x_dot[0] is None else scatter_add(x_dot[0], x[1], shape=shape),
+    transpose=lambda y_bar, y, at, *, shape: (gather(y_bar, at), None),
+    emit=Gather(Absent("one element of a scatter needs a search over all writes"), _scatter_add_store),
+    samples=lambda rng: [((draw(rng, REAL, np.shape(at)), np.asarray(at)), {"shape": s}) for s, at in (((4,), [2]), ((2, 3), [[0, 5], [5, 5]]), ((3,), 1))],
+)
+
+
+def winners(at, size):
+    """1.0 where a write of ``put`` survives: the last of several to one place."""
+    at = np.asarray(at)
+    last = np.full(size, -1)
+    order = np.arange(at.size).reshape(at.shape)
+    last[at] = order
+    return (last[at] == order) * 1.0
+
+
+def _put_impl(x, new, at):
+    out = np.array(x)
+    out.reshape(-1)[at] = new
+    return out
+
+
+def _put_jvp(x, y, x_dot):
+    base, new, _ = x_dot
+    if base is None and new is None:
+        return None
+    base = zeros(Aval(tuple(x[0].shape), y.dtype)) if base is None else base
+    return put(base, zeros(Aval(tuple(x[2].shape), y.dtype)) if new is None else new, x[2])
+
+
+def _put_transpose(y_bar, x, new, at):
+    x_bar = put(y_bar, np.zeros(at.shape, y_bar.dtype), at) if isinstance(x, Linear) else None
+    if not isinstance(new, Linear):
+        return x_bar, None, None
+    size = int(np.prod(y_bar.shape))
+    return x_bar, mul(gather(y_bar, at), winners(at, size).astype(y_bar.dtype)), None
+
+
+def _put_store(k, out, x, new, at):
+    k.loop(x.shape, lambda i: out.store(i, x(i)))
+    k.loop(new.shape, lambda i: out.store_flat(at(i), new(i)))
+
+
+put = Primitive(
+    "put",
+    impl=_put_impl,
+    aval=lambda x, new, at: x,
+    jvp=_put_jvp,
+    transpose=_put_transpose,
+    emit=Gather(Absent("one element of a scatter needs a search over all writes"), _put_store),
+    samples=lambda rng: [((draw(rng, REAL, s), draw(rng, REAL, np.shape(at)), np.asarray(at)), {}) for s, at in (
+        ((4,), [2]), ((2, 3), [[0, 5], [5, 1]]), ((3,), 1))],
+)

@@ -1,0 +1,362 @@
+"""Linear rearrangements: casts, shapes, axes, sums along axes, joins, basic indexing and its transpose."""
+
+import numpy as np
+
+from ..core import Aval, Linear, Primitive
+from ..core.emission import Gather, Scalar
+from .family import REAL, draw, linear, shaped, zeros
+
+
+def like(x, aval):
+    """``x`` broadcast and cast to the shape and dtype of ``aval``."""
+    if tuple(x.shape) != tuple(aval.shape):
+        x = broadcast_to(x, shape=tuple(aval.shape))
+    return x if x.dtype == aval.dtype else convert(x, dtype=aval.dtype)
+
+
+def unbroadcast(y_bar, aval):
+    """Transpose of broadcasting and casting: sums ``y_bar`` down to the shape of ``aval``, in its dtype."""
+    shape = y_bar.shape
+    if shape != aval.shape:
+        extra = len(shape) - len(aval.shape)
+        axes = tuple(range(extra)) + tuple(i + extra for i, s in enumerate(aval.shape) if s == 1 and shape[i + extra] != 1)
+        if axes:
+            y_bar = reduce_sum(y_bar, axes=axes)
+        if y_bar.shape != aval.shape:
+            y_bar = reshape(y_bar, shape=aval.shape)
+    return y_bar if y_bar.dtype == aval.dtype else convert(y_bar, dtype=aval.dtype)
+
+
+# ---------------------------------------------------------------- casts
+def _convert_emit(k, x, *, dtype):
+    return k.convert(x, dtype)
+
+
+convert = linear(
+    "convert",
+    impl=lambda x, *, dtype: np.asarray(x).astype(dtype),
+    aval=lambda x, *, dtype: Aval(x.shape, dtype),
+    transpose=lambda y_bar, x, *, dtype: (convert(y_bar, dtype=x.dtype),),
+    emit=Scalar(_convert_emit),
+    samples=lambda rng: [((draw(rng, REAL, s),), {"dtype": np.dtype(np.float32)}) for s in ((), (3,))],
+)
+
+
+# ---------------------------------------------------------------- shapes
+def _broadcast_to_transpose(y_bar, x, *, shape):
+    return (unbroadcast(y_bar, x.aval),)
+
+
+def _broadcast_index(k, index, x, *, shape):
+    shape_in = x.shape
+    tail = index[len(index) - len(shape_in):]
+    return x(tuple(0 if s == 1 else i for i, s in zip(tail, shape_in, strict=True)))
+
+
+broadcast_to = linear(
+    "broadcast_to",
+    impl=lambda x, *, shape: np.broadcast_to(x, shape),
+    aval=lambda x, *, shape: Aval(shape, x.dtype),
+    transpose=_broadcast_to_transpose,
+    emit=Gather(_broadcast_index),
+    samples=shaped(((3,), {"shape": (2, 3)}), ((), {"shape": (2,)}), ((2, 1), {"shape": (3, 2, 4)}), ((1,), {"shape": (0,)})),
+)
+
+
+def _ravel(k, index, shape):
+    """Position in row-major order."""
+    flat = 0
+    for i, s in zip(index, shape, strict=True):
+        flat = k.iadd(k.imul(flat, s), i)
+    return flat
+
+
+def _unravel(k, flat, shape):
+    index = []
+    for s in reversed(shape):
+        index.append(k.imod(flat, s) if s != 1 else 0)
+        flat = k.idiv(flat, s)
+    return tuple(reversed(index))
+
+
+def _reshape_index(k, index, x, *, shape):
+    return x(_unravel(k, _ravel(k, index, shape), x.shape))
+
+
+reshape = linear(
+    "reshape",
+    impl=lambda x, *, shape: np.reshape(x, shape),
+    aval=lambda x, *, shape: Aval(shape, x.dtype),
+    transpose=lambda y_bar, x, *, shape: (reshape(y_bar, shape=x.shape),),
+    emit=Gather(_reshape_index),
+    samples=shaped(((6,), {"shape": (2, 3)}), ((), {"shape": (1, 1)}), ((2, 3), {"shape": (3, 2)}), ((1,), {"shape": ()})),
+)
+
+
+def _transpose_transpose(y_bar, x, *, axes):
+    return (transpose(y_bar, axes=tuple(int(i) for i in np.argsort(axes))),)
+
+
+def _transpose_index(k, index, x, *, axes):
+    inner = [0] * len(axes)
+    for i, axis in zip(index, axes, strict=True):
+        inner[axis] = i
+    return x(tuple(inner))
+
+
+transpose = linear(
+    "transpose",
+    impl=lambda x, *, axes: np.transpose(x, axes),
+    aval=lambda x, *, axes: Aval(tuple(x.shape[i] for i in axes), x.dtype),
+    transpose=_transpose_transpose,
+    emit=Gather(_transpose_index),
+    samples=shaped(((2, 3), {"axes": (1, 0)}), ((2, 3, 4), {"axes": (2, 0, 1)}), ((), {"axes": ()})),
+)
+
+
+# ---------------------------------------------------------------- sums
+def expand(y, shape, axes):
+    """Put back the axes a reduction removed, and repeat along them."""
+    keep = tuple(1 if i in axes else s for i, s in enumerate(shape))
+    return broadcast_to(reshape(y, shape=keep), shape=tuple(shape))
+
+
+def without(shape, axes):
+    """Shape with the axes of a reduction removed."""
+    return tuple(s for i, s in enumerate(shape) if i not in axes)
+
+
+def inserted(index, axes, inner):
+    """Index of the summand ``inner`` (one entry a reduced axis) of the element ``index``."""
+    index, inner = list(index), list(inner)
+    ndim = len(index) + len(inner)
+    return tuple(inner.pop(0) if i in axes else index.pop(0) for i in range(ndim))
+
+
+def _sum_aval(x, *, axes):
+    dtype = np.dtype(np.int64) if x.dtype.kind in "bi" else x.dtype
+    return Aval(without(x.shape, axes), dtype)
+
+
+def _sum_index(k, index, x, *, axes):
+    return k.reduce("add", tuple(x.shape[i] for i in axes), lambda inner: x(inserted(index, axes, inner)), x.aval)
+
+
+reduce_sum = linear(
+    "reduce_sum",
+    impl=lambda x, *, axes: np.sum(x, axis=axes),
+    aval=_sum_aval,
+    transpose=lambda y_bar, x, *, axes: (expand(y_bar, x.shape, axes),),
+    emit=Gather(_sum_index),
+    samples=shaped(((3, 4), {"axes": (0,)}), ((2, 3, 4), {"axes": (0, 2)}), ((0, 3), {"axes": (0,)}), ((3,), {"axes": (0,)})),
+)
+
+
+def _cumsum_index(k, index, x, *, axis, reverse):
+    n, i = x.shape[axis], index[axis]
+    return k.scan_sum(x, index, axis, i, n, reverse)
+
+
+cumsum = linear(
+    "cumsum",
+    impl=lambda x, *, axis, reverse: np.flip(np.cumsum(np.flip(x, axis), axis), axis) if reverse else np.cumsum(x, axis),
+    aval=lambda x, *, axis, reverse: x,
+    transpose=lambda y_bar, x, *, axis, reverse: (cumsum(y_bar, axis=axis, reverse=not reverse),),
+    emit=Gather(_cumsum_index),
+    samples=shaped(((4,), {"axis": 0, "reverse": False}), ((2, 3), {"axis": 1, "reverse": True}), ((0, 2), {"axis": 0, "reverse": False})),
+)
+
+
+# ---------------------------------------------------------------- basic indexing
+class Basic:
+    """A basic index: one entry a dimension, an int or a slice given as (start, stop, step) within bounds."""
+
+    __slots__ = ("key", "offset", "shape", "spec", "step")
+
+    def __init__(self, spec, shape):
+        self.spec = tuple(spec)
+        self.key = tuple(slice(s[0], None if s[1] < 0 else s[1], s[2]) if type(s) is tuple else s for s in self.spec)
+        self.offset = tuple(s[0] if type(s) is tuple else s for s in self.spec)
+        self.step = tuple(s[2] if type(s) is tuple else None for s in self.spec)
+        self.shape = tuple(len(range(*s)) for s in self.spec if type(s) is tuple)
+
+    def __eq__(self, other):
+        return type(other) is Basic and self.spec == other.spec
+
+    def __hash__(self):
+        return hash(self.spec)
+
+    def __repr__(self):
+        return "[" + ",".join(f"{s[0]}:{s[1]}:{s[2]}" if type(s) is tuple else str(s) for s in self.spec) + "]"
+
+
+def basic(shape, key):
+    """Basic index from a key of ints and slices, one a dimension, negative entries allowed."""
+    spec = []
+    for s, i in zip(shape, key, strict=True):
+        spec.append(i.indices(s) if isinstance(i, slice) else (i + s if i < 0 else i))
+    return Basic(spec, shape)
+
+
+def _index_index(k, index, x, *, at):
+    rest = iter(index)
+    return x(tuple(o if s is None else k.iadd(o, k.imul(next(rest), s)) for o, s in zip(at.offset, at.step, strict=True)))
+
+
+def _index_into(accumulator, y_bar, x, *, at):
+    accumulator[at.key] += y_bar
+
+
+index = linear(
+    "index",
+    impl=lambda x, *, at: x[at.key],
+    aval=lambda x, *, at: Aval(at.shape, x.dtype),
+    transpose=lambda y_bar, x, *, at: (embed(y_bar, shape=x.shape, at=at),),
+    emit=Gather(_index_index),
+    samples=lambda rng: [((draw(rng, REAL, s),), {"at": basic(s, key)}) for s, key in (
+        ((4,), (2,)), ((5,), (slice(1, 4),)), ((5,), (slice(None, None, -1),)), ((3, 4), (slice(None), -1)), ((6, 2), (slice(0, 6, 2), slice(1, 2))))],
+    linear_fast=_index_into,
+)
+
+
+def _embed(x, *, shape, at):
+    y = np.zeros(shape, x.dtype)
+    y[at.key] = x
+    return y
+
+
+def _inside(k, index, at):
+    """Whether ``index`` is one the basic index selects, and its position there."""
+    inner, test = [], True
+    for i, o, s, spec in zip(index, at.offset, at.step, at.spec, strict=True):
+        if s is None:
+            test = k.both(test, k.icompare("==", i, o))
+            continue
+        n = len(range(*spec))
+        d = k.isub(i, o) if s > 0 else k.isub(o, i)
+        if abs(s) != 1:
+            test = k.both(test, k.icompare("==", k.imod(d, abs(s)), 0))
+        j = k.idiv(d, abs(s))
+        test = k.both(test, k.both(k.icompare(">=", j, 0), k.icompare("<", j, n)))
+        inner.append(j)
+    return test, tuple(inner)
+
+
+def _embed_index(k, index, x, *, shape, at):
+    test, inner = _inside(k, index, at)
+    return k.guarded(test, lambda: x(inner), x.aval)
+
+
+def _embed_store(k, out, x, *, shape, at):
+    k.loop(shape, lambda i: out.store(i, k.const(0, out.dtype)))
+    k.loop(x.shape, lambda i: out.store(_outer(k, i, at), x(i)))
+
+
+def _outer(k, inner, at):
+    rest = iter(inner)
+    return tuple(o if s is None else k.iadd(o, k.imul(next(rest), s)) for o, s in zip(at.offset, at.step, strict=True))
+
+
+embed = linear(
+    "embed",
+    impl=_embed,
+    aval=lambda x, *, shape, at: Aval(shape, x.dtype),
+    transpose=lambda y_bar, x, *, shape, at: (index(y_bar, at=at),),
+    emit=Gather(_embed_index, _embed_store),
+    samples=lambda rng: [((draw(rng, REAL, basic(s, key).shape),), {"shape": s, "at": basic(s, key)}) for s, key in (
+        ((4,), (2,)), ((5,), (slice(1, 4),)), ((5,), (slice(None, None, -2),)), ((3, 4), (slice(None), -1)))],
+)
+
+
+def _index_set(x, new, *, at):
+    y = np.array(x)
+    y[at.key] = new
+    return y
+
+
+def _index_set_transpose(y_bar, x, new, *, at):
+    x_bar = index_set(y_bar, np.zeros(at.shape, y_bar.dtype), at=at) if isinstance(x, Linear) else None
+    return x_bar, (index(y_bar, at=at) if isinstance(new, Linear) else None)
+
+
+def _index_set_index(k, i, x, new, *, at):
+    test, inner = _inside(k, i, at)
+    return k.choose(test, lambda: new(inner), lambda: x(i), x.aval)
+
+
+def _index_set_store(k, out, x, new, *, at):
+    k.loop(x.shape, lambda i: out.store(i, x(i)))
+    k.loop(at.shape, lambda i: out.store(_outer(k, i, at), new(i)))
+
+
+index_set = linear(
+    "index_set",
+    impl=_index_set,
+    aval=lambda x, new, *, at: x,
+    transpose=_index_set_transpose,
+    emit=Gather(_index_set_index, _index_set_store),
+    samples=lambda rng: [((draw(rng, REAL, s), draw(rng, REAL, basic(s, key).shape)), {"at": basic(s, key)}) for s, key in (
+        ((4,), (2,)), ((5,), (slice(1, 4),)), ((3, 4), (slice(0, 3, 2), -1)))],
+)
+
+
+# ---------------------------------------------------------------- joins
+def _concatenate_aval(*x, axis):
+    shape = list(x[0].shape)
+    shape[axis] = sum(a.shape[axis] for a in x)
+    return Aval(tuple(shape), np.result_type(*[a.dtype for a in x]))
+
+
+def _concatenate_transpose(y_bar, *x, axis):
+    out, start = [], 0
+    for a in x:
+        n = a.shape[axis]
+        if isinstance(a, Linear):
+            at = basic(y_bar.shape, tuple(slice(start, start + n) if i == axis else slice(None) for i in range(len(a.shape))))
+            out.append(like(index(y_bar, at=at), a.aval))
+        else:
+            out.append(None)
+        start += n
+    return tuple(out)
+
+
+def _concatenate_index(k, i, *x, axis):
+    def pick(position, rest):
+        shifted = (*i[:axis], position, *i[axis + 1:])
+        if len(rest) == 1:
+            return rest[0](shifted)
+        n = rest[0].shape[axis]
+        return k.choose(k.icompare("<", position, n), lambda: rest[0](shifted), lambda: pick(k.isub(position, n), rest[1:]), rest[0].aval)
+    return pick(i[axis], [a for a in x if a.shape[axis]])
+
+
+def _concatenate_store(k, out, *x, axis):
+    start = 0
+    for a in x:
+        def body(i, a=a, start=start):
+            out.store((*i[:axis], k.iadd(i[axis], start), *i[axis + 1:]), k.convert(a(i), out.dtype))
+        k.loop(a.shape, body)
+        start += a.shape[axis]
+
+
+concatenate = linear(
+    "concatenate",
+    impl=lambda *x, axis: np.concatenate(x, axis),
+    aval=_concatenate_aval,
+    transpose=_concatenate_transpose,
+    emit=Gather(_concatenate_index, _concatenate_store),
+    samples=lambda rng: [(tuple(draw(rng, REAL, s) for s in shapes), {"axis": axis}) for shapes, axis in (
+        (((2,), (3,)), 0), (((2, 2), (2, 1), (2, 3)), 1), (((0,), (2,)), 0), (((1,),), 0))],
+)
+
+
+# ---------------------------------------------------------------- stopping derivatives
+stop_gradient = Primitive(
+    "stop_gradient",
+    impl=lambda x: x,
+    aval=lambda x: x,
+    jvp=lambda x, y, x_dot: None,
+    transpose=lambda y_bar, x: (zeros(x.aval),),
+    emit=Scalar(lambda k, x: x),
+    samples=shaped(((), {}), ((3,), {})),
+)

@@ -1,0 +1,46 @@
+"""Dense linear algebra: solve."""
+
+import numpy as np
+
+from ..core import Absent, Aval, Primitive
+from .contract import dot_general
+from .elementwise import neg, sub
+from .family import REAL, draw
+from .layout import transpose
+
+
+def _swap(a):
+    """Transpose of the last two axes."""
+    n = len(a.shape)
+    return transpose(a, axes=(*range(n - 2), n - 1, n - 2))
+
+
+def matmul_last(a, b):
+    """Matrix product over the last two axes, equal leading axes."""
+    n = len(a.shape)
+    lead = tuple(range(n - 2))
+    return dot_general(a, b, contract=((n - 1,), (n - 2,)), batch=(lead, lead))
+
+
+def _solve_jvp(x, y, x_dot):
+    """A x = b gives x' = A⁻¹ (b' - A' x)."""
+    (a, _), (a_dot, b_dot) = x, x_dot
+    if a_dot is None:
+        return solve(a, b_dot)
+    change = matmul_last(a_dot, y)
+    return solve(a, neg(change) if b_dot is None else sub(b_dot, change))
+
+
+def _solve_samples(rng):
+    return [((draw(rng, REAL, (*lead, n, n)) + 4 * np.eye(n), draw(rng, REAL, (*lead, n, m))), {}) for lead, n, m in (((), 3, 1), ((), 2, 3), ((2,), 3, 2))]
+
+
+solve = Primitive(
+    "solve",
+    impl=np.linalg.solve,
+    aval=lambda a, b: Aval(b.shape, np.result_type(a.dtype, b.dtype)),
+    jvp=_solve_jvp,
+    transpose=lambda y_bar, a, b: (None, solve(_swap(a), y_bar)),
+    emit=Absent("matrices are factorised by LAPACK through NumPy"),
+    samples=_solve_samples,
+)

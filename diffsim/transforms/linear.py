@@ -1,0 +1,257 @@
+"""Reverse accumulation: direct linearisation into a flat list, and its transposition.
+
+Running a function under a ``LinearTrace`` computes its values now and appends the linear equations of its tangents to a ``LinearList``.
+An equation is a tuple ``(out, prim, args, params)`` with a ``Ref(number)`` for each linear operand; the equation of an elementwise primitive
+is ``(out, None, terms, None)``, ``terms`` holding ``(number, factor)``: the tangent is the sum of factors times tangents, where the int 1 or
+-1 says that the tangent passes as it is or negated.  The list is data:
+``push`` runs it forwards, ``pull`` transposes it.
+"""
+
+import numpy as np
+
+from ..core import Aval, Linear, Trace, Tracer, aval_of, bind, wrap
+from ..core.aval import is_float
+from ..prims.elementwise import add, mul, neg
+from ..prims.layout import like, unbroadcast
+from .forward import split
+
+
+#: Constant operands up to this size are copied when a derivative keeps them; larger ones are locked.
+COPY_BYTES = 1 << 16
+PLAIN = (np.ndarray, np.float64, np.float32)
+
+
+class Ref:
+    """A linear operand of an equation, by number."""
+
+    __slots__ = ("n",)
+
+    def __init__(self, n):
+        self.n = n
+
+
+class LinearList:
+    """Linear equations in order.  ``avals[i]`` is the aval of variable i; the first ones are the inputs."""
+
+    __slots__ = ("avals", "eqns")
+
+    def __init__(self):
+        self.avals, self.eqns = [], []
+
+    def new(self, aval):
+        self.avals.append(aval)
+        return len(self.avals) - 1
+
+
+class TangentTrace(Trace):
+    """Records primitives of tangents.  Its tracers appear only inside tangent rules."""
+
+    __slots__ = ("list",)
+
+    def __init__(self, level, verb, linear_list):
+        super().__init__(verb)
+        self.level, self.list = level, linear_list
+
+    def process(self, prim, args, params):
+        args = strong(args)
+        avals = [aval_of(x) for x in args]
+        out = prim.rule("aval")(*avals, **params)
+        args = tuple(Ref(x.dual) if isinstance(x, Tracer) and x.owner is self else x for x in args)
+        if prim.multiple:
+            numbers = tuple(self.list.new(a) for a in out)
+            self.list.eqns.append((numbers, prim, args, params))
+            return tuple(wrap(self, a, n) for a, n in zip(out, numbers, strict=True))
+        number = self.list.new(out)
+        self.list.eqns.append((number, prim, args, params))
+        return wrap(self, out, number)
+
+
+class LinearTrace(Trace):
+    """Computes values and records how tangents follow: ``primal`` is the value, ``dual`` the number of its tangent or None."""
+
+    __slots__ = ("list", "locked", "tangents")
+
+    def __init__(self, verb):
+        super().__init__(verb)
+        self.list, self.locked = LinearList(), []
+        self.tangents = TangentTrace(self.level, verb, self.list)
+
+    def process(self, prim, args, params):
+        primals, numbers = split(self, args)
+        if prim.prepare is not None:
+            params = prim.prepare(primals, tuple(n is not None for n in numbers), params)
+        y = bind(prim, primals, params)
+        if prim.derivs is not None:
+            terms = self._terms(prim.derivs, primals, y, numbers, params)
+            if not terms:
+                return y
+            out = self.list.new(Aval(y.shape, y.dtype))
+            self.list.eqns.append((out, None, terms, None))
+            return wrap(self, y, out)
+        if all(n is None for n in numbers):
+            return y
+        primals = tuple(self.kept(x) if n is None and x.__class__ is np.ndarray else x for x, n in zip(primals, numbers, strict=True))
+        tangents = tuple(None if n is None else wrap(self.tangents, self.list.avals[n], n) for n in numbers)
+        y_dot = prim.rule("jvp")(primals, y, tangents, **params)
+        if y_dot is None:
+            return y
+        if prim.multiple:
+            return tuple(v if t is None else wrap(self, v, t.dual) for v, t in zip(y, y_dot, strict=True))
+        return wrap(self, y, y_dot.dual) if isinstance(y_dot, Tracer) and y_dot.owner is self.tangents else y
+
+    def _terms(self, derivs, primals, y, numbers, params):
+        terms = []
+        for d, n in zip(derivs, numbers, strict=True):
+            if n is None or d is None:
+                continue
+            if d.__class__ is not int:
+                d = d(*primals, y, **params)
+                d = float(d) if d.__class__ is int else d
+                if d.__class__ is np.ndarray and any(d is x for x in primals):
+                    d = self.kept(d)
+            terms.append((n, d))
+        return terms
+
+    def kept(self, x):
+        """``x`` safe from later writes by the user: small arrays are copied, large ones read-only until the trace ends."""
+        if not x.flags.writeable or x.nbytes <= COPY_BYTES:
+            return x.copy() if x.nbytes <= COPY_BYTES else x
+        x.flags.writeable = False
+        self.locked.append(x)
+        return x
+
+    def close(self):
+        """End the trace: its tracers are dead, arrays it locked are writeable again."""
+        self.alive = self.tangents.alive = False
+        for x in self.locked:
+            x.flags.writeable = True
+
+    def concrete(self, tracer, what):
+        return tracer.primal
+
+
+def strong(args):
+    """Operands with Python scalars made arrays of the dtype they take beside the others (NEP 50)."""
+    if not any(isinstance(x, (bool, int, float, complex)) for x in args):
+        return args
+    dtypes = [x.dtype for x in args if hasattr(x, "dtype")]
+    return tuple(np.asarray(x, np.result_type(x, *[d for d in dtypes if d.kind != "b"])) if isinstance(x, (bool, int, float, complex)) else x for x in args)
+
+
+def linearize(f, primals, active, verb):
+    """Values of ``f`` at ``primals`` and the list of linear equations from the active inputs' tangents to the outputs'.
+
+    Parameters
+    ----------
+    f : callable
+        Takes arrays, returns a list of arrays.
+    primals : sequence of array
+    active : sequence of bool
+        Which inputs are differentiated.
+
+    Returns
+    -------
+    y : list of array
+    linear_list : LinearList
+        Its first variables are the tangents of the active inputs, in order.
+    outputs : list of int or None
+        Number of each output's tangent; None where it is zero.
+    """
+    trace = LinearTrace(verb)
+    inputs = [wrap(trace, x, trace.list.new(aval_of(x))) if on else x for x, on in zip(primals, active, strict=True)]
+    try:
+        out = f(*inputs)
+        pairs = [(x.primal, x.dual) if isinstance(x, Tracer) and x.owner is trace else (x, None) for x in out]
+    finally:
+        trace.close()
+    return [p for p, _ in pairs], trace.list, [n for _, n in pairs]
+
+
+def push(linear_list, tangents, outputs):
+    """Run the list forwards: tangents of the outputs (None for zero) from those of the active inputs."""
+    values = dict(enumerate(tangents))
+    for out, prim, args, params in linear_list.eqns:
+        if prim is None:
+            values[out] = like(_scaled_sum(args, values), linear_list.avals[out])
+            continue
+        result = bind(prim, tuple(values[x.n] if x.__class__ is Ref else x for x in args), params)
+        if prim.multiple:
+            values.update(zip(out, result, strict=True))
+        else:
+            values[out] = result
+    return [None if n is None else values[n] for n in outputs]
+
+
+def _scaled_sum(terms, values):
+    total = None
+    for n, d in terms:
+        term = mul(d, values[n]) if d.__class__ is not int else values[n] if d == 1 else neg(values[n])
+        total = term if total is None else add(total, term)
+    return total
+
+
+def pull(linear_list, cotangents, outputs, n_inputs):
+    """Transpose the list: cotangents of the active inputs (None for zero) from those of the outputs.
+
+    Sums are formed in program order reversed, so results repeat bit for bit.  A sum that belongs to this sweep alone is added to in place.
+    """
+    avals = linear_list.avals
+    bars, owned = [None] * len(avals), bytearray(len(avals))
+    for n, bar in zip(outputs, cotangents, strict=True):
+        if n is not None and bar is not None:
+            _accumulate(bars, owned, n, bar)
+    for out, prim, args, params in reversed(linear_list.eqns):
+        if prim is None:
+            y_bar = bars[out]
+            if y_bar is not None:
+                bars[out] = None
+                for n, d in args:
+                    part = mul(y_bar, d) if d.__class__ is not int else y_bar if d == 1 else neg(y_bar)
+                    aval = avals[n]
+                    if part.shape != aval.shape or part.dtype != aval.dtype:
+                        part = unbroadcast(part, aval)
+                    _accumulate(bars, owned, n, part)
+            continue
+        _pull_equation(linear_list, bars, owned, (out, prim, args, params))
+    return bars[:n_inputs]
+
+
+def _pull_equation(linear_list, bars, owned, eqn):
+    out, prim, args, params = eqn
+    avals = linear_list.avals
+    if prim.multiple:
+        y_bar = tuple(bars[n] for n in out)
+        if all(b is None for b in y_bar):
+            return
+        y_bar = tuple(np.zeros(avals[n].shape, avals[n].dtype) if b is None else b for n, b in zip(out, y_bar, strict=True))
+    else:
+        y_bar = bars[out]
+        if y_bar is None:
+            return
+        bars[out] = None
+    first = args[0]
+    if prim.linear_fast is not None and first.__class__ is Ref and y_bar.__class__ in PLAIN:
+        n = first.n
+        if bars[n] is None:
+            bars[n], owned[n] = np.zeros(avals[n].shape, avals[n].dtype), 1
+        if owned[n] and bars[n].__class__ is np.ndarray:
+            prim.linear_fast(bars[n], y_bar, *args, **params)
+            return
+    x = tuple(Linear(avals[a.n]) if a.__class__ is Ref else a for a in args)
+    for a, bar in zip(args, prim.rule("transpose")(y_bar, *x, **params), strict=True):
+        if a.__class__ is Ref and bar is not None:
+            _accumulate(bars, owned, a.n, bar)
+
+
+def _accumulate(bars, owned, n, bar):
+    have = bars[n]
+    if have is None:
+        bars[n] = bar
+    elif owned[n] and bar.__class__ in PLAIN and have.__class__ is np.ndarray and have.dtype == bar.dtype:
+        have += bar
+    else:
+        bars[n] = have = add(have, bar)
+        owned[n] = have.__class__ is np.ndarray
+
+
+__all__ = ["LinearList", "is_float", "linearize", "pull", "push", "strong"]

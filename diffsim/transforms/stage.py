@@ -1,0 +1,85 @@
+"""Tracing to a graph: the function is run once on symbols, and what it does is recorded."""
+
+import numpy as np
+
+from ..core import Const, Eqn, Graph, Trace, Tracer, Var, aval_of, concretization_error, user_line, wrap
+from .linear import strong
+
+
+class GraphTrace(Trace):
+    """Records primitives as equations: ``primal`` is an Aval, ``dual`` a graph variable.
+
+    Tracers of outer levels that the function closes over become further inputs of the graph (``captured``), as do arrays of more than
+    ``HOISTED_SIZE`` elements.
+    """
+
+    __slots__ = ("captured", "eqns", "hoist", "lines")
+
+    def __init__(self, verb, hoist=False, lines=False):
+        super().__init__(verb)
+        self.eqns, self.captured, self.hoist, self.lines = [], {}, hoist, lines
+
+    def process(self, prim, args, params):
+        args = strong(args)
+        inputs = [self.atom(x) for x in args]
+        if prim.prepare is not None:
+            params = prim.prepare(args, None, params)
+        out = prim.rule("aval")(*[x.aval for x in inputs], **params)
+        outputs = [Var(a) for a in (out if prim.multiple else (out,))]
+        self.eqns.append(Eqn(prim, inputs, params, outputs, user_line() if self.lines else None))
+        made = tuple(wrap(self, v.aval, v) for v in outputs)
+        return made if prim.multiple else made[0]
+
+    def atom(self, x):
+        """The graph's name for an operand."""
+        if isinstance(x, Tracer):
+            return x.dual if x.owner is self else self._capture(x)
+        x = np.asarray(x)
+        if self.hoist and x.size > HOISTED_SIZE and x.dtype.kind == "f":
+            return self._capture(x)
+        return Const(x.copy() if x.flags.writeable else x)
+
+    def _capture(self, x):
+        have = self.captured.get(id(x))
+        if have is None:
+            have = self.captured[id(x)] = (Var(aval_of(x)), x)
+        return have[0]
+
+    def concrete(self, tracer, what):
+        raise concretization_error(tracer, what)
+
+
+#: Constant arrays larger than this become inputs of a graph traced with ``hoist``.
+HOISTED_SIZE = 64
+
+
+def trace(f, avals, verb="make_graph", hoist=False, lines=False):
+    """Graph of ``f`` at the given avals, and the outer values it captured.
+
+    Parameters
+    ----------
+    f : callable
+        Takes arrays, returns a list of arrays.
+    avals : sequence of Aval
+    verb : str
+        The user's verb, for messages.
+    hoist : bool
+        Whether large constant arrays become inputs.
+    lines : bool
+        Whether equations remember the user's line.
+
+    Returns
+    -------
+    graph : Graph
+        Its inputs are ``len(avals)`` variables, then one for each captured value.
+    captured : list
+        Tracers of outer levels (and hoisted arrays), in the order of those inputs.
+    """
+    level = GraphTrace(verb, hoist, lines)
+    inputs = [Var(a) for a in avals]
+    try:
+        outputs = [level.atom(x) for x in f(*[wrap(level, v.aval, v) for v in inputs])]
+    finally:
+        level.alive = False
+    extra = list(level.captured.values())
+    return Graph(inputs + [v for v, _ in extra], level.eqns, outputs), [x for _, x in extra]

@@ -1,0 +1,131 @@
+"""Pytrees: nested dicts, lists, tuples, namedtuples, dataclasses and None, with arrays at the leaves.
+
+``flatten`` gives the leaves and a hashable structure; ``unflatten`` puts leaves back.  A structure is nested tuples:
+``LEAF``, ``(dict, keys, children)``, ``(list, None, children)``, ``(cls, names, children)`` for a dataclass, and so on.
+Dictionaries are walked in sorted key order, so two dictionaries with equal keys have one structure.
+"""
+
+import dataclasses
+
+from .errors import InputError
+
+__all__ = ["flatten", "leaves", "map", "structure", "unflatten"]
+
+LEAF = "*"
+
+
+def _sorted_keys(tree):
+    try:
+        return tuple(sorted(tree))
+    except TypeError:                                   # keys of mixed types have no order: keep the user's
+        return tuple(tree)
+
+
+def _dataclass_fields(cls):
+    return tuple(f.name for f in dataclasses.fields(cls) if f.init)
+
+
+def _walk(tree, out):
+    kind = type(tree)
+    if kind is dict:
+        keys = _sorted_keys(tree)
+        return dict, keys, tuple([_walk(tree[k], out) for k in keys])
+    if kind is list or kind is tuple:
+        return kind, None, tuple([_walk(x, out) for x in tree])
+    if tree is None:
+        return None, None, ()
+    if isinstance(tree, dict):
+        keys = _sorted_keys(tree)
+        return kind, keys, tuple([_walk(tree[k], out) for k in keys])
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return kind, tree._fields, tuple([_walk(x, out) for x in tree])
+    if isinstance(tree, (list, tuple)):
+        return kind, None, tuple([_walk(x, out) for x in tree])
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        names = _dataclass_fields(kind)
+        return kind, names, tuple([_walk(getattr(tree, n), out) for n in names])
+    out.append(tree)
+    return LEAF
+
+
+def flatten(tree):
+    """Leaves of a pytree, in order, and its structure.
+
+    Parameters
+    ----------
+    tree : pytree
+
+    Returns
+    -------
+    leaves : list
+    structure : hashable
+        What :func:`unflatten` needs to build the same tree from other leaves.
+    """
+    out = []
+    return out, _walk(tree, out)
+
+
+def leaves(tree):
+    """Leaves of a pytree, in order."""
+    return flatten(tree)[0]
+
+
+def structure(tree):
+    """Structure of a pytree: equal for trees that differ only in their leaves."""
+    return flatten(tree)[1]
+
+
+def _build(struct, leaf):
+    if struct == LEAF:
+        return next(leaf)
+    kind, meta, children = struct
+    parts = [_build(c, leaf) for c in children]
+    if kind is None:
+        return None
+    if kind is list:
+        return parts
+    if kind is tuple:
+        return tuple(parts)
+    if issubclass(kind, dict):
+        return kind(zip(meta, parts, strict=True))
+    if meta is None:
+        return kind(parts)
+    if issubclass(kind, tuple):
+        return kind(*parts)
+    return kind(**dict(zip(meta, parts, strict=True)))
+
+
+def unflatten(struct, leaves):
+    """Tree of the given structure with the given leaves.
+
+    Raises
+    ------
+    InputError
+        The number of leaves is not the structure's.
+    """
+    leaf = iter(leaves)
+    try:
+        tree = _build(struct, leaf)
+    except StopIteration:
+        raise InputError("unflatten: fewer leaves than the structure has") from None
+    if next(leaf, LEAF) is not LEAF:
+        raise InputError("unflatten: more leaves than the structure has")
+    return tree
+
+
+def map(f, tree, *rest):                                # noqa: A001  (the field's name, used as tree.map)
+    """Apply ``f`` to corresponding leaves of one or more trees of one structure.
+
+    Raises
+    ------
+    InputError
+        The trees differ in structure.
+    """
+    first, struct = flatten(tree)
+    columns = [first]
+    for other in rest:
+        more, other_struct = flatten(other)
+        if other_struct != struct:
+            raise InputError(f"tree.map: the trees differ in structure: {struct} and {other_struct}")
+        columns.append(more)
+    return unflatten(struct, [f(*row) for row in zip(*columns, strict=True)])

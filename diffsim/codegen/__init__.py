@@ -1,0 +1,1 @@
+"""From graphs and stepping loops to machine code."""

@@ -1,0 +1,156 @@
+"""LLVM IR to machine code: link, optimise, load. The one file that talks to LLVM.
+
+LLVM's C interface is not safe between threads as llvmlite uses it: one lock covers every call.
+"""
+
+import functools
+import threading
+
+from diffsim.errors import InputError
+
+_LOCK = threading.RLock()
+INLINE_THRESHOLD = 2000      # a kernel becomes part of its loop up to this size
+LARGE_KERNEL = 2000          # instructions; a larger function keeps its calls
+
+
+class Compiled:
+    """Machine code in memory; its addresses are valid as long as this object lives.
+
+    Attributes
+    ----------
+    object_code : bytes
+        Relocatable object for ``load_object`` in another process of the same machine.
+    """
+
+    def __init__(self, engine, keep, object_code):
+        self._engine, self._keep, self.object_code = engine, keep, object_code
+
+    def address(self, name):
+        """Address of an entry.
+
+        Raises
+        ------
+        InputError
+            There is no such entry.
+        """
+        with _LOCK:
+            address = self._engine.get_function_address(name)
+        if not address:
+            raise InputError(f"the compiled module has no entry `{name}`; entries are the names given when it was compiled")
+        return address
+
+
+@functools.cache
+def _binding():
+    """llvmlite's binding, with the native target ready."""
+    import llvmlite.binding as llvm  # noqa: PLC0415  (imported late: it costs 30 ms)
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
+
+
+@functools.cache
+def host():
+    """Name and features of the processor: machine code is for these alone."""
+    llvm = _binding()
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+def _target_machine():
+    cpu, features = host()
+    return _binding().Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
+
+
+def optimise(module, machine, inline, loops=True):
+    """Run LLVM's standard pipeline over a module in place; without ``loops`` none is unrolled or vectorised."""
+    llvm = _binding()
+    options = llvm.create_pipeline_tuning_options(speed_level=3 if loops else 2)
+    options.inlining_threshold = inline
+    options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = loops
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+
+
+def link(texts, entries):
+    """One verified module of several texts, everything but the entries internal to it."""
+    llvm = _binding()
+    module = llvm.parse_assembly(texts[0])
+    for text in texts[1:]:
+        module.link_in(llvm.parse_assembly(text))
+    missing = set(entries)
+    for function in module.functions:
+        if function.is_declaration:
+            continue
+        if function.name in missing:
+            missing.discard(function.name)
+        else:
+            function.linkage = "internal"
+            if sum(1 for block in function.blocks for _ in block.instructions) > LARGE_KERNEL:
+                function.add_function_attribute("noinline")
+    if missing:
+        raise InputError(f"the linked module does not define the entries {sorted(missing)}")
+    module.verify()
+    return module
+
+
+def compile_ir(texts, entries):
+    """Machine code of LLVM IR.
+
+    Parameters
+    ----------
+    texts : list of str
+        Modules that call each other's functions; what is left undefined must be a symbol of the process (libm, libc).
+    entries : list of str
+        Functions to keep callable. Everything else is internal: inlined, specialised, dropped.
+
+    Returns
+    -------
+    Compiled
+
+    Raises
+    ------
+    InputError
+        An entry is not defined.
+    RuntimeError
+        The IR is not valid (LLVM's own message).
+    """
+    llvm = _binding()
+    with _LOCK:
+        machine = _target_machine()
+        module = link(texts, entries)
+        module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
+        optimise(module, machine, INLINE_THRESHOLD)
+        code = machine.emit_object(module)
+    return load_object(code)
+
+
+def cleaned(texts, entries):
+    """Text of one module in which everything is inlined into the entries and no loop is transformed yet."""
+    with _LOCK:
+        machine = _target_machine()
+        module = link(texts, entries)
+        optimise(module, machine, inline=10**6, loops=False)
+        return str(module)
+
+
+def load_object(code):
+    """Load machine code made by ``compile_ir`` on this machine.
+
+    Parameters
+    ----------
+    code : bytes
+
+    Returns
+    -------
+    Compiled
+    """
+    llvm = _binding()
+    with _LOCK:
+        machine = _target_machine()
+        module = llvm.parse_assembly("")
+        engine = llvm.create_mcjit_compiler(module, machine)
+        file = llvm.ObjectFileRef.from_data(code)
+        engine.add_object_file(file)
+        engine.finalize_object()
+        return Compiled(engine, (machine, module, file), code)

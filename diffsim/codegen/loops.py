@@ -1,0 +1,348 @@
+"""From a stepping loop in Numba's subset to LLVM IR that links with a model's kernels, and the shim the loops are written on.
+
+The shim functions mean three things: in plain Python they call methods of ``k`` or index an array; compiled, ``rhs`` and ``vjp``
+call the external symbols ``ds_rhs`` and ``ds_vjp``, ``row`` and ``row3`` are pointers into an array, and ``unroll`` marks
+the innermost loop around it for full unrolling.
+
+A loop's IR is made by Numba once a machine and kept on disk; with the text at hand Numba is never imported.
+"""
+
+# ruff: noqa: PLR0913, PLR0917  (kernels take their arrays one by one)
+import ctypes
+import functools
+import hashlib
+import inspect
+import platform
+import re
+import struct
+import sys
+from importlib.metadata import version
+from types import FunctionType
+
+import numpy as np
+
+from diffsim.codegen import cache, engine
+from diffsim.errors import InputError
+
+
+def rhs(k, t, y, p, out):
+    """Kernel: out = f(t, y, p)."""
+    k.rhs(t, y, p, out)
+
+
+def vjp(k, t, y, p, w, y_bar, p_bar, t_bar):
+    """Kernel: adds w^T df/d(y, p, t) to y_bar, p_bar, t_bar."""
+    k.vjp(t, y, p, w, y_bar, p_bar, t_bar)
+
+
+def row(array, i):
+    """Row i of a matrix, not copied."""
+    return array[i]
+
+
+def row3(array, i, j):
+    """Row (i, j) of an array of three axes, not copied."""
+    return array[i, j]
+
+
+def unroll():
+    """Mark the innermost loop around this call: its count is a small constant once the loop is specialised."""
+
+
+SYMBOLS = {"ds_rhs": ["double"] + ["ptr"] * 3, "ds_vjp": ["double"] + ["ptr"] * 6}     # kernels and their C arguments
+
+
+class Loop:
+    """A stepping loop: a Python function, and the LLVM IR of the same function.
+
+    Parameters
+    ----------
+    symbol : str
+        Name of the function in the IR.
+    function : callable
+        The loop; its first argument is the kernel carrier ``k``, which the compiled form does not have.
+    sizes : sequence of str
+        Names of the sizes that ``shapes`` speak of; they come first in the compiled signature.
+    shapes : dict
+        Name of each array argument to its shape, as text.
+    integers, integer_arrays : sequence of str
+        Scalar arguments that are int64; array arguments of int64. The others are double.
+    helpers : sequence of callable
+        Plain functions the loop calls, each after the ones it calls itself.
+
+    Attributes
+    ----------
+    signature : list of (str, str)
+        (name, LLVM type) of the compiled function ``i64 symbol(...)``: sizes, then the arguments in the function's order.
+    """
+
+    def __init__(self, symbol, function, *, sizes, shapes, integers=(), integer_arrays=(), helpers=()):
+        self.symbol, self.function, self.sizes, self.shapes = symbol, function, tuple(sizes), dict(shapes)
+        self.integer_arrays, self.helpers = frozenset(integer_arrays), tuple(helpers)
+        self.arguments = tuple(inspect.signature(function).parameters)[1:]
+        whole = {*sizes, *integers}
+        self.signature = [
+            (name, "i64" if name in whole else "ptr" if name in shapes else "double") for name in (*self.sizes, *self.arguments)
+        ]
+
+    @functools.cached_property
+    def text(self):
+        """LLVM IR of the loop; made by Numba once a machine, then read from the cache."""
+        key = self._key()
+        kept = cache.get("loop", key)
+        if kept is None:
+            print("diffsim: compiling the stepping loops for this machine, once (about 4 s)", file=sys.stderr, flush=True)
+            kept = _loop_ir(self).encode()
+            cache.put("loop", key, kept)
+        return kept.decode()
+
+    def _key(self):
+        sources = {inspect.getsourcefile(f) for f in (self.function, *self.helpers, Loop)}
+        parts = [self.symbol, platform.python_version(), version("numba"), version("llvmlite"), *engine.host()]
+        for source in sorted(sources):
+            with open(source, "rb") as file:
+                parts.append(hashlib.sha256(file.read()).hexdigest())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
+
+    def instance(self, symbols):
+        """The IR with external symbols and the loop itself renamed, so that several instances fit into one module.
+
+        Parameters
+        ----------
+        symbols : dict
+            Old name to new name, e.g. ``{"ds_rhs": "lv_rhs", "erk_forward": "erk_forward_3"}``.
+        """
+        pattern = re.compile(r"@(" + "|".join(map(re.escape, symbols)) + r")\b")
+        return pattern.sub(lambda match: "@" + symbols[match[1]], self.text)
+
+    def declaration(self, symbol=None):
+        """Text that declares the loop in another module."""
+        return f"declare i64 @{symbol or self.symbol}({', '.join(kind for _, kind in self.signature)})\n"
+
+    def call(self, result, values, symbol=None):
+        """Text of a call.
+
+        Parameters
+        ----------
+        result : str
+            Name of the i64 that receives the status, without ``%``.
+        values : dict
+            Every name of ``signature`` to a Python number or to the text of an operand (``"%y"``, ``"@a"``).
+        symbol : str, optional
+
+        Raises
+        ------
+        InputError
+            Names are missing or unknown.
+        """
+        wrong = {name for name, _ in self.signature} ^ set(values)
+        if wrong:
+            raise InputError(f"a call of `{self.symbol}` must give exactly the names of its signature; wrong are {sorted(wrong)}")
+        operands = (f"{kind} {_operand(values[name], kind)}" for name, kind in self.signature)
+        return f"  %{result} = call i64 @{symbol or self.symbol}({', '.join(operands)})\n"
+
+
+def _operand(value, kind):
+    if isinstance(value, str):
+        return value
+    if kind == "double":
+        return double(value)
+    return str(int(value))
+
+
+def double(value):
+    """A number as LLVM prints a double: its bits."""
+    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+
+
+def constant(name, values):
+    """Text of a global constant array of doubles, in C order."""
+    flat = [float(x) for x in np.ravel(values)]
+    body = ", ".join(f"double {double(x)}" for x in flat)
+    return f"@{name} = internal unnamed_addr constant [{len(flat)} x double] [{body}], align 64\n"
+
+
+def trampoline(symbol, address):
+    """IR of a kernel that calls an address: for kernels that cannot or should not be linked."""
+    kinds = SYMBOLS[symbol]
+    formal = ", ".join(f"{kind} %{i}" for i, kind in enumerate(kinds))
+    return f"""define void @{symbol}({formal}) {{
+  %f = inttoptr i64 {address} to ptr
+  call void %f({formal})
+  ret void
+}}
+"""
+
+
+def _emit_kernel(symbol):
+    """Code generator of a kernel's call: arrays become pointers to their first element."""
+    from llvmlite import ir  # noqa: PLC0415  (with Numba: 0.5 s, wanted only when a loop is compiled)
+    from numba.core import cgutils, types  # noqa: PLC0415
+
+    def codegen(context, builder, signature, args):
+        operands = [
+            context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+            for kind, value in zip(signature.args[1:], args[1:], strict=True)
+        ]
+        kind = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, symbol), operands)
+        return context.get_dummy_value()
+
+    return codegen
+
+
+def _emit_row(context, builder, signature, args):
+    """Code generator of ``row`` and ``row3``: an array over the last axis, at an offset, owning nothing."""
+    from numba.core import cgutils, types  # noqa: PLC0415
+    from numba.np.arrayobj import populate_array  # noqa: PLC0415
+
+    whole = context.make_array(signature.args[0])(context, builder, args[0])
+    shape = cgutils.unpack_tuple(builder, whole.shape, signature.args[0].ndim)
+    offset = args[1]
+    for extent, index in zip(shape[1:], [*args[2:], None], strict=True):
+        offset = builder.mul(offset, extent, flags=["nsw"])
+        offset = offset if index is None else builder.add(offset, index, flags=["nsw"])
+    result = context.make_array(signature.return_type)(context, builder)
+    size = context.get_constant(types.intp, 8)
+    data = builder.gep(whole.data, [offset], inbounds=True)
+    populate_array(result, data=data, shape=[shape[-1]], strides=[size], itemsize=size, meminfo=None)
+    return result._getvalue()
+
+
+def _emit_mark(context, builder, signature, args):
+    """Code generator of ``unroll``: a call that ``_marked`` finds and removes."""
+    from llvmlite import ir  # noqa: PLC0415
+    from numba.core import cgutils  # noqa: PLC0415
+
+    builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), []), "ds_unroll"), [])
+    return context.get_dummy_value()
+
+
+@functools.cache
+def _shim():
+    """The shim functions as Numba intrinsics, by name."""
+    from numba import types  # noqa: PLC0415
+    from numba.extending import intrinsic  # noqa: PLC0415
+
+    vector = types.Array(types.float64, 1, "C")
+
+    @intrinsic
+    def rhs(typingctx, k, t, y, p, out):
+        return types.void(k, types.float64, y, p, out), _emit_kernel("ds_rhs")
+
+    @intrinsic
+    def vjp(typingctx, k, t, y, p, w, y_bar, p_bar, t_bar):
+        return types.void(k, types.float64, y, p, w, y_bar, p_bar, t_bar), _emit_kernel("ds_vjp")
+
+    @intrinsic
+    def row(typingctx, array, i):
+        return vector(array, types.intp), _emit_row
+
+    @intrinsic
+    def row3(typingctx, array, i, j):
+        return vector(array, types.intp, types.intp), _emit_row
+
+    @intrinsic
+    def unroll(typingctx):
+        return types.void(), _emit_mark
+
+    return {"rhs": rhs, "vjp": vjp, "row": row, "row3": row3, "unroll": unroll}
+
+
+def _jitted(loop):
+    """The loop under Numba, and a C-callable entry of plain pointers around it (compiled on the spot)."""
+    from numba import carray, cfunc, njit, types  # noqa: PLC0415
+
+    namespace = dict(_shim())
+    for function in (*loop.helpers, loop.function):
+        copied = FunctionType(function.__code__, {**function.__globals__, **namespace}, function.__name__)
+        namespace[function.__name__] = njit(copied, error_model="numpy")
+    names = [name for name, _ in loop.signature]
+    given = (f"carray({name}, ({loop.shapes[name]},))" if name in loop.shapes else name for name in loop.arguments)
+    source = f"def {loop.symbol}_entry({', '.join(names)}):\n    return loop(0, {', '.join(given)})\n"
+    scope = {"carray": carray, "loop": namespace[loop.function.__name__]}
+    exec(source, scope)  # the arguments of a cfunc are positional: its body is written out from the table of shapes
+    kinds = {"i64": types.int64, "double": types.float64}
+
+    def kind(name, text):
+        element = types.int64 if name in loop.integer_arrays else types.float64
+        return types.CPointer(element) if text == "ptr" else kinds[text]
+
+    signature = types.int64(*[kind(*pair) for pair in loop.signature])
+    return cfunc(signature, error_model="numpy")(scope[f"{loop.symbol}_entry"])
+
+
+def _unoptimised(loop):
+    """Numba's IR of a loop before any optimisation, while its blocks still follow the source."""
+    import llvmlite.binding as llvm  # noqa: PLC0415
+    from numba.core import compiler_lock, config  # noqa: PLC0415
+
+    dummy = ctypes.cast(ctypes.pythonapi.Py_IsInitialized, ctypes.c_void_p).value
+    for symbol in (*SYMBOLS, "ds_unroll"):          # Numba resolves every symbol of what it compiles; these are never called
+        llvm.add_symbol(symbol, dummy)
+    with compiler_lock.global_compiler_lock:        # nobody else compiles while the setting is changed
+        kept, config.OPT = config.OPT, type(config.OPT)(0)
+        try:
+            return _jitted(loop).inspect_llvm()
+        finally:
+            config.OPT = kept
+
+
+_BLOCK = re.compile(r"B(\d+)(?:\.\S*)?:")
+_BACK = re.compile(r"  br label %B(\d+)$")
+
+
+def _marked(text):
+    """The IR with ``unroll()`` turned into metadata of the innermost loop around each mark.
+
+    Numba names blocks after offsets in the bytecode, so that a branch to a lower number closes a loop.
+    """
+    lines, number = text.split("\n"), -1
+    marks, backs, close = [], [], []
+    for at, line in enumerate(lines):
+        if line.startswith("define"):
+            marks, backs = [], []
+        elif block := _BLOCK.match(line):
+            number = int(block[1])
+        elif line.startswith("  call void @ds_unroll()"):
+            marks.append(number)
+            lines[at] = ""
+        elif (back := _BACK.match(line)) and int(back[1]) <= number:
+            backs.append((int(back[1]), number, at))
+        elif line.startswith("}"):
+            for mark in marks:
+                inside = [(last - first, at_) for first, last, at_ in backs if first <= mark <= last]
+                close.append(min(inside)[1])
+    for count, at in enumerate(sorted(set(close))):
+        lines[at] += f", !llvm.loop !{90000 + 2 * count}"
+        lines.append(f"!{90000 + 2 * count} = distinct !{{!{90000 + 2 * count}, !{90001 + 2 * count}}}")
+        lines.append(f'!{90001 + 2 * count} = !{{!"diffsim.unroll"}}')
+    return "\n".join(lines)
+
+
+def _wrapper(loop, inner):
+    """The loop under its own name and with plain arguments; Numba's form returns a status and takes two pointers more."""
+    kinds = [kind + (" noalias" if kind == "ptr" else "") for _, kind in loop.signature]
+    formal = ", ".join(f"{kind} %{name}" for kind, (name, _) in zip(kinds, loop.signature, strict=True))
+    actual = ", ".join(f"{kind} %{name}" for name, kind in loop.signature)
+    plain = ", ".join(kind for _, kind in loop.signature)
+    return f"""declare i32 @{inner}(ptr, ptr, {plain})
+define void @NRT_MemInfo_call_dtor(ptr %memory) alwaysinline {{
+  ret void
+}}
+define i64 @{loop.symbol}({formal}) {{
+  %value = alloca i64
+  %exception = alloca ptr
+  %status = call i32 @{inner}(ptr %value, ptr %exception, {actual})
+  %result = load i64, ptr %value
+  ret i64 %result
+}}
+"""
+
+
+def _loop_ir(loop):
+    """LLVM IR of a loop, inlined and cleaned but with its loops as they are, ready to be specialised."""
+    raw = _marked(_unoptimised(loop))
+    inner = re.search(rf"define i32 @(_Z\w*{loop.symbol}_entry\w*)\(", raw)[1]
+    text = engine.cleaned([_wrapper(loop, inner), raw], [loop.symbol])
+    return text.replace("diffsim.unroll", "llvm.loop.unroll.full")      # not before: LLVM would warn that it did not unroll yet

@@ -1,0 +1,1 @@
+"""Initial value problems: tableaus, stepping loops, solves and their derivatives."""

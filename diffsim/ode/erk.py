@@ -1,0 +1,470 @@
+"""Stepping loops of explicit Runge-Kutta pairs: forward with recording and replay, and the discrete adjoint.
+
+One source, two uses. Run as Python, ``k`` is an object with methods ``rhs`` and ``vjp`` that work on arrays. Compiled,
+the shim functions of ``codegen.loops`` become calls of the external symbols ``ds_rhs`` and ``ds_vjp``, and the loop is
+linked with a model's kernels. Hence the style: arrays in, numbers out, no allocation, no exceptions.
+
+Time is relative to t0 inside the loops, so that a large t0 costs no digits: kernels are called at ``t0 + s``, outputs are
+wanted at relative times sigma, sorted in the direction of integration. A sigma on a step boundary belongs to the step
+that ends there.
+
+Shapes: ``N`` size of the integrated state, of which the first ``n`` components are the state proper; ``S`` stages
+that make the new state (``Tableau.stages``), evaluated again at the new state to make S + 1 slopes ``ks``; ``m`` outputs.
+"""
+
+# ruff: noqa: PLR0913, PLR0917  (a loop takes its arrays one by one and keeps its branches in sight)
+import math
+
+from diffsim.codegen.loops import Loop, rhs, row, row3, unroll, vjp
+
+DONE, FULL, UNDERFLOW, MAX_STEPS, NOT_FINITE = range(5)
+COUNTS = ("accepted", "rejected", "rhs_calls", "worst")         # columns of the integer statistics
+LAST = ("s", "h", "error", "next_h")                            # columns of the real statistics
+
+EPS = 2.0**-52
+SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
+CAREFUL = 0.04           # exponent of the previous error norm in the controller (Hairer & Wanner II, IV.2: beta)
+LANDS = 1.0 - 1e-12      # a step that leaves less than this part of itself reaches the end
+LOG_SMALL = math.log(1e-4)      # smallest error norm the controller remembers
+SMALLEST = 1e-30         # a step below this part of the interval is none, wherever it starts
+SLOW, FLAT = 1e-5, 1e-15  # norms below which the heuristic of the first step falls back to fixed sizes
+FLOOR = 1e-300           # keeps 0/0 out of the norm when atol is 0 and a component is 0
+
+
+def copy(source, target):
+    """target[q] = source[q] for the length of target."""
+    for q in range(target.shape[0]):
+        target[q] = source[q]
+
+
+def mean_square(x, y, scale, rtol, atol, first):
+    """Mean of (scale x_q / (atol + rtol |y_q|))^2 over the components from ``first`` that atol covers."""
+    total = 0.0
+    for q in range(atol.shape[0]):
+        z = scale * x[first + q] / (atol[q] + rtol * abs(y[first + q]) + FLOOR)
+        total += z * z
+    return total / atol.shape[0]
+
+
+def start_norm(x, y, rtol, atol, probe_atol, probe_factor):
+    """Size of x in the norm of the first step: the larger of the state's and, if there is one, the probe's."""
+    state = mean_square(x, y, 1.0, rtol, atol, 0)
+    if probe_factor > 0.0:
+        probe = mean_square(x, y, 1.0 / probe_factor, rtol, probe_atol, atol.shape[0])
+        if not probe <= state:
+            return math.sqrt(probe)
+    return math.sqrt(state)
+
+
+def first_step_size(k, order, t0, span, y, p, rtol, atol, probe_atol, probe_factor, ks, new):
+    """Initial step of Hairer, Norsett & Wanner I, II.4; one evaluation, into ks[1]; 0.0 if a norm is not finite.
+
+    The probe takes part: a state at rest says nothing about the scale of its sensitivities.
+    """
+    sign = 1.0 if span > 0.0 else -1.0
+    d0 = start_norm(y, y, rtol, atol, probe_atol, probe_factor)
+    d1 = start_norm(row(ks, 0), y, rtol, atol, probe_atol, probe_factor)
+    if not d0 + d1 < math.inf:
+        return 0.0
+    h0 = 1e-6 if d0 < SLOW or d1 < SLOW else 0.01 * d0 / d1
+    h0 = min(h0, abs(span))
+    for q in range(y.shape[0]):
+        new[q] = y[q] + sign * h0 * ks[0, q]
+    rhs(k, t0 + sign * h0, new, p, row(ks, 1))
+    for q in range(y.shape[0]):
+        new[q] = (ks[1, q] - ks[0, q]) / h0
+    d2 = start_norm(new, y, rtol, atol, probe_atol, probe_factor)
+    steepest = max(d1, d2)
+    if not steepest < math.inf:
+        return h0
+    h1 = max(1e-6, 1e-3 * h0) if steepest <= FLAT else (0.01 / steepest) ** (1.0 / order)
+    return min(100.0 * h0, h1, abs(span))
+
+
+def advance(k, a, c, t, h, y, p, step, stages, ks, new):
+    """Slopes of one step, ks[1] .. ks[S] (ks[0] is given), and the new state; stage states go to stages[step].
+
+    h a[i, i-1] is formed apart from the rest of the sum: the newest slope then waits for one product and two sums.
+    """
+    last = c.shape[0] - 1
+    for q in range(stages.shape[2]):
+        stages[step, 0, q] = y[q]
+    for i in range(1, last + 1):
+        unroll()
+        newest = h * a[i, i - 1]
+        for q in range(y.shape[0]):
+            acc = 0.0
+            if i > 1:
+                acc = a[i, 0] * ks[0, q]
+            for j in range(1, i - 1):
+                unroll()
+                acc += a[i, j] * ks[j, q]
+            new[q] = y[q] + (h * acc + newest * ks[i - 1, q])
+        if i < last:
+            for q in range(stages.shape[2]):
+                stages[step, i, q] = new[q]
+        rhs(k, t + c[i] * h, new, p, row(ks, i))
+
+
+def error_square(e, ks, y, new, h, rtol, atol, first):
+    """Mean square of the error estimate h sum_i e_i k_i over atol + rtol max(|y|, |new|), as ``mean_square``."""
+    total = 0.0
+    for q in range(atol.shape[0]):
+        scale = h / (atol[q] + rtol * max(abs(y[first + q]), abs(new[first + q])) + FLOOR)
+        acc = e[0] * ks[0, first + q]
+        for i in range(1, e.shape[0]):
+            unroll()
+            acc += e[i] * ks[i, first + q]
+        acc *= scale
+        total += acc * acc
+    return total / atol.shape[0]
+
+
+def all_finite(x):
+    """Whether every entry is finite."""
+    for q in range(x.shape[0]):
+        if not abs(x[q]) < math.inf:
+            return False
+    return True
+
+
+def worst_component(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor):
+    """Index of the component with the largest scaled error (not finite counts as largest)."""
+    worst, size, n = 0, -1.0, atol.shape[0]
+    for q in range(2 * n if probe_factor > 0.0 else n):
+        acc = 0.0
+        for i in range(e.shape[0]):
+            acc += e[i] * ks[i, q]
+        tolerance = atol[q] if q < n else probe_factor * probe_atol[q - n]
+        factor = 1.0 if q < n else probe_factor
+        acc = abs(h * acc / (tolerance + factor * rtol * max(abs(y[q]), abs(new[q])) + FLOOR))
+        if not acc <= size:
+            worst, size = q, acc
+            if not acc < math.inf:
+                return worst
+    return worst
+
+
+def weights(dense, theta, h, rate, w):
+    """w_i = h^(1 - rate) (d/dtheta)^rate b_i(theta): the output is rate-th time derivative of y + sum_i w_i k_i."""
+    scale = h
+    for _ in range(rate):
+        scale /= h
+    lowest = max(rate, 1)
+    for i in range(w.shape[0]):
+        unroll()
+        acc = 0.0
+        for back in range(dense.shape[1] - lowest + 1):
+            unroll()
+            d = dense.shape[1] - back
+            factor = 1.0
+            for r in range(rate):
+                factor *= d - r
+            acc = acc * theta + factor * dense[i, d - 1]
+        if rate == 0:
+            acc *= theta
+        w[i] = scale * acc
+
+
+def observe(dense, theta, h, rate, y, ks, w, out):
+    """One output inside a step: the interpolant, or its rate-th time derivative, at t_n + theta h."""
+    weights(dense, theta, h, rate, w)
+    for q in range(out.shape[0]):
+        acc = w[0] * ks[0, q]
+        for i in range(1, w.shape[0]):
+            unroll()
+            acc += w[i] * ks[i, q]
+        out[q] = y[q] + acc if rate == 0 else acc
+
+
+def start_outputs(sigma, sign, rate, y, ks, out, resting):
+    """Outputs wanted at the start; all of them if no step will be taken. Returns how many."""
+    o = 0
+    if rate == 0 or resting:
+        while o < sigma.shape[0] and (resting or sigma[o] * sign <= 0.0):
+            for q in range(out.shape[1]):
+                out[o, q] = y[q] if rate == 0 else (ks[0, q] if rate == 1 else 0.0)
+            o += 1
+    return o
+
+
+def step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out):
+    """Outputs from number ``o`` on that lie in the step from s to ``following``. Returns the number of the next one."""
+    while o < sigma.shape[0] and (landed or sigma[o] * sign <= following * sign):
+        if rate == 0 and sigma[o] * sign >= following * sign:
+            copy(new, row(out, o))
+        else:
+            observe(dense, min((sigma[o] - s) / h, 1.0), h, rate, y, ks, w, row(out, o))
+        o += 1
+    return o
+
+
+def next_factor(error, log_before, order):
+    """Factor of the step size after an error whose square is ``error``, and the logarithm of the error.
+
+    PI controller; after an error that is too large, its integral part alone. Source: Hairer & Wanner II, IV.2 (2.43c).
+    """
+    log_error = 0.5 * math.log(max(error, 1e-20))
+    exponent = -log_error / order
+    if error <= 1.0:
+        exponent += CAREFUL * (0.75 * log_error + log_before)
+    return min(GROW, max(SHRINK, SAFETY * math.exp(exponent))), max(log_error, LOG_SMALL)
+
+
+def propose(size, s, span, replay, mesh, accepted, rejected, max_steps):
+    """The next increment: (status, h, |h|, whether it reaches the end). The last two steps share what is left.
+
+    Sizes below ten spacings of s count as underflow.
+    """
+    if accepted == mesh.shape[0]:
+        return FULL, 0.0, size, False
+    if replay > 0:
+        return DONE, mesh[accepted], size, accepted == replay - 1
+    if accepted + rejected == max_steps:
+        return MAX_STEPS, 0.0, size, False
+    if size < 10.0 * EPS * abs(s) + SMALLEST * abs(span):
+        return UNDERFLOW, 0.0, size, False
+    left = abs(span - s)
+    landed = size >= left * LANDS
+    size = left if landed else min(size, 0.5 * left)
+    return DONE, size if span > 0.0 else -size, size, landed
+
+
+def joint_error(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor):
+    """Square of the error norm of a step: the larger of the state's and the probe's; huge if either is not finite."""
+    error = error_square(e, ks, y, new, h, rtol, atol, 0)
+    if probe_factor > 0.0:
+        probe = error_square(e, ks, y, new, h / probe_factor, rtol, probe_atol, atol.shape[0])
+        error = max(error, probe) if error + probe < math.inf else math.inf
+    return error if error < math.inf else 1e300
+
+
+def forward(  # noqa: C901  (one loop, read from top to bottom)
+    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, a, c, e, dense, y, p, atol, probe_atol,
+    sigma, out, mesh, nodes, stages, ks, new, w, counts, last,
+):  # fmt: skip
+    """Integrate from t0 to t0 + span; returns a status.
+
+    Parameters
+    ----------
+    k : object
+        Carries the kernels when run as Python.
+    order : float
+        Order of the error estimate plus one.
+    t0, span : float
+        Start, and signed length of the interval.
+    rtol : float
+    probe_factor : float
+        0: only the first n components are in the norm. Otherwise components n .. 2n are one tangent, whose norm
+        divided by probe_factor joins by the maximum.
+    first_step, max_step : float
+        Size of the first step, 0 to estimate it; limit of the size.
+    max_steps : int
+        Limit of the attempted steps.
+    replay : int
+        If positive, the steps mesh[:replay] are taken as they are, without error control.
+    rate : int
+        The outputs are this time derivative of the interpolant.
+    a, c, e, dense : ndarray, shapes (S + 1, S), (S + 1,), (S + 1,), (S + 1, degree)
+        The tableau.
+    y : ndarray, shape (N,)
+        The initial state; overwritten with the final one.
+    p : ndarray, shape (n_p,)
+    atol, probe_atol : ndarray, shapes (n,), (n,)
+        Absolute tolerances of the state and of the probe.
+    sigma, out : ndarray, shapes (m,), (m, n_out), n_out <= N
+        Relative output times; written: the first n_out components there.
+    mesh, nodes : ndarray, shapes (cap,), (cap + 1,)
+        Written: signed increments (read if replay), relative times.
+    stages : ndarray, shape (cap + 1, S, n_rec)
+        Written: stage states; stages[steps, 0] is the final state. n_rec = 0 keeps nothing.
+    ks, new, w : ndarray, shapes (S + 1, N), (N,), (S + 1,)
+        Work.
+    counts, last : ndarray, shapes (4,), (4,)
+        Written: see ``COUNTS`` and ``LAST``.
+
+    Returns
+    -------
+    int
+        DONE, FULL (more than cap steps: enlarge and start again), UNDERFLOW, MAX_STEPS, NOT_FINITE.
+
+    Notes
+    -----
+    A replayed mesh gives bitwise the states of the solve that recorded it.
+    """
+    sign = 1.0 if span > 0.0 else -1.0
+    end, n_rec, size, status = c.shape[0] - 1, stages.shape[2], first_step, DONE
+    s, h, error, landed, grow, log_before = 0.0, 0.0, 0.0, span == 0.0, GROW, LOG_SMALL
+    accepted, rejected, calls = 0, 0, 1
+    rhs(k, t0, y, p, row(ks, 0))
+    nodes[0] = 0.0
+    o = start_outputs(sigma, sign, rate, y, ks, out, landed)
+    if replay == 0 and size <= 0.0 and not landed:
+        size = first_step_size(k, order, t0, span, y, p, rtol, atol, probe_atol, probe_factor, ks, new)
+        calls += 1
+        if size == 0.0:
+            status = NOT_FINITE
+    size = min(size, max_step)
+    while status == DONE and not landed:
+        status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
+        if status == DONE:
+            advance(k, a, c, t0 + s, h, y, p, accepted, stages, ks, new)
+            calls += end
+            if replay == 0:
+                error = joint_error(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
+                factor, log_error = next_factor(error, log_before, order)
+                size *= min(grow, factor)
+            if error <= 1.0:
+                following = span if landed else s + h
+                o = step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out)
+                if replay == 0:
+                    mesh[accepted] = h
+                    size, grow, log_before = min(max_step, size), GROW, log_error
+                s = following
+                accepted += 1
+                nodes[accepted] = s
+                for q in range(y.shape[0]):
+                    y[q] = new[q]
+                    ks[0, q] = ks[end, q]
+            else:
+                rejected += 1
+                grow = 1.0
+                landed = False
+    for q in range(n_rec):
+        stages[accepted, 0, q] = y[q]
+    if status == DONE and not all_finite(y):
+        status = NOT_FINITE
+    worst = worst_component(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor) if status > FULL else -1
+    counts[0], counts[1], counts[2], counts[3] = accepted, rejected, calls, worst
+    last[0], last[1], last[2], last[3] = s, h, math.sqrt(error), size
+    return status
+
+
+def adjoint(  # noqa: C901  (the same loop backwards)
+    k, t0, span, steps, rate, a, c, dense, p, sigma, mesh, nodes, stages, out_bar, y_bar, p_bar, t_bar, kappa, g, w,
+):  # fmt: skip
+    """Discrete adjoint over the recorded steps: exact for outputs at any time, because the interpolant is differentiated.
+
+    Parameters
+    ----------
+    k, t0, span, rate, a, c, dense, p, sigma
+        As in ``forward``.
+    steps : int
+        Steps taken.
+    mesh, nodes, stages : ndarray, shapes (>= steps,), (>= steps + 1,), (>= steps + 1, S, n)
+        As recorded by ``forward``.
+    out_bar : ndarray, shape (m, >= n)
+        Cotangents of the outputs.
+    y_bar : ndarray, shape (n,)
+        In: cotangent of the final state. Out: cotangent of the initial state.
+    p_bar, t_bar : ndarray, shapes (n_p,), (1,)
+        Added to: cotangents of p, and of t0 when all times shift with it.
+    kappa, g, w : ndarray, shapes (S + 1, n), (S + 1, n), (S + 1,)
+        Work: cotangents of the slopes, of the stage states, weights.
+
+    Returns
+    -------
+    int
+        Calls of the kernel, S a step and one.
+
+    Notes
+    -----
+    kappa_i = h sum_{j > i} a_ji g_j + sum_m w_m b_i(theta_m), g_i = f_y(Y_i)^T kappa_i, with g_S = lambda_{n+1} and the row S of a
+    being b; lambda_n = lambda_{n+1} + sum_i g_i + sum_m w_m. The slope at a step's end is the first one of the next step: its
+    cotangent is carried, so that its kernel is called once.
+    Source: Hager, Numer. Math. 87 (2000) 247-282; Alexe & Sandu, Appl. Math. Comput. 208 (2009) 328-346.
+    """
+    sign = 1.0 if span > 0.0 else -1.0
+    end, n, o = c.shape[0] - 1, y_bar.shape[0], sigma.shape[0] - 1
+    for q in range(n):
+        kappa[0, q] = 0.0
+    for step in range(steps - 1, -1, -1):
+        h, t = mesh[step], t0 + nodes[step]
+        for q in range(n):
+            g[end, q] = y_bar[q]
+            y_bar[q] = 0.0
+            kappa[end, q] = kappa[0, q]
+        for i in range(end):
+            unroll()
+            for q in range(n):
+                kappa[i, q] = 0.0
+        o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, kappa, g, w)
+        vjp(k, t + c[end] * h, row3(stages, step + 1, 0), p, row(kappa, end), row(g, end), p_bar, t_bar)
+        retreat(k, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g)
+    if steps == 0 and rate == 1:
+        for i in range(o + 1):
+            for q in range(n):
+                kappa[0, q] += out_bar[i, q]
+    vjp(k, t0, row3(stages, 0, 0), p, row(kappa, 0), y_bar, p_bar, t_bar)
+    if rate == 0:
+        for i in range(o + 1):
+            for q in range(n):
+                y_bar[q] += out_bar[i, q]
+    return steps * end + 1
+
+
+def gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, kappa, g, w):
+    """Cotangents of the outputs in one step, given to its slopes and states. Returns the number of the next output."""
+    end, s, following = kappa.shape[0] - 1, nodes[step], nodes[step + 1]
+    while o >= 0 and (sigma[o] * sign > s * sign or (step == 0 and rate > 0)):
+        if rate == 0 and sigma[o] * sign >= following * sign:
+            for q in range(y_bar.shape[0]):
+                g[end, q] += out_bar[o, q]
+        else:
+            weights(dense, min((sigma[o] - s) / h, 1.0), h, rate, w)
+            for q in range(y_bar.shape[0]):
+                for i in range(end + 1):
+                    unroll()
+                    kappa[i, q] += w[i] * out_bar[o, q]
+                if rate == 0:
+                    y_bar[q] += out_bar[o, q]
+        o -= 1
+    return o
+
+
+def retreat(k, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g):
+    """Stages S - 1 .. 0 of one step, given g[S] and what outputs add to kappa; y_bar gains the cotangents of the states."""
+    end = c.shape[0] - 1
+    for back in range(end):
+        unroll()
+        i = end - 1 - back
+        newest = h * a[i + 1, i]
+        for q in range(y_bar.shape[0]):
+            acc = 0.0
+            for j in range(i + 2, end + 1):
+                unroll()
+                acc += a[j, i] * g[j, q]
+            kappa[i, q] += h * acc + newest * g[i + 1, q]
+            y_bar[q] += g[i + 1, q]
+            g[i, q] = 0.0
+        if i > 0:
+            vjp(k, t + c[i] * h, row3(stages, step, i), p, row(kappa, i), row(g, i), p_bar, t_bar)
+
+
+SHAPES = {
+    "a": "S + 1, S", "c": "S + 1", "e": "S + 1", "dense": "S + 1, degree", "p": "n_p", "y": "N", "atol": "n", "probe_atol": "n",
+    "sigma": "m", "mesh": "cap", "nodes": "cap + 1", "ks": "S + 1, N", "new": "N", "w": "S + 1", "counts": "4", "last": "4",
+}  # fmt: skip
+FORWARD = Loop(
+    "erk_forward",
+    forward,
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap"),
+    integers=("max_steps", "replay", "rate"),
+    shapes={**SHAPES, "out": "m, n_out", "stages": "cap + 1, S, n_rec"},
+    integer_arrays=("counts",),
+    helpers=(
+        copy, mean_square, start_norm, first_step_size, advance, error_square, worst_component, weights, observe, start_outputs,
+        step_outputs, next_factor, propose, joint_error, all_finite,
+    ),
+)  # fmt: skip
+ADJOINT = Loop(
+    "erk_adjoint",
+    adjoint,
+    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap"),
+    integers=("steps", "rate"),
+    shapes={
+        **SHAPES, "out_bar": "m, n_out", "stages": "cap + 1, S, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "S + 1, n",
+        "g": "S + 1, n",
+    },
+    helpers=(weights, gather_outputs, retreat),
+)  # fmt: skip

@@ -1,0 +1,186 @@
+"""Compiled calls: trace once for each shape of the arguments, compile, run; trace anew when what the function closed over has changed."""
+
+import functools
+import warnings
+
+import numpy as np
+
+from .. import tree
+from ..codegen.program import Program
+from ..core import Aval, Tracer, aval_of, eval_graph
+from ..errors import ConcretizationError, FallbackWarning, InputTypeError, MissingRule
+from ..numpy.array import Array
+from ..numpy.rebind import rebound
+from ..numpy.stacking import stacked
+from ..passes import optimise
+from ..transforms import trace
+from .guard import snapshot
+
+STATIC = (bool, int, str, bytes, type(None))
+#: Programs kept for one function and one signature: a closure that alternates between a few values stays compiled.
+PER_SIGNATURE = 8
+_warned = set()
+
+
+def warn_once(key, message):
+    """Give a FallbackWarning once in a process for each key."""
+    if key not in _warned:
+        _warned.add(key)
+        warnings.warn(message, FallbackWarning, stacklevel=2)
+
+
+class Compiled:
+    """One traced and compiled program of a function, and what it rests on."""
+
+    __slots__ = ("captured", "graph", "guard", "out_struct", "program")
+
+    def __init__(self, graph, captured, out_struct, guard):
+        self.graph, self.captured, self.out_struct, self.guard, self.program = graph, captured, out_struct, guard, None
+
+    def run(self, leaves):
+        """Outputs on concrete leaves."""
+        if self.program is None:
+            self.program = Program(optimise(self.graph))
+        return self.program(*leaves)
+
+
+class Jitted:
+    """A function that runs compiled.
+
+    Attributes
+    ----------
+    graph : Graph
+        Of the last signature used.
+    source : str
+        Readable Python of what was compiled.
+    stats : dict
+        Equations, compile seconds, whether the code came from the cache, and so on.
+    """
+
+    def __init__(self, f, static_argnums=()):
+        functools.update_wrapper(self, f, updated=())
+        self.__wrapped__ = f
+        self._static = frozenset((static_argnums,) if isinstance(static_argnums, int) else static_argnums)
+        self._compiled, self._last = {}, None
+
+    def __repr__(self):
+        return f"<compiled {getattr(self.__wrapped__, '__name__', self.__wrapped__)}>"
+
+    def __get__(self, instance, owner):
+        return self if instance is None else functools.partial(self, instance)
+
+    def __call__(self, *args, **kwargs):
+        leaves, signature, traced = self._signature(args, kwargs)
+        entry = self._entry(signature, leaves, args, kwargs)
+        if entry is None:
+            return self.__wrapped__(*args, **kwargs)
+        if traced or entry.captured:
+            out = eval_graph(entry.graph, *leaves, *entry.captured)
+        else:
+            try:
+                out = entry.run(leaves)
+            except MissingRule as missing:
+                self._refuse(signature, missing)
+                return self.__wrapped__(*args, **kwargs)
+        self._last = entry
+        return tree.unflatten(entry.out_struct, out)
+
+    def _signature(self, args, kwargs):
+        """Traceable leaves, the hashable rest, and whether any leaf is a tracer."""
+        static = tuple((i, args[i]) for i in self._static if i < len(args))
+        moving = tuple(a for i, a in enumerate(args) if i not in self._static) if static else args
+        flat, struct = tree.flatten((moving, kwargs))
+        leaves, kinds, traced = [], [], False
+        for x in flat:
+            kind = type(x)
+            if kind is np.ndarray:
+                if x.dtype.kind not in "fiub":
+                    raise InputTypeError(f"jit: an argument is an array of dtype {x.dtype}; compiled functions take real numbers")
+                kinds.append((x.shape, x.dtype))
+                leaves.append(x)
+            elif kind is float or kind is np.float64:
+                kinds.append(FLOAT)
+                leaves.append(x)
+            elif isinstance(x, Tracer):
+                traced = True
+                kinds.append((x.shape, x.dtype))
+                leaves.append(x)
+            elif kind is Array:
+                x = x.read()
+                traced = traced or isinstance(x, Tracer)
+                kinds.append((x.shape, x.dtype))
+                leaves.append(x)
+            elif isinstance(x, np.generic):
+                kinds.append(((), x.dtype))
+                leaves.append(x)
+            elif isinstance(x, STATIC) or callable(x):
+                kinds.append(("static", kind, x))
+            else:
+                raise InputTypeError(f"jit: an argument holds a {kind.__name__}; pass arrays, numbers, strings or containers of them, or name it "
+                                     f"in static_argnums")
+        return leaves, (struct, tuple(kinds), static), traced
+
+    def _entry(self, signature, leaves, args, kwargs):
+        entries = self._compiled.get(signature)
+        if entries is False:
+            return None
+        if entries is not None:
+            for entry in entries:
+                if entry.guard.holds():
+                    return entry
+        else:
+            entries = self._compiled[signature] = []
+        entry = self._trace(signature, leaves)
+        if entry is None:
+            return None
+        if not entry.captured:
+            entries.insert(0, entry)
+            del entries[PER_SIGNATURE:]
+        return entry
+
+    def _trace(self, signature, leaves):
+        struct, kinds, static = signature
+        f, guard, found = self.__wrapped__, snapshot(self.__wrapped__), {}
+
+        def flat(*traced):
+            values = iter(traced)
+            moving, kwargs = tree.unflatten(struct, [k[2] if k[0] == "static" else next(values) for k in kinds])
+            args = list(moving)
+            for i, x in sorted(static):
+                args.insert(i, x)
+            out, found["struct"] = tree.flatten(rebound(f)(*args, **kwargs))
+            return [stacked(x) for x in out]
+
+        avals = [Aval(k[0], k[1]) for k in kinds if k[0] != "static"]
+        try:
+            graph, captured = trace(flat, avals, verb="jit", hoist=False)
+        except (ConcretizationError, MissingRule) as reason:
+            self._refuse(signature, reason)
+            return None
+        return Compiled(graph, captured, found["struct"], guard)
+
+    def _refuse(self, signature, reason):
+        """Run this signature uncompiled from now on, and say so once."""
+        self._compiled[signature] = False
+        warn_once(str(reason), f"jit runs {getattr(self.__wrapped__, '__name__', 'the function')} uncompiled (the same answer, slower): {reason}")
+
+    def _shown(self):
+        if self._last is None:
+            raise InputTypeError("the function has not been called yet: call it once, then look at its graph, source or stats")
+        return self._last
+
+    @property
+    def graph(self):
+        return self._shown().graph
+
+    @property
+    def source(self):
+        return self._shown().program.source
+
+    @property
+    def stats(self):
+        return self._shown().program.stats
+
+
+FLOAT = ((), np.dtype(np.float64))
+__all__ = ["Compiled", "Jitted", "aval_of", "warn_once"]

@@ -213,6 +213,14 @@ class Residuals(_Program):
     args : tuple
     kwargs : dict, optional
     jit : bool
+
+    Attributes
+    ----------
+    weights : float or ndarray, shape (n_data,)
+        Factors of the residuals; may be changed between calls without evaluating anything anew.
+    describe : callable
+        Name of residual ``i`` in messages.
+    residual_calls, jac_calls : int
     """
 
     def __init__(self, residual, x0, args=(), kwargs=None, *, jit=True):
@@ -221,6 +229,8 @@ class Residuals(_Program):
         self._jacobian = self.compiled(api.jacobian(self.function))
         self.residual_calls = self.jac_calls = 0
         self.n_data = None
+        self.weights = 1.0
+        self.describe = "residual {}".format
 
     def __call__(self, x):
         """Residuals at x, ndarray, shape (n_data,); NaN where the evaluation failed."""
@@ -231,11 +241,11 @@ class Residuals(_Program):
             r = self.run(self._residual, x)
             r = None if r is None else np.asarray(r, dtype=np.float64).ravel()
             if r is not None and not np.all(np.isfinite(r)):
-                r = self.fail(f"residual {int(np.flatnonzero(~np.isfinite(r))[0])} is not finite")
+                r = self.fail(f"{self.describe(int(np.flatnonzero(~np.isfinite(r))[0]))} is not finite")
             if self.n_data is None and r is not None:
                 self.n_data = r.size
             known["residual"] = np.full(self.n_data or 0, np.nan) if r is None else r
-        return known["residual"].copy()
+        return known["residual"] * self.weights
 
     def jac(self, x):
         """Exact Jacobian at x, ndarray, shape (n_data, n).
@@ -254,7 +264,7 @@ class Residuals(_Program):
                 point = self.unflatten(x)
                 raise SolveError(f"least_squares: the residuals could be evaluated at {point} and their Jacobian not: {self.last_failure}")
             known["jac"] = self._matrix(out)
-        return known["jac"].copy()
+        return known["jac"] * np.reshape(self.weights, (-1, 1))
 
     def start(self):
         """Residuals at x0.

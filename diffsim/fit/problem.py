@@ -1,0 +1,128 @@
+"""A model, a dataset and a noise model as residuals of a free vector."""
+
+import numpy as np
+
+from ..errors import FitError, InputError, InputTypeError, SolveError
+from ..optimize import Residuals
+from .dataset import Dataset
+from .model import Curve, Model
+
+__all__ = ["Problem"]
+
+
+class Problem:
+    """Residuals (prediction - data) on the scale of the noise model, as a function of the free vector.
+
+    Data are ordered observable by observable, in time order; missing values are left out.
+
+    Parameters
+    ----------
+    model : Model or Curve
+    dataset : Dataset
+    parameters : Parameters
+    noise : Normal or LogNormal
+    tolerances : dict
+        ``rtol`` and ``atol`` of the solver.
+    jit : bool
+
+    Attributes
+    ----------
+    rows : diffsim.optimize.Residuals
+    column : ndarray of int, shape (n_data,)
+        Which observable a residual belongs to.
+    t : ndarray, shape (n_data,)
+    """
+
+    def __init__(self, model, dataset, parameters, noise, *, tolerances, jit):  # noqa: PLR0913  the parts of a fit
+        if not isinstance(model, (Model, Curve)):
+            raise InputTypeError(f"fit: the model must be a ds.fit.Model or ds.fit.Curve, got {type(model).__name__}")
+        if not isinstance(dataset, Dataset):
+            raise InputTypeError(f"fit: the data must be a ds.fit.Dataset, got {type(dataset).__name__}")
+        self.model, self.dataset, self.parameters, self.noise = model, dataset, parameters, noise
+        self.tolerances, self.names = tolerances, dataset.names
+        noise.check(dataset)
+        self.times, place = np.unique(dataset.t, return_inverse=True)
+        present = dataset.present.T
+        self.column, row = np.nonzero(present)
+        self.t = dataset.t[row]
+        self.data = dataset.values.T[present]
+        self.target = noise.transform(self.data)
+        index = self.column * self.times.size + place[row]
+        self.index = None if index.size == len(self.names) * self.times.size and np.all(np.diff(index) == 1) else index
+        self._check_sizes()
+        self.check_prediction()
+        self.rows = Residuals(self.residual, parameters.start(), jit=jit)
+        self.rows.describe = self.describe
+        self.jit = jit
+
+    @property
+    def n_data(self):
+        """Number of residuals."""
+        return self.target.size
+
+    def _check_sizes(self):
+        free = self.parameters.free
+        if not free:
+            raise InputError("fit: every parameter has vary=False, so there is nothing to fit")
+        needed = len(free) + 1 if self.noise.estimated else len(free)
+        if self.n_data < needed:
+            also = " and the noise" if self.noise.estimated else ""
+            raise InputError(f"fit: {self.n_data} data cannot determine {len(free)} free parameters{also}; fix some with vary=False")
+
+    def check_prediction(self):
+        """Run the model once at the start, before anything is compiled.
+
+        Raises
+        ------
+        FitError
+            It cannot be simulated there.
+        InputError
+            It does not predict what was measured.
+        """
+        p = self.parameters.at(self.parameters.start())
+        try:
+            with np.errstate(all="ignore"):               # whether the numbers are usable is checked below
+                predicted = self.model.predict(p, self.times, **self.tolerances)
+        except SolveError as error:
+            raise FitError(f"fit: the model cannot be simulated at the start ({listed(p)}): {error}") from error
+        if isinstance(predicted, dict):
+            missing = [n for n in self.names if n not in predicted]
+            if missing:
+                raise InputError(f"fit: the data have {', '.join(missing)}, which the model does not predict; it predicts "
+                                 f"{', '.join(predicted)}. Rename the columns, choose them with Dataset.from_csv(columns=...), or give the "
+                                 "model an observable")
+        elif np.size(predicted) != len(self.names) * self.times.size or np.shape(predicted)[-1:] != self.times.shape:
+            raise InputError(f"fit: the observable returned shape {np.shape(predicted)}; needed are {len(self.names)} rows "
+                             f"({', '.join(self.names)}) of {self.times.size} times")
+        with np.errstate(all="ignore"):
+            bad = ~np.isfinite(self.noise.transform(self._matrix(predicted, self.times).astype(np.float64)))
+        if np.any(bad):
+            k, i = (int(v) for v in np.argwhere(bad)[0])
+            raise FitError(f"fit: at the start ({listed(p)}) the prediction of {self.names[k]} at {self.dataset.time_name} = "
+                           f"{self.times[i]:g} has no finite value on the scale of {self.noise.title} noise; start elsewhere")
+
+    def _matrix(self, predicted, t):
+        """Predictions as an array (n_obs, n_t)."""
+        if isinstance(predicted, dict):
+            return np.stack([predicted[n] for n in self.names])
+        return np.reshape(predicted, (len(self.names), t.size))
+
+    def prediction(self, z, t):
+        """Prediction on the scale of the noise model at strictly increasing times, (n_obs, n_t); ``z`` may be traced."""
+        return self.noise.transform(self._matrix(self.model.predict(self.parameters.at(z), t, **self.tolerances), t))
+
+    def residual(self, z):
+        """Residuals at a free vector, (n_data,), without division by sigma."""
+        predicted = np.reshape(self.prediction(z, self.times), (-1,))
+        if self.index is not None:
+            predicted = predicted[self.index]
+        return predicted - self.target
+
+    def describe(self, i):
+        """Which datum residual ``i`` belongs to, for messages."""
+        return f"{self.names[self.column[i]]} at {self.dataset.time_name} = {self.t[i]:g}"
+
+
+def listed(p):
+    """Record of parameters in one line."""
+    return ", ".join(f"{name} = {float(value):.6g}" for name, value in p._asdict().items())

@@ -1,0 +1,114 @@
+"""The report of a fit as text and as HTML, from one list of tables."""
+
+from html import escape
+
+import numpy as np
+
+__all__ = ["html", "text"]
+
+SHOWN = 0.1                    # correlations below this are left out
+
+
+def _number(x, digits=6):
+    if x is None or np.isnan(x):
+        return "-"
+    return f"{x:.{digits}g}"
+
+
+def _percent(x):
+    return "-" if np.isnan(x) else f"{100 * x:.2g} %" if np.isfinite(x) else "inf"
+
+
+def _parameter_rows(fit):
+    any_log = any(e.scale == "log" and e.vary for e in fit.parameters.values())
+    head = ["parameter", "estimate", "std. error", "relative", "95 % interval", *(["se of log"] if any_log else []), "start", "unit", ""]
+    rows = []
+    for e in fit.parameters.values():
+        remark = "fixed" if not e.vary else f"at {e.at_bound} bound" if e.at_bound else ""
+        log = [_number(e.scale_stderr, 4) if e.scale == "log" else ""] if any_log else []
+        interval = "-" if np.isnan(e.interval[0]) else f"{_number(e.interval[0], 4)} to {_number(e.interval[1], 4)}"
+        numbers = [_number(e.estimate), _number(e.stderr, 3), _percent(e.relative), interval, *log, _number(e.start)]
+        rows.append([e.name, *numbers, e.unit, remark])
+    used = [i for i in range(len(head)) if any(row[i] for row in rows)]
+    return [[r[i] for i in used] for r in [head, *rows]]
+
+
+def _correlation_rows(fit):
+    pairs = [(fit.correlations[i, j], fit.free_names[i], fit.free_names[j]) for i in range(fit.n_free) for j in range(i)]
+    pairs = sorted((p for p in pairs if abs(p[0]) >= SHOWN), key=lambda p: -abs(p[0]))
+    return [[f"{b}, {a}", f"{value:+.3f}"] for value, a, b in pairs]
+
+
+def _statistics_rows(fit):
+    noise = fit.problem.noise
+    kind = "estimated" if noise.estimated else "given"
+    sigma = fit.sigma if isinstance(fit.sigma, dict) else {"": fit.sigma}
+    rows = [["data", str(fit.n_data)], ["free parameters", str(fit.n_free)], ["degrees of freedom", str(fit.dof)]]
+    rows += [[f"sigma {name}".strip() + f" ({kind})", _number(value)] for name, value in sigma.items()]
+    rows += [["sum of squared residuals", _number(fit.rss, 11)]]
+    if not noise.estimated:
+        rows += [["chi-square", _number(fit.chi2)], ["chi-square / dof", _number(fit.chi2 / fit.dof) if fit.dof else "-"]]
+    rows += [["log-likelihood", _number(fit.log_likelihood, 8)], [f"AIC (k = {fit.n_estimated})", _number(fit.aic, 7)],
+             [f"BIC (k = {fit.n_estimated})", _number(fit.bic, 7)]]
+    return rows
+
+
+def _work_rows(fit):
+    rows = [["residual evaluations", str(fit.residual_calls)], ["Jacobian evaluations", str(fit.jac_calls)]]
+    if fit.solution is not None:
+        rows += [["rhs calls of the fitted solution", str(fit.solution.nfev)]]
+    rows += [["failed evaluations", str(fit.n_failed)]] if fit.n_failed else []
+    return [*rows, ["gradient (cosine)", f"{fit.gradient:.1e}"], ["time", f"{fit.time:.3g} s"]]
+
+
+def _title(fit):
+    observed = ", ".join(fit.problem.names)
+    return f"Fit of {observed}: {fit.problem.noise.title} noise"
+
+
+def _status(fit):
+    return ("converged: " if fit.success else "NOT CONVERGED: ") + fit.message.rstrip(".")
+
+
+def _footnotes(fit):
+    estimated = fit.problem.noise.estimated
+    count = f"{fit.n_free} parameters" + (f" and {fit.n_estimated - fit.n_free} sigma" if estimated else "")
+    how = "sigma is estimated with n - p degrees of freedom and scales the standard errors" if estimated else \
+        "sigma is known, so standard errors are not scaled by the residuals"
+    counted = f"AIC and BIC count k = {count}; the likelihood is that of the data."
+    return [*(f"Note: {n}." for n in fit.notes), f"Standard errors: {how}.", counted]
+
+
+def _sections(fit):
+    """(heading, rows, whether the first row is a head)."""
+    yield "Parameters", _parameter_rows(fit), True
+    correlations = _correlation_rows(fit)
+    if correlations:
+        yield f"Correlations of at least {SHOWN}", correlations, False
+    yield "Statistics", _statistics_rows(fit), False
+    yield "Work", _work_rows(fit), False
+
+
+def text(fit):
+    """Report of a fit as text, columns aligned."""
+    lines = [_title(fit), _status(fit)]
+    for heading, rows, _ in _sections(fit):
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines += ["", heading]
+        for row in rows:
+            cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
+            lines.append(("  " + "  ".join(cells)).rstrip())
+    return "\n".join([*lines, "", *_footnotes(fit)])
+
+
+def html(fit):
+    """Report of a fit as HTML tables, for notebooks."""
+    parts = [f"<h4>{escape(_title(fit))}</h4>", f"<p>{escape(_status(fit))}</p>"]
+    for heading, rows, has_head in _sections(fit):
+        body = []
+        for k, row in enumerate(rows):
+            tag = "th" if has_head and k == 0 else "td"
+            body.append("<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>")
+        parts.append(f"<table><caption>{escape(heading)}</caption>{''.join(body)}</table>")
+    parts += [f"<p>{escape(line)}</p>" for line in _footnotes(fit)]
+    return "<div>" + "".join(parts) + "</div>"

@@ -37,7 +37,7 @@ class Model:
         Two states share a name, or ``initial`` leaves out a state or names an unknown one or an unknown parameter.
     """
 
-    def __init__(self, rhs, states, parameters, initial=None, observable=None, *, t0=None, solver="Tsit5"):  # noqa: PLR0913  named throughout
+    def __init__(self, rhs, states, parameters, initial=None, observable=None, *, t0=None, solver="Tsit5"):
         for what, value in (("rhs", rhs), ("observable", observable)):
             if not callable(value) and not (what == "observable" and value is None):
                 raise InputTypeError(f"Model: {what} must be a function of (t, y, p), got {value!r}")

@@ -33,7 +33,7 @@ class Problem:
     t : ndarray, shape (n_data,)
     """
 
-    def __init__(self, model, dataset, parameters, noise, *, tolerances, jit):  # noqa: PLR0913  the parts of a fit
+    def __init__(self, model, dataset, parameters, noise, *, tolerances, jit):
         if not isinstance(model, (Model, Curve)):
             raise InputTypeError(f"fit: the model must be a ds.fit.Model or ds.fit.Curve, got {type(model).__name__}")
         if not isinstance(dataset, Dataset):

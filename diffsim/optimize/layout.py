@@ -221,7 +221,7 @@ def lower_and_upper(bounds, layout):
 def _whole_side(side, layout, missing):
     if side is None or (np.ndim(side) == 0 and not isinstance(side, dict)):
         return np.full(layout.size, missing if side is None else float(side))
-    if isinstance(side, np.ndarray) and side.shape == (layout.size,):
-        return side.astype(np.float64)
+    if isinstance(side, (list, tuple, np.ndarray)) and len(side) == layout.size and all(v is None or np.ndim(v) == 0 for v in side):
+        return _side(side, (layout.size,), missing, "x0")
     parts = layout.per_leaf(side, "bounds")
     return np.concatenate([_side(p, s, missing, path) for p, s, path in zip(parts, layout.shapes, layout.paths, strict=True)])

@@ -109,10 +109,10 @@ def minimize(fun, x0, args=(), method="L-BFGS-B", *, bounds=None, constraints=()
     SolveError
         The loss cannot be evaluated at x0.
     """
+    constraints = list(constraints) if isinstance(constraints, (list, tuple)) else [constraints]
+    name, traits = _traits(method, bool(constraints), bounds is not None)
     layout = Layout(x0)
     box = None if bounds is None else pairs(bounds, layout)
-    constraints = list(constraints) if isinstance(constraints, (list, tuple)) else [constraints]
-    name, traits = _traits(method, bool(constraints), box is not None)
     objective = Objective(fun, layout, args, jit=jit, box=box)
     objective.start()
     call = {"bounds": None if box is None else optimize.Bounds(*box), "constraints": [_constraint(c, objective) for c in constraints]}

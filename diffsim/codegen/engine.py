@@ -3,6 +3,7 @@
 LLVM's C interface is not safe between threads as llvmlite uses it: one lock covers every call.
 """
 
+import ctypes
 import functools
 import threading
 
@@ -38,6 +39,19 @@ class Compiled:
         if not address:
             raise InputError(f"the compiled module has no entry `{name}`; entries are the names given when it was compiled")
         return address
+
+
+    def function(self, name, result, *arguments):
+        """An entry as a ctypes function that keeps the machine code alive.
+
+        Parameters
+        ----------
+        name : str
+        result, *arguments : ctypes types
+        """
+        pointer = ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
+        pointer.code = self
+        return pointer
 
 
 @functools.cache

@@ -57,16 +57,15 @@ def start_norm(x, y, rtol, atol, probe_atol, probe_factor):
 
 
 def first_step_size(k, order, t0, span, y, p, rtol, atol, probe_atol, probe_factor, ks, new):
-    """Initial step of Hairer, Norsett & Wanner I, II.4; one evaluation, into ks[1]; 0.0 if a norm is not finite.
+    """Initial step of Hairer, Norsett & Wanner I, II.4; one evaluation, into ks[1].
 
-    The probe takes part: a state at rest says nothing about the scale of its sensitivities.
+    The probe takes part: a state at rest says nothing about the scale of its sensitivities. Norms overflow where
+    atol and the state are 0: as with a vanishing norm, the fallback is a fixed small step.
     """
     sign = 1.0 if span > 0.0 else -1.0
     d0 = start_norm(y, y, rtol, atol, probe_atol, probe_factor)
     d1 = start_norm(row(ks, 0), y, rtol, atol, probe_atol, probe_factor)
-    if not d0 + d1 < math.inf:
-        return 0.0
-    h0 = 1e-6 if d0 < SLOW or d1 < SLOW else 0.01 * d0 / d1
+    h0 = 0.01 * d0 / d1 if d0 >= SLOW and d1 >= SLOW and d0 + d1 < math.inf else 1e-6
     h0 = min(h0, abs(span))
     for q in range(y.shape[0]):
         new[q] = y[q] + sign * h0 * ks[0, q]
@@ -120,12 +119,12 @@ def error_square(e, ks, y, new, h, rtol, atol, first):
     return total / atol.shape[0]
 
 
-def all_finite(x):
-    """Whether every entry is finite."""
+def first_not_finite(x):
+    """Index of the first entry that is not finite, -1 if there is none."""
     for q in range(x.shape[0]):
         if not abs(x[q]) < math.inf:
-            return False
-    return True
+            return q
+    return -1
 
 
 def worst_component(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor):
@@ -214,16 +213,16 @@ def next_factor(error, log_before, order):
 def propose(size, s, span, replay, mesh, accepted, rejected, max_steps):
     """The next increment: (status, h, |h|, whether it reaches the end). The last two steps share what is left.
 
-    Sizes below ten spacings of s count as underflow.
+    Sizes below ten spacings of s count as underflow. Where no step can be taken the increment is the size refused.
     """
     if accepted == mesh.shape[0]:
-        return FULL, 0.0, size, False
+        return FULL, size, size, False
     if replay > 0:
         return DONE, mesh[accepted], size, accepted == replay - 1
     if accepted + rejected == max_steps:
-        return MAX_STEPS, 0.0, size, False
+        return MAX_STEPS, size, size, False
     if size < 10.0 * EPS * abs(s) + SMALLEST * abs(span):
-        return UNDERFLOW, 0.0, size, False
+        return UNDERFLOW, size, size, False
     left = abs(span - s)
     landed = size >= left * LANDS
     size = left if landed else min(size, 0.5 * left)
@@ -299,11 +298,12 @@ def forward(  # noqa: C901  (one loop, read from top to bottom)
     rhs(k, t0, y, p, row(ks, 0))
     nodes[0] = 0.0
     o = start_outputs(sigma, sign, rate, y, ks, out, landed)
-    if replay == 0 and size <= 0.0 and not landed:
+    worst = max(first_not_finite(y), first_not_finite(row(ks, 0)))
+    if worst >= 0:
+        status = NOT_FINITE
+    elif replay == 0 and size <= 0.0 and not landed:
         size = first_step_size(k, order, t0, span, y, p, rtol, atol, probe_atol, probe_factor, ks, new)
         calls += 1
-        if size == 0.0:
-            status = NOT_FINITE
     size = min(size, max_step)
     while status == DONE and not landed:
         status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
@@ -332,9 +332,11 @@ def forward(  # noqa: C901  (one loop, read from top to bottom)
                 landed = False
     for q in range(n_rec):
         stages[accepted, 0, q] = y[q]
-    if status == DONE and not all_finite(y):
-        status = NOT_FINITE
-    worst = worst_component(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor) if status > FULL else -1
+    if status == DONE:
+        worst = first_not_finite(y)
+        status = DONE if worst < 0 else NOT_FINITE
+    elif status != FULL and worst < 0:
+        worst = worst_component(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
     counts[0], counts[1], counts[2], counts[3] = accepted, rejected, calls, worst
     last[0], last[1], last[2], last[3] = s, h, math.sqrt(error), size
     return status
@@ -454,7 +456,7 @@ FORWARD = Loop(
     integer_arrays=("counts",),
     helpers=(
         copy, mean_square, start_norm, first_step_size, advance, error_square, worst_component, weights, observe, start_outputs,
-        step_outputs, next_factor, propose, joint_error, all_finite,
+        step_outputs, next_factor, propose, joint_error, first_not_finite,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

@@ -1,0 +1,249 @@
+"""The engine compiles, specialises and reloads machine code; the cache survives damage, strangers and races."""
+
+import ctypes
+import math
+import os
+import re
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffsim.codegen import cache, engine, loops
+from diffsim.errors import CacheWarning, InputError
+from diffsim.ode import erk
+
+HYPOT = """
+declare double @sqrt(double)
+declare double @square(double)
+define double @hypotenuse(double %x, double %y) {
+  %a = call double @square(double %x)
+  %b = call double @square(double %y)
+  %sum = fadd double %a, %b
+  %root = call double @sqrt(double %sum)
+  ret double %root
+}
+"""
+SQUARE = "define double @square(double %x) {\n  %r = fmul double %x, %x\n  ret double %r\n}\n"
+LIBM = """
+declare double @erf(double)
+declare double @llvm.exp.f64(double)
+declare double @llvm.pow.f64(double, double)
+define double @mixed(double %x) {
+  %a = call double @erf(double %x)
+  %b = call double @llvm.exp.f64(double %a)
+  %c = call double @llvm.pow.f64(double %b, double %x)
+  ret double %c
+}
+"""
+
+
+def function(code, name, arguments):
+    return code.function(name, ctypes.c_double, *[ctypes.c_double] * arguments)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty cache directory, in use."""
+    path = tmp_path / "cache"
+    monkeypatch.setenv("DIFFSIM_CACHE_DIR", str(path))
+    return path
+
+
+# ------------------------------------------------------------------ engine
+
+
+def test_linked_texts_become_one_entry():
+    code = engine.compile_ir([HYPOT, SQUARE], ["hypotenuse"])
+    assert function(code, "hypotenuse", 2)(3.0, 4.0) == 5.0
+    with pytest.raises(InputError, match="no entry `square`"):
+        code.address("square")
+
+
+def test_symbols_of_the_mathematical_library_resolve():
+    x = 0.7
+    assert function(engine.compile_ir([LIBM], ["mixed"]), "mixed", 1)(x) == math.pow(math.exp(math.erf(x)), x)
+
+
+def test_object_code_loads_again():
+    code = engine.compile_ir([HYPOT, SQUARE], ["hypotenuse"])
+    again = engine.load_object(code.object_code)
+    del code
+    assert function(again, "hypotenuse", 2)(5.0, 12.0) == 13.0
+
+
+def test_a_missing_entry_and_bad_text_are_errors():
+    with pytest.raises(InputError, match="absent"):
+        engine.compile_ir([SQUARE], ["absent"])
+    with pytest.raises(RuntimeError, match="expected"):
+        engine.compile_ir(["define nonsense"], ["f"])
+
+
+def test_threads_compile_side_by_side():
+    results = {}
+
+    def work(i):
+        text = SQUARE.replace("@square", f"@square{i}")
+        results[i] = function(engine.compile_ir([text], [f"square{i}"]), f"square{i}", 1)(float(i))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {i: float(i * i) for i in range(8)}
+
+
+def test_a_trampoline_reaches_a_kernel_by_its_address():
+    seen = []
+    pointer = ctypes.c_void_p
+    kernel = ctypes.CFUNCTYPE(None, ctypes.c_double, pointer, pointer, pointer)(lambda t, y, p, out: seen.append((t, y, p, out)))
+    code = engine.compile_ir([loops.trampoline("ds_rhs", ctypes.cast(kernel, pointer).value)], ["ds_rhs"])
+    code.function("ds_rhs", None, ctypes.c_double, pointer, pointer, pointer)(0.5, 8, 16, 24)
+    assert seen == [(0.5, 8, 16, 24)]
+
+
+def test_constants_keep_every_bit():
+    values = np.array([[0.1, -np.pi], [1e-310, np.inf]])
+    code = engine.compile_ir(
+        [
+            loops.constant("table", values)
+            + "define double @entry(double %i) {\n  %j = fptosi double %i to i64\n  %p = getelementptr double, ptr @table, i64 %j\n"
+            "  %x = load double, ptr %p\n  ret double %x\n}\n"
+        ],
+        ["entry"],
+    )
+    entry = function(code, "entry", 1)
+    assert [entry(float(i)) for i in range(4)] == values.ravel().tolist()
+
+
+# ------------------------------------------------------------------ loops and the cache
+
+
+def test_a_kept_loop_is_used_without_numba(place):
+    """One process compiles (and says so once), the next reads the text and never imports Numba."""
+    source = (
+        "import sys; from diffsim.ode import erk; text = erk.ADJOINT.text; print(len(text)); "
+        "print([m for m in ('numba', 'scipy', 'matplotlib') if m in sys.modules])"
+    )
+    first, second = (
+        subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True, env=dict(os.environ)) for _ in range(2)
+    )
+    assert first.stderr == "diffsim: compiling the stepping loops for this machine, once (about 4 s)\n"
+    assert second.stderr == ""
+    assert second.stdout.split("\n")[0] == first.stdout.split("\n")[0]
+    assert second.stdout.split("\n")[1] == "[]"
+    assert "define" in cache.get("loop", erk.ADJOINT._key()).decode()
+
+
+def test_a_loop_s_text_needs_its_kernels_and_libm_alone():
+    declared = set(re.findall(r"^declare [^@]*@([\w.]+)\(", erk.FORWARD.text, re.MULTILINE))
+    assert {name for name in declared if not name.startswith("llvm.")} <= {"ds_rhs", "sqrt", "pow", "exp", "log"}
+    defined = re.findall(r"^define (?!internal)[^@]*@([\w.]+)\(", erk.FORWARD.text, re.MULTILINE)
+    assert defined == ["erk_forward"]
+    assert erk.FORWARD.text.count("llvm.loop.unroll.full") == 1
+
+
+def test_importing_the_loops_imports_no_compiler():
+    source = "import sys; import diffsim.ode.erk; print([m for m in ('numba', 'llvmlite', 'scipy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# ------------------------------------------------------------------ cache
+
+
+def test_what_is_put_is_got(place):
+    assert cache.get("object", "k") is None
+    assert cache.put("object", "k", b"machine code")
+    assert cache.get("object", "k") == b"machine code"
+    assert cache.get("loop", "k") is None
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in place.iterdir()] == ["object-k"]
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:5], lambda b: b"", lambda b: b[:40] + b"x" + b[41:]])
+def test_a_damaged_entry_counts_as_absent_and_is_rebuilt(place, damage):
+    cache.put("object", "k", b"0123456789")
+    entry = place / "object-k"
+    entry.write_bytes(damage(entry.read_bytes()))
+    assert cache.get("object", "k") is None
+    assert cache.put("object", "k", b"0123456789")
+    assert cache.get("object", "k") == b"0123456789"
+
+
+def test_a_directory_that_cannot_be_used_warns_once_and_is_done_without(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    monkeypatch.setenv("DIFFSIM_CACHE_DIR", str(file / "cache"))
+    with pytest.warns(CacheWarning, match="Every process compiles anew"):
+        assert not cache.put("object", "k", b"data")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cache.get("object", "k") is None
+
+
+def test_a_read_only_directory_is_done_without(place, monkeypatch):
+    place.mkdir(mode=0o700)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)       # root may write anywhere: modes alone prove nothing
+    with pytest.warns(CacheWarning, match="not writable"):
+        assert not cache.put("object", "k", b"data")
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners of files exist on POSIX only")
+def test_a_stranger_s_directory_is_refused(place, monkeypatch):
+    place.mkdir()
+    monkeypatch.setattr(os, "getuid", lambda: place.stat().st_uid + 1)
+    with pytest.warns(CacheWarning, match="belongs to user"):
+        assert cache.directory() is None
+
+
+def test_a_full_disk_is_no_error(place, monkeypatch):
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    assert cache.directory() == place
+    monkeypatch.setattr(os, "replace", fail)
+    assert not cache.put("object", "k", b"data")
+    assert list(place.iterdir()) == []
+
+
+def test_the_cache_can_be_switched_off(monkeypatch):
+    monkeypatch.setenv("DIFFSIM_CACHE_DIR", "")
+    assert cache.directory() is None
+    assert not cache.put("object", "k", b"data")
+
+
+def test_the_default_place_follows_the_user(tmp_path, monkeypatch):
+    monkeypatch.delenv("DIFFSIM_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache.directory() == tmp_path / "xdg" / "diffsim"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache.directory() == tmp_path / "home" / ".cache" / "diffsim"
+
+
+RACER = """
+import sys
+from diffsim.codegen import cache
+word = sys.argv[1].encode() * 20000
+bad = 0
+for i in range(200):
+    cache.put("object", "shared", word)
+    got = cache.get("object", "shared")
+    bad += got is None or len(set(got)) != 1
+print(bad)
+"""
+
+
+def test_two_processes_may_write_the_same_entry_at_once(place):
+    racers = [
+        subprocess.Popen([sys.executable, "-c", RACER, letter], stdout=subprocess.PIPE, text=True, env=dict(os.environ)) for letter in "ab"
+    ]
+    assert [racer.communicate(timeout=60)[0].strip() for racer in racers] == ["0", "0"]
+    assert [path.name for path in Path(place).iterdir()] == ["object-shared"]

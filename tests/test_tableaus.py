@@ -1,0 +1,140 @@
+"""Tableaus satisfy the order conditions over rooted trees: exactly if the source prints fractions, else to its digits."""
+
+from fractions import Fraction
+from functools import cache
+from itertools import combinations_with_replacement
+from operator import attrgetter
+
+import numpy as np
+import pytest
+
+from diffsim.ode.tableaus import METHODS, TSIT5, Tableau
+
+TABLEAUS = list(METHODS.values())
+EACH = pytest.mark.parametrize("tableau", TABLEAUS, ids=attrgetter("name"))
+DIGITS = {"Tsit5": Fraction(1, 10**13), "RK45": Fraction(0), "RK23": Fraction(0)}
+DENSE_ORDER = {"Tsit5": 4, "RK45": 4, "RK23": 3}
+HEUN = {"name": "Heun", "order": 2, "embedded_order": 1, "c": "0 1", "a": "1", "b": "1/2 1/2", "b_hat": "1 0", "source": "Heun 1900"}
+
+
+@cache
+def rooted_trees(order):
+    """All rooted trees with ``order`` vertices; a tree is the sorted tuple of its branches."""
+    if order == 1:
+        return ((),)
+    found = set()
+    for parts in _partitions(order - 1):
+        found |= set(_forests(parts))
+    return tuple(sorted(found, key=repr))
+
+
+def _partitions(total, largest=None):
+    largest = min(total, largest or total)
+    if total == 0:
+        yield ()
+    for first in range(largest, 0, -1):
+        for rest in _partitions(total - first, min(first, total - first) or 1):
+            yield (first, *rest)
+
+
+def _forests(parts):
+    forests = [()]
+    for size in sorted(set(parts)):
+        choices = combinations_with_replacement(rooted_trees(size), parts.count(size))
+        forests = [(*forest, *choice) for choice in list(choices) for forest in forests]
+    return [tuple(sorted(forest, key=repr)) for forest in forests]
+
+
+def size(tree):
+    return 1 + sum(map(size, tree))
+
+
+def density(tree):
+    """gamma(tau): the size times the densities of the branches."""
+    result = size(tree)
+    for branch in tree:
+        result *= density(branch)
+    return result
+
+
+def stage_weights(tree, a):
+    """Phi_i(tau) for each stage i."""
+    result = [Fraction(1)] * len(a)
+    for branch in tree:
+        inner = stage_weights(branch, a)
+        result = [x * sum(p * q for p, q in zip(row, inner, strict=True)) for x, row in zip(result, a, strict=True)]
+    return result
+
+
+def defects(weights, a, order):
+    return [sum(w * f for w, f in zip(weights, stage_weights(t, a), strict=True)) - Fraction(1, density(t)) for t in rooted_trees(order)]
+
+
+def test_there_are_as_many_rooted_trees_as_cayley_counted():
+    assert [len(rooted_trees(n)) for n in range(1, 8)] == [1, 1, 2, 4, 9, 20, 48]
+
+
+@EACH
+@pytest.mark.parametrize("part", ["propagated", "embedded"])
+def test_order_is_exactly_what_is_claimed(tableau, part):
+    weights, order = (tableau.exact_b, tableau.order) if part == "propagated" else (tableau.exact_b_hat, tableau.embedded_order)
+    for n in range(1, order + 1):
+        assert all(abs(defect) <= DIGITS[tableau.name] for defect in defects(weights, tableau.exact_a, n)), n
+    assert max(map(abs, defects(weights, tableau.exact_a, order + 1))) > Fraction(1, 10**4), "the method is better than it claims"
+
+
+@EACH
+def test_nodes_are_the_row_sums(tableau):
+    for c, row in zip(tableau.exact_c, tableau.exact_a, strict=True):
+        assert abs(c - sum(row)) <= DIGITS[tableau.name]
+
+
+@EACH
+def test_interpolant_has_its_order_at_every_theta(tableau):
+    """sum_i b_i(theta) Phi_i(tau) = theta^|tau| / gamma(tau), coefficient by coefficient."""
+    order = DENSE_ORDER[tableau.name]
+    for n in range(1, order + 1):
+        for tree in rooted_trees(n):
+            inner = stage_weights(tree, tableau.exact_a)
+            for power in range(1, tableau.degree + 1):
+                total = sum(row[power - 1] * f for row, f in zip(tableau.exact_dense, inner, strict=True))
+                wanted = Fraction(1, density(tree)) if power == n else 0
+                assert abs(total - wanted) <= 10 * DIGITS[tableau.name], (tree, power)
+    ends = [sum(row) for row in tableau.exact_dense]
+    assert ends == list(tableau.exact_b)
+
+
+@EACH
+def test_interpolant_ends_at_the_weights_in_floating_point(tableau):
+    weights = np.array([float(b) for b in tableau.exact_b])
+    assert np.max(np.abs(tableau.dense.sum(axis=1) - weights)) <= 4 * np.finfo(float).eps * np.max(np.abs(tableau.dense))
+
+
+@EACH
+def test_the_last_stage_is_the_new_state(tableau):
+    assert tableau.exact_a[-1] == tableau.exact_b
+    assert tableau.a.shape == (tableau.stages + 1, tableau.stages)
+    assert tableau.c[-1] == 1.0
+    assert np.all(tableau.e == [float(x - y) for x, y in zip(tableau.exact_b, tableau.exact_b_hat, strict=True)])
+
+
+def test_a_method_without_fsal_gets_the_stage_appended():
+    heun = Tableau(**HEUN, dense="1 -1/2\n0 1/2\n0 0")
+    assert (heun.stages, heun.degree) == (2, 2)
+    assert heun.a.tolist() == [[0, 0], [1, 0], [0.5, 0.5]]
+    assert heun.e.tolist() == [-0.5, 0.5, 0]
+    assert heun.c.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"c": "0 1 1"}, "same number of stages"), ({"dense": "1 -1/2\n0 1/2"}, "one row"), ({"dense": "1 0\n0 1/2\n0 0"}, "does not end")],
+)
+def test_rows_that_do_not_fit_together_are_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        Tableau(**{**HEUN, "dense": "1 -1/2\n0 1/2\n0 0", **change})
+
+
+def test_numbers_cannot_be_changed_by_accident():
+    with pytest.raises(ValueError, match="read-only"):
+        TSIT5.a[0, 0] = 1.0

@@ -1,5 +1,7 @@
 """What is fitted: an ordinary differential equation with named parameters, or a formula."""
 
+import copy
+
 import numpy as np
 
 from ..errors import InputError, InputTypeError
@@ -70,6 +72,14 @@ class Model:
             return self.initial(p)
         return np.stack([getattr(p, v) if isinstance(v, str) else float(v) for v in self.initial])
 
+    def starting_at(self, t0):
+        """This model with its initial state at ``t0``, unless it already says when."""
+        if self.t0 is not None:
+            return self
+        model = copy.copy(self)
+        model.t0 = float(t0)
+        return model
+
     def span(self, t):
         """(t0, last time) for increasing times.
 
@@ -78,12 +88,12 @@ class Model:
         InputError
             The times begin before t0, or there is nothing to integrate.
         """
-        t0 = float(t[0] if self.t0 is None else self.t0)
+        t0 = self.starting_at(t[0]).t0
         if t[0] < t0:
             raise InputError(f"the first time asked for is {t[0]:g}, before the model's initial state at t0 = {t0:g}")
         if not t[-1] > t0:
             raise InputError(f"all times are at t0 = {t0:g}, where the state is given; at least one must be later")
-        return t0, float(t[-1])
+        return float(t0), float(t[-1])
 
     def solve(self, p, t, *, rtol, atol):
         """Solution at strictly increasing times for a record of parameters, as ``ds.solve_ivp`` returns it."""
@@ -118,6 +128,10 @@ class Curve:
             raise InputTypeError(f"Curve: function must be a function of (x, p), got {function!r}")
         self.function = function
         self.parameters = parameters if isinstance(parameters, Parameters) else Parameters(parameters)
+
+    def starting_at(self, t0):
+        """This curve: a formula has no initial time."""
+        return self
 
     def predict(self, p, t, *, rtol, atol):
         """Values of the formula at ``t``; there is nothing to integrate, so no tolerance matters."""

@@ -38,7 +38,8 @@ class Problem:
             raise InputTypeError(f"fit: the model must be a ds.fit.Model or ds.fit.Curve, got {type(model).__name__}")
         if not isinstance(dataset, Dataset):
             raise InputTypeError(f"fit: the data must be a ds.fit.Dataset, got {type(dataset).__name__}")
-        self.model, self.dataset, self.parameters, self.noise = model, dataset, parameters, noise
+        self.model = model.starting_at(dataset.t[0])
+        self.dataset, self.parameters, self.noise = dataset, parameters, noise
         self.tolerances, self.names = tolerances, dataset.names
         noise.check(dataset)
         self.times, place = np.unique(dataset.t, return_inverse=True)

@@ -14,7 +14,7 @@ import sys
 import numpy as np
 
 from ..errors import ConcretizationError, DerivativeLost, DiffsimError, MutationError
-from .aval import Aval
+from .aval import Aval, Opaque
 
 UFUNCS, FUNCTIONS, METHODS = {}, {}, {}
 _levels = itertools.count()
@@ -92,7 +92,8 @@ class Tracer:
 
     @property
     def aval(self):
-        return Aval(self.primal.shape, self.primal.dtype)
+        primal = self.primal
+        return primal if primal.__class__ is Opaque else Aval(primal.shape, primal.dtype)
 
     @property
     def size(self):

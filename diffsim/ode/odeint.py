@@ -1,0 +1,298 @@
+"""The solve as primitives, closed under differentiation of any order.
+
+Operands: ``t0`` and ``span`` scalars, ``y0`` (n,), output times ``sigma`` (m,) relative to t0, parameter leaves ``p``.  With S the discrete
+solution map on a mesh (step sizes are constants: the mesh moves with t0), z = (t0, y0, p):
+
+==============  ================================================  =======================================================
+primitive       value                                             derivative
+==============  ================================================  =======================================================
+odeint          S(z) at sigma, adaptively; and a record            tangent at the recorded mesh
+replay          S(z) on a given mesh; and a record                 tangent
+tangent         J(z) z_dot, linear in z_dot                        tangent of the augmented system; transpose: adjoint
+adjoint         J(z)ᵀ w, linear in w                               curvature; transpose: tangent
+curvature       d/dz [J(z)ᵀ w] z_dot + J(z)ᵀ w_dot                 adjoint and curvature of the augmented system; its own transpose
+==============  ================================================  =======================================================
+
+``rate = r`` asks for the r-th time derivative of the interpolant, which is what sigma is differentiated by.
+The augmented system F carries (y_dot, y); one identity does all the work: with Z = (z, z_dot) and the weights (w, w_dot) on its two halves,
+the z-part of J_F(Z)ᵀ (w, w_dot) is d/dz [J(z)ᵀ w] z_dot + J(z)ᵀ w_dot.
+Sources: Hager, Numer. Math. 87 (2000) 247-282; Alexe & Sandu, Appl. Math. Comput. 208 (2009) 328-346; for frozen steps Bock (1981).
+"""
+
+import numpy as np
+
+from ..core import Absent, Aval, Linear, Opaque, Primitive, aval_of
+from ..prims.elementwise import add, mul
+from ..prims.family import NOT_LINEAR
+from ..prims.layout import basic, concatenate, index, reshape
+from . import run
+from .emit import adjoint_call, curvature_call, odeint_call, replay_call, tangent_call
+from .system import FLOAT, SCALAR
+
+NO_SAMPLES = Absent("its operands are a system and a record: tests/test_odeint.py holds its laws")
+
+
+def _states(n, m):
+    return Aval((m, n), FLOAT)
+
+
+def _column(x):
+    """(m,) to (m, 1), to scale rows."""
+    return reshape(x, shape=(int(x.shape[0]), 1))
+
+
+def _zeros(aval):
+    return np.zeros(aval.shape)
+
+
+def _full(x, x_dot):
+    """Tangents with zeros where there is none."""
+    return [_zeros(aval_of(v)) if t is None else t for v, t in zip(x, x_dot, strict=True)]
+
+
+def _active(x_dot):
+    """wrt flags of (t0, y0, *p); y0 always counts as active, it is part of every augmented state."""
+    t0, y0, *p = x_dot
+    return (t0 is not None, y0 is not None, *[v is not None for v in p])
+
+
+def _sum(parts):
+    total = None
+    for x in parts:
+        total = x if total is None else total if x is None else add(total, x)
+    return total
+
+
+# ---------------------------------------------------------------- the derivative of a solve on its mesh
+def _tangent_of(record, t0, y0, sigma, p, dots, *, system, method, rate):
+    """J z_dot from (t0_dot, y0_dot, *p_dot) with None for zero; None if all are."""
+    wrt = _active(dots)
+    if not any(wrt):
+        return None
+    given = [d for d in dots if d is not None]
+    return tangent(record, t0, y0, sigma, *p, *given, system=system, method=method, rate=rate, wrt=wrt)
+
+
+def _solve_jvp(x, y, x_dot, *, mesh_at, system, method, rate):
+    """Tangent of the states: along z, and along sigma by the time derivative of the interpolant."""
+    t0, y0, sigma, *p = x
+    t0_dot, y0_dot, sigma_dot, *p_dot = x_dot
+    record = y[1]
+    out = _tangent_of(record, t0, y0, sigma, p, (t0_dot, y0_dot, *p_dot), system=system, method=method, rate=rate)
+    if sigma_dot is not None:
+        slope = replay(record, t0, y0, sigma, *p, system=system, method=method, rate=rate + 1)[0]
+        out = _sum([out, mul(slope, _column(sigma_dot))])
+    return out, None
+
+
+def _odeint_jvp(x, y, x_dot, *, system, method, rate, control, probe):
+    t0, _, y0, sigma, *p = x
+    t0_dot, _, y0_dot, sigma_dot, *p_dot = x_dot
+    return _solve_jvp((t0, y0, sigma, *p), y, (t0_dot, y0_dot, sigma_dot, *p_dot), mesh_at=None, system=system, method=method, rate=rate)
+
+
+def _prepare(x, active, params):
+    """Before a derivative is taken, let the step sizes resolve the linearised flow too."""
+    if active is None or params["probe"] is not None or not params["control"].probed:
+        return params
+    t0, _, y0, _, *p = active
+    wrt = (t0, y0, *p)
+    return {**params, "probe": wrt} if any(wrt) else params
+
+
+def _odeint_aval(t0, span, y0, sigma, *p, system, method, rate, control, probe):
+    return _states(system.n, sigma.shape[0]), Opaque("record", (system.digest, method))
+
+
+odeint = Primitive(
+    "odeint", impl=run.odeint, aval=_odeint_aval, jvp=_odeint_jvp, transpose=NOT_LINEAR, emit=odeint_call, samples=NO_SAMPLES, multiple=True,
+    prepare=_prepare)
+
+replay = Primitive(
+    "replay", impl=run.replay,
+    aval=lambda mesh, t0, y0, sigma, *p, system, method, rate: (_states(system.n, sigma.shape[0]), Opaque("record", (system.digest, method))),
+    jvp=lambda x, y, x_dot, **params: _solve_jvp(x[1:], y, x_dot[1:], mesh_at=None, **params),
+    transpose=NOT_LINEAR, emit=replay_call, samples=NO_SAMPLES, multiple=True)
+
+
+# ---------------------------------------------------------------- tangent
+def _split(system, wrt, operands):
+    """(record, t0, y0, sigma, p, given) of a tangent's operands; ``given`` are the active directions."""
+    record, t0, y0, sigma, *rest = operands
+    n_p = len(system.p_avals)
+    return record, t0, y0, sigma, rest[:n_p], rest[n_p:]
+
+
+def _spread(wrt, given):
+    """Directions with None where not active, as (t0, y0, *p)."""
+    given = list(given)
+    return [given.pop(0) if on else None for on in wrt]
+
+
+def _augmented_point(system, wrt, y0, p, dots):
+    """State and leaves of the augmented system: (y0_dot, y0) and p, p_dot, t0_dot."""
+    t0_dot, y0_dot, *p_dot = dots
+    y0_dot = np.zeros(system.n) if y0_dot is None else y0_dot
+    extra = [d for d, on in zip(p_dot, wrt[2:], strict=True) if on] + ([t0_dot] if wrt[0] else [])
+    return concatenate(y0_dot, y0, axis=0), [*p, *extra]
+
+
+def _halves(system):
+    n = system.n
+    return basic((2 * n,), (slice(0, n),)), basic((2 * n,), (slice(n, 2 * n),))
+
+
+def _first_columns(x, n):
+    m = int(x.shape[0])
+    return index(x, at=basic((m, 2 * n), (slice(None), slice(0, n))))
+
+
+def _tangent_jvp(x, y, x_dot, *, system, method, rate, wrt):
+    """The same map of the augmented system: its tangent half."""
+    record, t0, y0, sigma, p, given = _split(system, wrt, x)
+    _, t0_new, y0_new, sigma_new, p_new, given_new = _split(system, wrt, x_dot)
+    out = None
+    if any(d is not None for d in (t0_new, y0_new, *p_new)):
+        bigger = system.augmented(wrt)
+        start, leaves = _augmented_point(system, wrt, y0, p, _spread(wrt, given))
+        dots = _spread(wrt, given_new)
+        start_new = None
+        if y0_new is not None or dots[1] is not None:
+            start_new = concatenate(*[np.zeros(system.n) if d is None else d for d in (dots[1], y0_new)], axis=0)
+        leaves_new = [*p_new, *[d for d, on in zip(dots[2:], wrt[2:], strict=True) if on], *([dots[0]] if wrt[0] else [])]
+        both = _tangent_of(record, t0, start, sigma, leaves, (t0_new, start_new, *leaves_new), system=bigger, method=method, rate=rate)
+        out = _first_columns(both, system.n)
+    elif any(d is not None for d in given_new):
+        out = _tangent_of(record, t0, y0, sigma, p, _spread(wrt, given_new), system=system, method=method, rate=rate)
+    if sigma_new is not None:
+        slope = tangent(record, t0, y0, sigma, *p, *given, system=system, method=method, rate=rate + 1, wrt=wrt)
+        out = _sum([out, mul(slope, _column(sigma_new))])
+    return out
+
+
+def own_record(record, t0, y0, sigma, p, *, system, method):
+    """A record with the stage states of this very system: the one at hand, or a replay's."""
+    if aval_of(record) == Opaque("record", (system.digest, method)):
+        return record
+    return replay(record, t0, y0, sigma, *p, system=system, method=method, rate=0)[1]
+
+
+def _tangent_transpose(w, *x, system, method, rate, wrt):
+    record, t0, y0, sigma, p, _ = _split(system, wrt, x)
+    own = own_record(record, t0, y0, sigma, p, system=system, method=method)
+    bars = adjoint(own, t0, y0, sigma, *p, w, system=system, method=method, rate=rate, wrt=wrt)
+    return (*[None] * (4 + len(p)), *bars)
+
+
+tangent = Primitive(
+    "odeint_tangent", impl=run.tangent, aval=lambda mesh, t0, y0, sigma, *rest, system, **params: _states(system.n, sigma.shape[0]),
+    jvp=_tangent_jvp, transpose=_tangent_transpose, emit=tangent_call, samples=NO_SAMPLES)
+
+
+# ---------------------------------------------------------------- adjoint
+def _bars_aval(system, wrt):
+    avals = (SCALAR, Aval((system.n,), FLOAT), *system.p_avals)
+    return tuple(a for a, on in zip(avals, wrt, strict=True) if on)
+
+
+def _adjoint_jvp(x, y, x_dot, *, system, method, rate, wrt):
+    """Along w: adjoint.  Along z: curvature.  Along sigma: the adjoint of the interpolant's next derivative."""
+    record, t0, y0, sigma, *rest = x
+    p, w = rest[:-1], rest[-1]
+    _, t0_new, y0_new, sigma_new, *rest_new = x_dot
+    p_new, w_new = rest_new[:-1], rest_new[-1]
+    static = {"system": system, "method": method}
+    parts = []
+    dots = (t0_new, y0_new, *p_new)
+    if any(d is not None for d in dots):
+        w_new = np.zeros(w.shape) if w_new is None else w_new
+        parts.append(curvature(record, t0, y0, sigma, *p, w, *[d for d in dots if d is not None], w_new, rate=rate, wrt=wrt, along=_active(dots), **static))
+    elif w_new is not None:
+        parts.append(adjoint(record, t0, y0, sigma, *p, w_new, rate=rate, wrt=wrt, **static))
+    if sigma_new is not None:
+        parts.append(adjoint(record, t0, y0, sigma, *p, mul(w, _column(sigma_new)), rate=rate + 1, wrt=wrt, **static))
+    return _sum_tuples(parts, len(y))
+
+
+def _sum_tuples(parts, n):
+    return tuple(_sum([part[i] for part in parts]) for i in range(n)) if parts else (None,) * n
+
+
+def _adjoint_transpose(z_bars, *x, system, method, rate, wrt):
+    record, t0, y0, sigma, *rest = x
+    p = rest[:-1]
+    w_bar = tangent(record, t0, y0, sigma, *p, *z_bars, system=system, method=method, rate=rate, wrt=wrt)
+    return (*[None] * (4 + len(p)), w_bar)
+
+
+adjoint = Primitive(
+    "odeint_adjoint", impl=run.adjoint, aval=lambda *x, system, wrt, **params: _bars_aval(system, wrt), jvp=_adjoint_jvp,
+    transpose=_adjoint_transpose, emit=adjoint_call, samples=NO_SAMPLES, multiple=True)
+
+
+# ---------------------------------------------------------------- curvature
+def _curvature_operands(system, along, operands):
+    record, t0, y0, sigma, *rest = operands
+    n_p = len(system.p_avals)
+    return record, t0, y0, sigma, rest[:n_p], rest[n_p], rest[n_p + 1:-1], rest[-1]
+
+
+def _from_augmented(system, wrt, along, bars):
+    """z-part of the cotangents of the augmented system, for the flags ``wrt``; ``bars`` is for (t0, (y_dot, y), p)."""
+    bars = list(bars)
+    out = [bars.pop(0)] if wrt[0] else []
+    both = bars.pop(0)
+    if wrt[1]:
+        out.append(index(both, at=_halves(system)[1]))
+    return tuple(out + bars)
+
+
+def _bigger_wrt(system, wrt, along):
+    """Flags of the augmented system when only the z-part of its cotangents is wanted."""
+    n_extra = sum(along[2:]) + along[0]
+    return (wrt[0], True, *wrt[2:], *[False] * n_extra)
+
+
+def _curvature_jvp(x, y, x_dot, *, system, method, rate, wrt, along):
+    """Everything is the adjoint of the augmented system at (z, z_dot) with weights (w, w_dot): differentiate that."""
+    record, t0, y0, sigma, p, w, given, w_dot = _curvature_operands(system, along, x)
+    _, t0_new, y0_new, sigma_new, p_new, w_new, given_new, w_dot_new = _curvature_operands(system, along, x_dot)
+    static = {"system": system, "method": method}
+    if all(d is None for d in (t0_new, y0_new, sigma_new, w_new, *p_new)):
+        full = _full([*given, w_dot], [*given_new, w_dot_new])
+        return curvature(record, t0, y0, sigma, *p, w, *full, rate=rate, wrt=wrt, along=along, **static)
+    bigger, flags = system.augmented(along), _bigger_wrt(system, wrt, along)
+    start, leaves = _augmented_point(system, along, y0, p, _spread(along, given))
+    weights = concatenate(w, w_dot, axis=1)
+    dots, start_new, weights_new = _spread(along, given_new), None, None
+    if y0_new is not None or dots[1] is not None:
+        start_new = concatenate(*[np.zeros(system.n) if d is None else d for d in (dots[1], y0_new)], axis=0)
+    leaves_new = [*p_new, *[d for d, on in zip(dots[2:], along[2:], strict=True) if on], *([dots[0]] if along[0] else [])]
+    if w_new is not None or w_dot_new is not None:
+        weights_new = concatenate(*_full([w, w_dot], [w_new, w_dot_new]), axis=1)
+    own = own_record(record, t0, start, sigma, leaves, system=bigger, method=method)
+    operands = (own, t0, start, sigma, *leaves, weights)
+    bars = _adjoint_jvp(operands, flags_true(flags), (None, t0_new, start_new, sigma_new, *leaves_new, weights_new),
+                        system=bigger, method=method, rate=rate, wrt=flags)
+    full = [_zeros(a) if b is None else b for a, b in zip(_bars_aval(bigger, flags), bars, strict=True)]
+    return _from_augmented(system, wrt, along, full)
+
+
+def flags_true(flags):
+    """One entry for each active flag: how many cotangents there are."""
+    return [f for f in flags if f]
+
+
+def _curvature_transpose(z_bars, *x, system, method, rate, wrt, along):
+    """The Hessian of <w, S(z)> is symmetric, so the transpose is the same map from the cotangents; along w_dot it is the tangent."""
+    record, t0, y0, sigma, p, w, _, w_dot = _curvature_operands(system, along, x)
+    static = {"system": system, "method": method, "rate": rate}
+    m, n = int(sigma.shape[0]), system.n
+    back = curvature(record, t0, y0, sigma, *p, w, *z_bars, np.zeros((m, n)), wrt=along, along=wrt, **static)
+    w_bar = tangent(record, t0, y0, sigma, *p, *z_bars, wrt=wrt, **static) if isinstance(w_dot, Linear) else None
+    return (*[None] * (5 + len(p)), *back, w_bar)
+
+
+curvature = Primitive(
+    "odeint_curvature", impl=run.curvature, aval=lambda *x, system, wrt, **params: _bars_aval(system, wrt), jvp=_curvature_jvp,
+    transpose=_curvature_transpose, emit=curvature_call, samples=NO_SAMPLES, multiple=True)

@@ -1,0 +1,74 @@
+"""What a solve leaves behind for its derivatives: the mesh, the stage states, the counts."""
+
+import numpy as np
+
+from ..core import Opaque
+from ..errors import InputError
+from .erk import COUNTS, LAST
+
+
+class Record:
+    """Memory of one solve.
+
+    Attributes
+    ----------
+    increments : ndarray, shape (steps,)
+        Accepted step sizes, signed.
+    nodes : ndarray, shape (steps + 1,)
+        Times relative to t0.
+    stages : ndarray, shape (steps + 1, S, n)
+        Stage states; ``stages[i, 0]`` is the state at node i.  The last row holds the final state alone.
+    """
+
+    __slots__ = ("aval", "counts", "increments", "last", "nodes", "stages")
+
+    def __init__(self, spec, increments, nodes, stages, counts, last):
+        self.aval = Opaque("record", spec)
+        self.increments, self.nodes, self.stages, self.counts, self.last = increments, nodes, stages, counts, last
+
+    @property
+    def steps(self):
+        return int(self.counts[0])
+
+    @property
+    def statistics(self):
+        """Counts and last values by name."""
+        return {**{k: int(v) for k, v in zip(COUNTS, self.counts, strict=True)}, **{k: float(v) for k, v in zip(LAST, self.last, strict=True)}}
+
+
+class Mesh:
+    """The accepted steps of a solve: what a replay needs.
+
+    Parameters
+    ----------
+    increments : array_like, shape (steps,)
+        Step sizes, all of one sign, finite, none zero.
+
+    Raises
+    ------
+    InputError
+        They are not.
+    """
+
+    __slots__ = ("increments",)
+
+    def __init__(self, increments):
+        h = np.array(increments, dtype=float)
+        if h.ndim != 1 or not np.all(np.isfinite(h)) or not (np.all(h > 0) or np.all(h < 0)):
+            raise InputError("Mesh: increments are a vector of finite step sizes, none zero, all of one sign")
+        h.flags.writeable = False
+        self.increments = h
+
+    @property
+    def nodes(self):
+        """Times of the nodes relative to the start, shape (steps + 1,)."""
+        return np.concatenate([[0.0], np.cumsum(self.increments)])
+
+    def __len__(self):
+        return len(self.increments)
+
+    def __repr__(self):
+        if not len(self):
+            return "Mesh(no steps)"
+        size = np.abs(self.increments)
+        return f"Mesh({len(self)} steps, {size.min():.3g} to {size.max():.3g})"

@@ -1,0 +1,195 @@
+"""Running the solve primitives on arrays: as a compiled program of one equation, or the same loops as Python."""
+
+import threading
+
+import numpy as np
+
+from ..codegen.program import Program
+from ..core import REGISTRY, Eqn, Graph, Var, aval_of
+from ..errors import SolveError
+from . import erk
+from .control import PROBE_FACTOR, order_of_error, probe_signs
+from .record import Record
+from .system import PythonKernels, pack
+from .tableaus import METHODS
+
+_programs, _lock = {}, threading.Lock()
+
+
+# ---------------------------------------------------------------- compiled
+def compiled(prim, args, params):
+    """Value of one solve primitive by its compiled program, made once for each system and shape."""
+    avals = tuple(aval_of(x) for x in args)
+    key = (prim.name, avals, tuple(sorted(params.items(), key=lambda item: item[0])))
+    program = _programs.get(key)
+    if program is None:
+        with _lock:
+            program = _programs.get(key)
+            if program is None:
+                inputs = [Var(a) for a in avals]
+                out = prim.aval(*avals, **params)
+                outputs = [Var(a) for a in (out if prim.multiple else (out,))]
+                program = _programs[key] = Program(Graph(inputs, [Eqn(prim, inputs, params, outputs)], outputs))
+    out = program(*args)
+    return tuple(out) if prim.multiple else out[0]
+
+
+def _either(name, python):
+    """Impl of a primitive: compiled if the system has a graph."""
+    def impl(*args, **params):
+        if params["system"].graph is None:
+            return python(*args, **params)
+        return compiled(REGISTRY[name], args, params)
+    return impl
+
+
+# ---------------------------------------------------------------- the same as Python
+def _increments(mesh):
+    return mesh.increments if isinstance(mesh, Record) else np.asarray(mesh, float)
+
+
+def _forward(system, method, rate, t0, span, y0, sigma, p, n_out, n_rec, *, control=None, probe=False, mesh=None):
+    """Run the forward loop uncompiled, with buffers that grow; returns (out, Record)."""
+    tab = METHODS[method]
+    n_all = len(y0)
+    n = n_all // 2 if probe else n_all
+    cap = 256 if mesh is None else len(mesh)
+    sigma, out = np.asarray(sigma, float), np.zeros((len(sigma), n_out))
+    atol = np.ones(n) if control is None else control.atol_vector(n)
+    probe_atol = np.ones(n) if control is None else np.ascontiguousarray(np.broadcast_to(np.asarray(control.probe_atol, float), (n,)))
+    while True:
+        increments, nodes = np.zeros(cap), np.zeros(cap + 1)
+        if mesh is not None:
+            increments[:] = mesh
+        stages = np.zeros((cap + 1, tab.stages, n_rec))
+        counts, last = np.zeros(4, np.int64), np.zeros(4)
+        work = np.zeros((tab.stages + 1, n_all)), np.zeros(n_all), np.zeros(tab.stages + 1)
+        status = erk.forward(
+            PythonKernels(system), order_of_error(method), t0, span, 1e-6 if control is None else control.rtol, PROBE_FACTOR if probe else 0.0,
+            0.0 if control is None else control.first_step, np.inf if control is None else control.max_step,
+            10**9 if control is None else control.max_steps, 0 if mesh is None else len(mesh), rate, tab.a, tab.c, tab.e, tab.dense,
+            np.array(y0, float), p, atol, probe_atol, sigma, out, increments, nodes, stages, *work, counts, last)
+        if status != erk.FULL:
+            break
+        cap *= 2
+    steps = int(counts[0])
+    record = Record((system.digest, method), increments[:steps], nodes[:steps + 1], stages[:steps + 1], counts, last)
+    if status != erk.DONE:
+        raise failure(status, record, t0, span, out)
+    return out, record
+
+
+REASONS = {
+    erk.UNDERFLOW: ("the step size fell below the spacing of numbers", "the solution may blow up near there, or the problem is stiff or discontinuous: "
+                    "end the span before it, loosen rtol and atol, or set the times of jumps as ends of separate solves"),
+    erk.MAX_STEPS: ("max_steps was reached", "raise max_steps, loosen rtol and atol, or use a shorter span; many rejected steps point to stiffness"),
+    erk.NOT_FINITE: ("the state or its derivative is not finite", "check y0 and the parameters for NaN and inf, and the right-hand side for overflow, "
+                     "log or sqrt of negative numbers and division by zero"),
+}
+
+
+def failure(status, record, t0, span, out=None):
+    """The error of a solve that stopped before its end; it carries the record and the outputs reached."""
+    s = record.statistics
+    t = float(t0) + s["s"]
+    reason, remedy = REASONS[status]
+    error = SolveError(
+        f"solve_ivp stopped at t = {t:.6g} of {float(t0):.6g} to {float(t0) + float(span):.6g}: {reason}. Accepted {s['accepted']} steps, rejected "
+        f"{s['rejected']}, last step size {s['h']:.3g}, last error norm {s['error']:.3g}, worst component y[{s['worst']}]. Remedy: {remedy}.",
+        status=int(status), t=t)
+    error.record, error.out = record, out
+    return error
+
+
+def _odeint_python(t0, span, y0, sigma, *p, system, method, rate, control, probe):
+    t0, span, y0 = float(t0), float(span), np.asarray(y0, float)
+    if probe is None:
+        return _forward(system, method, rate, t0, span, y0, sigma, pack(p), system.n, system.n, control=control)
+    start, leaves = probe_start(probe, y0, p)
+    return _renamed(system, method, _forward(system.augmented(probe, tangent_first=False), method, rate, t0, span, start, sigma, pack(leaves), system.n,
+                                             system.n, control=control, probe=True))
+
+
+def _renamed(system, method, pair):
+    out, record = pair
+    return out, Record((system.digest, method), record.increments, record.nodes, record.stages, record.counts, record.last)
+
+
+def _sized(x):
+    """Magnitudes, 1 where there is none."""
+    x = np.abs(np.asarray(x, float))
+    return np.where(x == 0.0, 1.0, x)
+
+
+def probe_start(wrt, y0, p):
+    """Augmented state (y, y_dot) and leaves of the probe: signs of +-1 times magnitudes in all that is differentiated."""
+    signs = probe_signs(1 + y0.size + sum(np.size(x) for x in p))
+    y_dot = signs[1:1 + y0.size] * _sized(y0) if wrt[1] else np.zeros(y0.size)
+    start, extra = 1 + y0.size, []
+    for x, on in zip(p, wrt[2:], strict=True):
+        if on:
+            extra.append(signs[start:start + np.size(x)].reshape(np.shape(x)) * _sized(x))
+        start += np.size(x)
+    if wrt[0]:
+        extra.append(np.float64(signs[0]))
+    return np.concatenate([y0, y_dot]), [*p, *extra]
+
+
+def _span(mesh):
+    return float(np.sum(_increments(mesh))) if not isinstance(mesh, Record) else float(mesh.nodes[-1])
+
+
+def _replay_python(mesh, t0, y0, sigma, *p, system, method, rate):
+    return _forward(system, method, rate, float(t0), _span(mesh), y0, sigma, pack(p), system.n, system.n, mesh=_increments(mesh))
+
+
+def _directions(system, wrt, rest):
+    n_p = len(system.p_avals)
+    p, given = list(rest[:n_p]), list(rest[n_p:])
+    t0_dot = [given.pop(0)] if wrt[0] else []
+    y0_dot = given.pop(0) if wrt[1] else np.zeros(system.n)
+    return p, y0_dot, given + t0_dot
+
+
+def _tangent_python(mesh, t0, y0, sigma, *rest, system, method, rate, wrt):
+    p, y0_dot, extra = _directions(system, wrt, rest)
+    start = np.concatenate([y0_dot, y0])
+    return _forward(system.augmented(wrt), method, rate, float(t0), _span(mesh), start, sigma, pack([*p, *extra]), system.n, 0,
+                    mesh=_increments(mesh))[0]
+
+
+def _adjoint_python(record, t0, y0, sigma, *rest, system, method, rate, wrt):
+    tab, n, p, w = METHODS[method], system.n, rest[:-1], rest[-1]
+    active = [a for a, on in zip(system.p_avals, wrt[2:], strict=True) if on]
+    y_bar, p_bar, t_bar = np.zeros(n), np.zeros(sum(a.size for a in active)), np.zeros(1)
+    work = np.zeros((tab.stages + 1, n)), np.zeros((tab.stages + 1, n)), np.zeros(tab.stages + 1)
+    erk.adjoint(PythonKernels(system, wrt), float(t0), _span(record), record.steps, rate, tab.a, tab.c, tab.dense, pack(p), np.asarray(sigma, float),
+                record.increments, record.nodes, record.stages, np.ascontiguousarray(w, float), y_bar, p_bar, t_bar, *work)
+    bars, start = ([np.float64(t_bar[0])] if wrt[0] else []) + ([y_bar] if wrt[1] else []), 0
+    for a in active:
+        part = p_bar[start:start + a.size].reshape(a.shape)
+        bars.append(part if a.shape else part[()])
+        start += a.size
+    return tuple(bars)
+
+
+def _curvature_python(record, t0, y0, sigma, *rest, system, method, rate, wrt, along):
+    n_p = len(system.p_avals)
+    p, w, w_dot = rest[:n_p], rest[n_p], rest[-1]
+    p, y0_dot, extra = _directions(system, along, (*p, *rest[n_p + 1:-1]))
+    bigger = system.augmented(along)
+    start, leaves = np.concatenate([y0_dot, y0]), [*p, *extra]
+    _, own = _forward(bigger, method, rate, float(t0), _span(record), start, sigma, pack(leaves), bigger.n, bigger.n, mesh=_increments(record))
+    flags = (wrt[0], True, *wrt[2:], *[False] * (sum(along[2:]) + along[0]))
+    bars = list(_adjoint_python(own, t0, start, sigma, *leaves, np.concatenate([w, w_dot], 1), system=bigger, method=method, rate=rate, wrt=flags))
+    both = bars.pop(1 if wrt[0] else 0)
+    if wrt[1]:
+        bars.insert(1 if wrt[0] else 0, both[system.n:])
+    return tuple(bars)
+
+
+odeint = _either("odeint", _odeint_python)
+replay = _either("replay", _replay_python)
+tangent = _either("odeint_tangent", _tangent_python)
+adjoint = _either("odeint_adjoint", _adjoint_python)
+curvature = _either("odeint_curvature", _curvature_python)

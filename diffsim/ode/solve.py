@@ -1,0 +1,394 @@
+"""``solve_ivp``: SciPy's call, differentiable in y0, args, t_eval and t_span."""
+
+import warnings
+
+import numpy as np
+
+from .. import tree
+from ..control.jit import warn_once
+from ..core import Aval, Tracer, user_line
+from ..core.aval import is_float
+from ..errors import ConcretizationError, InputError, InputTypeError, MissingRule, SolveError
+from ..numpy.array import Array
+from ..numpy.rebind import original, rebound
+from ..numpy.stacking import stacked
+from ..passes import optimise
+from ..prims.elementwise import sub
+from ..prims.layout import basic, concatenate, convert, index, reshape, transpose
+from ..transforms import trace
+from .control import Control
+from .odeint import odeint, replay
+from .record import Mesh
+from .result import OdeResult
+from .system import FLOAT, SCALAR, System
+from .tableaus import METHODS
+
+__all__ = ["solve_ivp"]
+
+
+def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, events=None, vectorized=False, args=None, *, rtol=1e-6, atol=1e-9,
+              first_step=None, max_step=np.inf, max_steps=100_000, steps=None, gradient_errors="probe"):
+    """Solve y' = fun(t, y, *args) from t_span[0] to t_span[1]; the result is differentiable in y0, args, t_eval and t_span.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(t, y, *args) -> dy/dt`` in plain NumPy, of shape (n,).
+    t_span : (float, float)
+        Start and end; the end may be smaller.
+    y0 : array_like, shape (n,)
+    method : {"Tsit5", "RK45", "RK23"}
+        Explicit pair: Tsitouras 5(4) (default), Dormand-Prince 5(4), Bogacki-Shampine 3(2).
+    t_eval : array_like, shape (n_t,), optional
+        Times of output, sorted, within the span; default: the accepted steps (not inside jit, where shapes must be known).
+    dense_output : bool
+        Whether to return ``sol.sol``, the interpolant (not inside jit).
+    events, vectorized
+        SciPy's; events are refused, vectorized has no meaning here and must be False.
+    args : tuple, optional
+        Further arguments of fun; pytrees.  Floating-point leaves are parameters, everything else is constant.
+    rtol, atol : float, or array_like of shape (n,) for atol
+        A step is accepted when the RMS of error / (atol + rtol |y|) is at most 1.  Tighter by default than SciPy's 1e-3 and 1e-6:
+        the error of a gradient is ten to a hundred times that of the state.
+    first_step, max_step : float, optional
+    max_steps : int
+        Limit of the attempted steps.
+    steps : Mesh or array_like, optional
+        Take these steps (``sol.mesh`` of another solve, or increments) without error control.
+    gradient_errors : {"probe", "state"}
+        What the step sizes resolve when a derivative is taken: "probe" adds one tangent to the error norm, "state" leaves it at the state.
+
+    Returns
+    -------
+    OdeResult
+        With SciPy's fields, ``mesh``, ``accepted`` and ``rejected``.
+
+    Raises
+    ------
+    InputError, InputTypeError
+        An argument is wrong; the message names it.
+    SolveError
+        The solve failed and a derivative or a compiled result was asked for.  (Otherwise ``success`` is False, as in SciPy.)
+
+    Notes
+    -----
+    Derivatives are those of the discrete solution on the accepted steps, which move with t0: exact to rounding, in both modes and to any order.
+    """
+    if events is not None:
+        raise InputError("solve_ivp: events are not supported; remove events=, or end the span at the event and solve on from there")
+    if vectorized:
+        raise InputError("solve_ivp: vectorized=True has no meaning here; fun takes y of shape (n,)")
+    times, y0 = _times(t_span, t_eval), _initial(y0)
+    control = _control(y0.shape[0], method, rtol, atol, first_step, max_step, max_steps, gradient_errors)
+    system, leaves = _system(fun, times.t0, y0, args)
+    problem = _Problem(system, leaves, method, control, times, y0)
+    if steps is not None:
+        return _replayed(problem, steps, dense_output)
+    return _solved(problem, dense_output)
+
+
+# ---------------------------------------------------------------- arguments
+def concrete(x):
+    """The number behind a value; None while a graph is traced."""
+    while isinstance(x, Tracer):
+        x = x.primal
+    return None if isinstance(x, Aval) else x
+
+
+def _number(x, what):
+    x = x.read() if type(x) is Array else x
+    if isinstance(x, Tracer):
+        if x.shape:
+            raise InputError(f"solve_ivp: {what} must be a number, not an array of shape {x.shape}")
+        return x if x.dtype == FLOAT else convert(x, dtype=FLOAT)
+    try:
+        value = np.float64(x)
+    except (TypeError, ValueError) as error:
+        raise InputTypeError(f"solve_ivp: {what} must be a number: {error}") from None
+    if np.ndim(value) or not np.isfinite(value):
+        raise InputError(f"solve_ivp: {what} must be one finite number, got {x!r}")
+    return value
+
+
+class _Times:
+    """t0, span and output times; sigma is relative to t0, None where the accepted steps are wanted."""
+
+    __slots__ = ("sigma", "span", "t0", "t1", "t_eval")
+
+
+def _times(t_span, t_eval):
+    times = _Times()
+    try:
+        t0, t1 = t_span
+    except (TypeError, ValueError):
+        raise InputError("solve_ivp: t_span must be a pair (start, end)") from None
+    times.t0, times.t1 = _number(t0, "t_span[0]"), _number(t1, "t_span[1]")
+    times.span = sub(times.t1, times.t0)
+    times.t_eval = times.sigma = None
+    if t_eval is not None:
+        times.t_eval = t_eval = _vector(t_eval, "t_eval", allow_empty=True)
+        _check_t_eval(concrete(t_eval), concrete(times.t0), concrete(times.t1))
+        times.sigma = sub(t_eval, times.t0)
+    return times
+
+
+def _check_t_eval(t, t0, t1):
+    if t is None or t0 is None or t1 is None or not np.size(t):
+        return
+    sign = -1.0 if t1 < t0 else 1.0
+    late = np.flatnonzero((sign * (t - t0) < 0) | (sign * (t - t1) > 0))
+    if late.size:
+        raise InputError(f"solve_ivp: t_eval[{late[0]}] = {t[late[0]]!r} lies outside t_span = ({t0!r}, {t1!r})")
+    back = np.flatnonzero(sign * np.diff(t) < 0)
+    if back.size:
+        raise InputError(f"solve_ivp: t_eval must be sorted from t_span[0] to t_span[1], but t_eval[{back[0] + 1}] = {t[back[0] + 1]!r} comes after "
+                         f"t_eval[{back[0]}] = {t[back[0]]!r}")
+
+
+def _vector(x, what, allow_empty=False):
+    """A float64 vector, checked to be finite where its numbers are known."""
+    x = stacked(x) if isinstance(x, (list, tuple, Array)) or getattr(x, "dtype", None) == object else x
+    if not isinstance(x, Tracer):
+        try:
+            x = np.asarray(x)
+        except ValueError as error:
+            raise InputError(f"solve_ivp: {what} must be a vector: {error}") from None
+    if x.dtype.kind == "c":
+        raise InputTypeError(f"solve_ivp: {what} is complex; split it into real and imaginary parts")
+    if x.dtype.kind not in "fiub":
+        raise InputTypeError(f"solve_ivp: {what} must hold numbers, not {x.dtype}")
+    if len(x.shape) != 1:
+        raise InputError(f"solve_ivp: {what} must have one dimension, not shape {tuple(x.shape)}")
+    if not allow_empty and not x.shape[0]:
+        raise InputError(f"solve_ivp: {what} is empty")
+    value = concrete(x)
+    if value is not None and not np.all(np.isfinite(value)):
+        at = int(np.flatnonzero(~np.isfinite(value))[0])
+        raise InputError(f"solve_ivp: {what}[{at}] is {np.asarray(value)[at]!r}; it must be finite")
+    return x if x.dtype == FLOAT else convert(x, dtype=FLOAT)
+
+
+def _initial(y0):
+    y0 = _vector(y0, "y0")
+    return y0.copy() if isinstance(y0, np.ndarray) else y0
+
+
+def _control(n, method, rtol, atol, first_step, max_step, max_steps, gradient_errors):
+    if not isinstance(method, str) or method not in METHODS:
+        raise InputError(f"solve_ivp: there is no method {method!r}; choose one of {', '.join(METHODS)}")
+    if gradient_errors not in ("probe", "state"):
+        raise InputError(f"solve_ivp: gradient_errors must be 'probe' or 'state', not {gradient_errors!r}")
+    for value, name in ((rtol, "rtol"), (atol, "atol"), (first_step, "first_step"), (max_step, "max_step"), (max_steps, "max_steps")):
+        if isinstance(value, Tracer):
+            raise InputTypeError(f"solve_ivp: {name} must be a plain number: step sizes are not differentiated")
+    if not np.ndim(rtol) == 0 or not rtol > 0:
+        raise InputError(f"solve_ivp: rtol must be a positive number, got {rtol!r}")
+    tolerance = np.asarray(atol, float)
+    if tolerance.shape not in ((), (n,)) or not np.all(tolerance >= 0):
+        raise InputError(f"solve_ivp: atol must be a number or have shape ({n},), and not be negative; got {atol!r}")
+    if first_step is not None and not (first_step > 0 and np.isfinite(first_step)):
+        raise InputError(f"solve_ivp: first_step must be positive, got {first_step!r}")
+    if not max_step > 0:
+        raise InputError(f"solve_ivp: max_step must be positive, got {max_step!r}")
+    if max_steps < 1:
+        raise InputError(f"solve_ivp: max_steps must be at least 1, got {max_steps!r}")
+    least = 100 * np.finfo(float).eps
+    if rtol < least:
+        warnings.warn(f"solve_ivp: rtol = {rtol:g} is below 100 rounding errors; {least:.3g} is used", RuntimeWarning, stacklevel=3)
+    return Control(max(float(rtol), least), float(tolerance) if tolerance.ndim == 0 else tuple(map(float, tolerance)), float(first_step or 0.0),
+                   float(max_step), int(max_steps), gradient_errors == "probe")
+
+
+# ---------------------------------------------------------------- the right-hand side
+class _Arguments:
+    """args of the user's function split into parameter leaves and constants."""
+
+    def __init__(self, args):
+        if args is None:
+            args = ()
+        if not isinstance(args, tuple):
+            args = tuple(args) if isinstance(args, list) else (args,)
+        flat, self.struct = tree.flatten(args)
+        self.flat, self.is_leaf, self.leaves = flat, [], []
+        for x in flat:
+            x = x.read() if type(x) is Array else x
+            x = stacked(x) if isinstance(x, np.ndarray) and x.dtype == object else x
+            leaf = (isinstance(x, (Tracer, np.ndarray, np.generic)) and is_float(x.dtype)) or type(x) is float
+            self.is_leaf.append(leaf)
+            if leaf:
+                self.leaves.append(np.float64(x) if type(x) is float else x if x.dtype == FLOAT else convert(x, dtype=FLOAT))
+
+    def rebuild(self, leaves):
+        """args with other leaves."""
+        leaves = iter(leaves)
+        return tree.unflatten(self.struct, [next(leaves) if leaf else x for x, leaf in zip(self.flat, self.is_leaf, strict=True)])
+
+
+def _checked(f, n, fun):
+    """dy/dt as one vector of shape (n,)."""
+    f = stacked(f)
+    shape = tuple(np.shape(f)) if not isinstance(f, Tracer) else f.shape
+    name = getattr(original(fun), "__name__", "fun")
+    if shape != (n,):
+        if shape == () and n == 1:
+            return reshape(f if isinstance(f, Tracer) else np.asarray(f, float), shape=(1,))
+        raise InputError(f"solve_ivp: {name}(t, y) returned shape {shape}, but y0 has shape ({n},)")
+    f = f if isinstance(f, Tracer) else np.asarray(f)
+    if f.dtype.kind == "c":
+        raise InputTypeError(f"solve_ivp: {name}(t, y) returned complex numbers; split the state into real and imaginary parts")
+    return f if f.dtype == FLOAT else convert(f, dtype=FLOAT)
+
+
+def _system(fun, t0, y0, args):
+    """System of the right-hand side and its parameter leaves (outer values it closes over included)."""
+    if not callable(fun):
+        raise InputTypeError(f"solve_ivp: fun must be callable, not a {type(fun).__name__}")
+    n, split = y0.shape[0], _Arguments(args)
+    avals = [Aval(tuple(x.shape), FLOAT) for x in split.leaves]
+    run = rebound(fun)
+
+    def flat(t, y, *leaves):
+        return [_checked(run(t, y, *split.rebuild(leaves)), n, fun)]
+
+    try:
+        graph, captured = trace(flat, [SCALAR, Aval((n,), FLOAT), *avals], verb="solve_ivp", hoist=True)
+    except (ConcretizationError, MissingRule) as reason:
+        return _python_system(flat, n, avals, split.leaves, y0, t0, reason), split.leaves
+    graph = optimise(graph)
+    captured = [x if isinstance(x, Tracer) else np.ascontiguousarray(x, dtype=float) for x in captured]
+    return System(n, [*avals, *[Aval(tuple(x.shape), FLOAT) for x in captured]], graph=graph), [*split.leaves, *captured]
+
+
+def _python_system(flat, n, avals, leaves, y0, t0, reason):
+    """The right-hand side uncompiled; inside jit there is nothing to run, so the reason is passed on."""
+    if any(concrete(x) is None for x in (t0, y0, *leaves)):
+        raise reason
+    warn_once(str(reason), f"solve_ivp runs the right-hand side uncompiled (the same answer, slower): {reason}")
+
+    def fun(t, y, *p):
+        out = flat(t, y, *p)[0]
+        return out
+
+    return System(n, avals, fun=fun, digest=f"python {id(fun)}")
+
+
+# ---------------------------------------------------------------- solving
+class _Problem:
+    """Everything a solve needs, checked."""
+
+    __slots__ = ("control", "leaves", "method", "system", "times", "y0")
+
+    def __init__(self, system, leaves, method, control, times, y0):
+        self.system, self.leaves, self.method, self.control, self.times, self.y0 = system, leaves, method, control, times, y0
+
+    @property
+    def traced(self):
+        """Whether any operand is a tracer, and whether any is a symbol without a number."""
+        operands = [self.times.t0, self.times.span, self.y0, *self.leaves] + ([] if self.times.sigma is None else [self.times.sigma])
+        return any(isinstance(x, Tracer) for x in operands), any(concrete(x) is None for x in operands)
+
+    def states(self, mesh, sigma):
+        """Outputs on a mesh."""
+        return replay(mesh, self.times.t0, self.y0, sigma, *self.leaves, system=self.system, method=self.method, rate=0)
+
+
+def _solved(problem, dense_output):
+    times = problem.times
+    traced, symbolic = problem.traced
+    if symbolic and (times.sigma is None or dense_output):
+        raise ConcretizationError(
+            f"{user_line()}: inside jit, solve_ivp needs t_eval and no dense_output: the number of accepted steps, and so the shape of the result, "
+            f"is not known while the program is traced.")
+    sigma = np.zeros(0) if times.sigma is None else times.sigma
+    try:
+        ys, record = odeint(times.t0, times.span, problem.y0, sigma, *problem.leaves, system=problem.system, method=problem.method, rate=0,
+                            control=problem.control, probe=None)
+    except SolveError as error:
+        if traced:
+            raise
+        return _failed(problem, error)
+    if symbolic:
+        return _result(problem, times.t_eval, ys, None)
+    if times.sigma is None:
+        ys, t = _at_steps(problem, record)
+    else:
+        t = times.t_eval
+    return _result(problem, t, ys, record, dense_output)
+
+
+def _at_steps(problem, record):
+    """States and times at the accepted steps; the last time moves with the end of the span."""
+    times, nodes = problem.times, record.nodes
+    if len(nodes) == 1:
+        sigma = np.zeros(1)
+    else:
+        sigma = concatenate(nodes[:-1], reshape(times.span, shape=(1,)), axis=0)
+    ys, _ = problem.states(record, sigma)
+    return ys, sigma + times.t0
+
+
+def _failed(problem, error):
+    """SciPy's way: what was reached, success False."""
+    record, times = error.record, problem.times
+    reached = record.nodes[-1]
+    if times.t_eval is None:
+        t, ys = np.float64(times.t0) + record.nodes, record.stages[:, 0, :]
+    else:
+        keep = np.abs(times.sigma) <= abs(reached)
+        t, ys = times.t_eval[keep], error.out[keep]
+    result = _result(problem, t, ys, record)
+    result.update(status=-1, message=str(error), success=False)
+    return result
+
+
+def _result(problem, t, ys, record, dense_output=False):
+    counts = record.statistics if record is not None else dict.fromkeys(("accepted", "rejected", "rhs_calls"))
+    y = transpose(ys, axes=(1, 0)) if isinstance(ys, Tracer) else np.ascontiguousarray(ys.T)
+    result = OdeResult(
+        t=t, y=y, sol=None, t_events=None, y_events=None, nfev=counts["rhs_calls"], njev=0, nlu=0, status=0,
+        message="The solver successfully reached the end of the integration interval.", success=True,
+        mesh=None if record is None else Mesh(record.increments) if record.steps else None,
+        accepted=counts["accepted"], rejected=counts["rejected"])
+    if dense_output:
+        result["sol"] = _Interpolant(problem, record)
+    return result
+
+
+def _replayed(problem, steps, dense_output):
+    """Solve on given steps."""
+    mesh = steps if isinstance(steps, Mesh) else Mesh(steps)
+    times, (_, symbolic) = problem.times, problem.traced
+    if times.sigma is None:
+        times.sigma = mesh.nodes
+        times.t_eval = times.sigma + times.t0
+    ys, record = problem.states(mesh.increments, times.sigma)
+    return _result(problem, times.t_eval, ys, None if symbolic else record, dense_output and not symbolic)
+
+
+class _Interpolant:
+    """Dense output: states at any time of the span, differentiable like the solution itself."""
+
+    def __init__(self, problem, record):
+        self._problem, self._record = problem, record
+        t0 = concrete(problem.times.t0)
+        self.t_min, self.t_max = sorted((float(t0), float(t0) + float(record.nodes[-1])))
+
+    def __call__(self, t):
+        scalar = not np.shape(t) if not isinstance(t, Tracer) else not t.shape
+        t = _vector([t] if scalar and not isinstance(t, Tracer) else reshape(t, shape=(1,)) if scalar else t, "t", allow_empty=True)
+        value = concrete(t)
+        slack = 1e-12 * (self.t_max - self.t_min)
+        if value is not None and np.size(value) and (value.min() < self.t_min - slack or value.max() > self.t_max + slack):
+            raise InputError(f"sol: times must lie in [{self.t_min:g}, {self.t_max:g}]")
+        sigma, back = sub(t, self._problem.times.t0), None
+        if value is not None and np.any(np.diff(value) * (1 if self._record.nodes[-1] >= 0 else -1) < 0):
+            order = np.argsort(value if self._record.nodes[-1] >= 0 else -value, kind="stable")
+            back = np.argsort(order)
+            sigma = sigma[order]
+        ys, _ = self._problem.states(self._record, sigma)
+        ys = ys if back is None else ys[back]
+        if scalar:
+            return index(ys, at=basic(tuple(ys.shape), (0, slice(None))))
+        return transpose(ys, axes=(1, 0))
+
+

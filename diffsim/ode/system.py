@@ -1,0 +1,159 @@
+"""Systems: a right-hand side as the loops want it, traced to a graph or kept as Python, and the systems derived from it.
+
+A system is ``f(t, y, *p) -> dy/dt`` with ``y`` of shape (n,) and parameter leaves ``p`` of any shapes.  From it follow
+
+* the *augmented* system, whose state is a tangent and the state, (y_dot, y) or (y, y_dot): its solution is the forward sensitivity along one
+  direction, and because a Runge-Kutta method commutes with linearisation it is, on one mesh, exactly the derivative of the discrete solution;
+* the *vjp*, which the discrete adjoint calls.
+
+``wrt`` says what is differentiated: one flag for t0, one for y0, one for each parameter leaf.
+"""
+
+import functools
+import hashlib
+
+import numpy as np
+
+from ..core import Aval, eval_graph
+from ..prims.layout import basic, concatenate, index
+from ..transforms import forward, linearize, pull, trace
+
+FLOAT = np.dtype(np.float64)
+SCALAR = Aval((), FLOAT)
+
+
+class System:
+    """A right-hand side with its parameter leaves.
+
+    Parameters
+    ----------
+    n : int
+        Size of the state.
+    p_avals : tuple of Aval
+        Parameter leaves.
+    graph : Graph, optional
+        Inputs t, y, then the leaves; one output of shape (n,).
+    fun : callable, optional
+        ``fun(t, y, *p)``: the same as Python, for what cannot be traced.
+    digest : str
+        Equal for systems that compute the same.
+    """
+
+    __slots__ = ("_derived", "digest", "fun", "graph", "n", "p_avals")
+
+    def __init__(self, n, p_avals, graph=None, fun=None, digest=None):
+        self.n, self.p_avals, self.graph, self.fun = n, tuple(p_avals), graph, fun
+        self.digest = digest or graph.digest
+        self._derived = {}
+
+    def __eq__(self, other):
+        return type(other) is System and self.digest == other.digest
+
+    def __hash__(self):
+        return hash(self.digest)
+
+    def __repr__(self):
+        return f"<system of {self.n} states, {self.digest[:8]}>"
+
+    @property
+    def n_p(self):
+        """Length of the leaves laid end to end."""
+        return sum(a.size for a in self.p_avals)
+
+    def call(self, t, y, *p):
+        """dy/dt on arrays or tracers."""
+        return self.fun(t, y, *p) if self.graph is None else eval_graph(self.graph, t, y, *p)[0]
+
+    def augmented(self, wrt, tangent_first=True):
+        """System of the state and one tangent.
+
+        Its leaves are those of this system, then a tangent for each active leaf, then the tangent of t if t0 is active.
+        """
+        return self._derive(("augmented", wrt, tangent_first), functools.partial(self._augmented, wrt, tangent_first))
+
+    def _augmented(self, wrt, tangent_first):
+        n, active = self.n, wrt[2:]
+        avals = self.p_avals + tuple(a for a, on in zip(self.p_avals, active, strict=True) if on) + ((SCALAR,) if wrt[0] else ())
+        lo, hi = basic((2 * n,), (slice(0, n),)), basic((2 * n,), (slice(n, 2 * n),))
+
+        def fun(t, both, *leaves):
+            y, y_dot = index(both, at=hi if tangent_first else lo), index(both, at=lo if tangent_first else hi)
+            p, rest = leaves[:len(active)], list(leaves[len(active):])
+            p_dot = [rest.pop(0) if on else None for on in active]
+            t_dot = rest.pop(0) if wrt[0] else None
+            (f,), (f_dot,) = forward.jvp(lambda t, y, *p: [self.call(t, y, *p)], [t, y, *p], [t_dot, y_dot, *p_dot], verb="the tangent of a solve")
+            f_dot = np.zeros(n) if f_dot is None else f_dot
+            return concatenate(*((f_dot, f) if tangent_first else (f, f_dot)), axis=0)
+        return fun, 2 * n, avals
+
+    def _derive(self, key, make):
+        have = self._derived.get(key)
+        if have is None:
+            fun, n, avals = make()
+            digest = hashlib.sha256(f"{self.digest}{key}".encode()).hexdigest()
+            if self.graph is None:
+                have = System(n, avals, fun=fun, digest=digest)
+            else:
+                graph, _ = trace(lambda *x: [fun(*x)], [SCALAR, Aval((n,), FLOAT), *avals], verb="the tangent of a solve")
+                have = System(n, avals, graph=graph, digest=digest)
+            self._derived[key] = have
+        return have
+
+    def vjp(self, wrt, t, y, p, w):
+        """Cotangents of t (if active), y and the active leaves, for the cotangent ``w`` of dy/dt."""
+        active = [bool(wrt[0]), True, *wrt[2:]]
+        _, equations, outputs = linearize(lambda *x: [self.call(x[0], x[1], *x[2:])], [t, y, *p], active, "the adjoint of a solve")
+        return pull(equations, [w], outputs, sum(active))
+
+    def vjp_graph(self, wrt):
+        """Graph of :meth:`vjp`: inputs t, y, leaves, w; outputs the cotangents, zeros where they vanish."""
+        key = ("vjp", wrt)
+        if key not in self._derived:
+            avals = [SCALAR, Aval((self.n,), FLOAT), *self.p_avals]
+            out = [a for a, on in zip(avals, (wrt[0], True, *wrt[2:]), strict=True) if on]
+
+            def fun(*x):
+                bars = self.vjp(wrt, x[0], x[1], x[2:-1], x[-1])
+                return [np.zeros(a.shape) if b is None else b for a, b in zip(out, bars, strict=True)]
+            self._derived[key] = trace(fun, [*avals, Aval((self.n,), FLOAT)], verb="the adjoint of a solve")[0]
+        return self._derived[key]
+
+    def unpack(self, flat):
+        """Leaves of a flat parameter vector, as views."""
+        out, start = [], 0
+        for a in self.p_avals:
+            out.append(flat[start:start + a.size].reshape(a.shape))
+            start += a.size
+        return out
+
+
+def pack(leaves):
+    """Leaves laid end to end, a new float64 vector."""
+    return np.concatenate([np.ravel(x) for x in leaves]).astype(float) if leaves else np.zeros(0)
+
+
+class PythonKernels:
+    """Kernels of a system for the uncompiled loops."""
+
+    def __init__(self, system, wrt=None):
+        self.system, self.wrt = system, wrt
+
+    def rhs(self, t, y, p, out):
+        out[:] = self.system.call(np.float64(t), y.copy(), *self.system.unpack(p))
+
+    def vjp(self, t, y, p, w, y_bar, p_bar, t_bar):
+        bars = list(self.system.vjp(self.wrt, np.float64(t), y.copy(), self.system.unpack(p), w.copy()))
+        if self.wrt[0]:
+            bar = bars.pop(0)
+            t_bar[0] += 0.0 if bar is None else bar
+        first = bars.pop(0)
+        if first is not None:
+            y_bar += first
+        start = 0
+        for a, bar in zip([a for a, on in zip(self.system.p_avals, self.wrt[2:], strict=True) if on], bars, strict=True):
+            if bar is not None:
+                p_bar[start:start + a.size] += np.ravel(bar)
+            start += a.size
+
+
+__all__ = ["FLOAT", "SCALAR", "PythonKernels", "System", "pack"]

@@ -22,7 +22,36 @@ class Gather:
 
     ``store(k, out, *operands, **params)``, where given, writes the whole value by loops and serves arrays too large to unroll:
     ``k.loop(shape, body)`` calls ``body(index)``; ``out.store(index, x)``, ``out.add(index, x)``.
+
+    ``moves`` says that each element is one element of an operand, or zero: it costs nothing where it is read.
+    ``work(*avals, **params)`` is the number of scalar operations of the whole value, where it is not the size of its largest array.
     """
 
     rule: Any
     store: Any = None
+    moves: bool = False
+    work: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call into a linked stepping loop.
+
+    ``rule(k, outs, ins, **params)`` writes it: ``outs`` and ``ins`` are buffers (for an opaque input: the number of its producer's
+    request), ``k`` is ``diffsim.codegen.program.Caller``.
+
+    ``request(params, avals_in, avals_out)`` is what a call needs from the caller of the program, an object with
+
+    ``words``
+        Number of words (int64) of its table: addresses and sizes of memory too large, or too variable, for the stack.
+    ``allocate() -> (words, memory)``
+        Initial words, and an object that owns what they point to.
+    ``grow(status, words, memory) -> bool``
+        After a run that ended with a status: whether memory was enlarged (``words``, an int64 array, and ``memory`` changed in place), so
+        that the program is to be run again.
+    ``error(status, words, memory) -> Exception``
+        What to raise otherwise.
+    """
+
+    rule: Any
+    request: Any

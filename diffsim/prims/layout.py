@@ -58,7 +58,7 @@ broadcast_to = linear(
     impl=lambda x, *, shape: np.broadcast_to(x, shape),
     aval=lambda x, *, shape: Aval(shape, x.dtype),
     transpose=_broadcast_to_transpose,
-    emit=Gather(_broadcast_index),
+    emit=Gather(_broadcast_index, moves=True),
     samples=shaped(((3,), {"shape": (2, 3)}), ((), {"shape": (2,)}), ((2, 1), {"shape": (3, 2, 4)}), ((1,), {"shape": (0,)})),
 )
 
@@ -88,7 +88,7 @@ reshape = linear(
     impl=lambda x, *, shape: np.reshape(x, shape),
     aval=lambda x, *, shape: Aval(shape, x.dtype),
     transpose=lambda y_bar, x, *, shape: (reshape(y_bar, shape=x.shape),),
-    emit=Gather(_reshape_index),
+    emit=Gather(_reshape_index, moves=True),
     samples=shaped(((6,), {"shape": (2, 3)}), ((), {"shape": (1, 1)}), ((2, 3), {"shape": (3, 2)}), ((1,), {"shape": ()})),
 )
 
@@ -109,7 +109,7 @@ transpose = linear(
     impl=lambda x, *, axes: np.transpose(x, axes),
     aval=lambda x, *, axes: Aval(tuple(x.shape[i] for i in axes), x.dtype),
     transpose=_transpose_transpose,
-    emit=Gather(_transpose_index),
+    emit=Gather(_transpose_index, moves=True),
     samples=shaped(((2, 3), {"axes": (1, 0)}), ((2, 3, 4), {"axes": (2, 0, 1)}), ((), {"axes": ()})),
 )
 
@@ -153,8 +153,20 @@ reduce_sum = linear(
 
 
 def _cumsum_index(k, index, x, *, axis, reverse):
-    n, i = x.shape[axis], index[axis]
-    return k.scan_sum(x, index, axis, i, n, reverse)
+    return k.partial_sum(x, index, axis, reverse)
+
+
+def _cumsum_store(k, out, x, *, axis, reverse):
+    n = x.shape[axis]
+
+    def line(rest):
+        def step(j, total):
+            at = (*rest[:axis], k.isub(n - 1, j) if reverse else j, *rest[axis:])
+            total = k.add(total, x(at))
+            out.store(at, total)
+            return total
+        k.fold(n, k.const(0, x.dtype), step)
+    k.loop(without(x.shape, (axis,)), line)
 
 
 cumsum = linear(
@@ -162,7 +174,7 @@ cumsum = linear(
     impl=lambda x, *, axis, reverse: np.flip(np.cumsum(np.flip(x, axis), axis), axis) if reverse else np.cumsum(x, axis),
     aval=lambda x, *, axis, reverse: x,
     transpose=lambda y_bar, x, *, axis, reverse: (cumsum(y_bar, axis=axis, reverse=not reverse),),
-    emit=Gather(_cumsum_index),
+    emit=Gather(_cumsum_index, _cumsum_store),
     samples=shaped(((4,), {"axis": 0, "reverse": False}), ((2, 3), {"axis": 1, "reverse": True}), ((0, 2), {"axis": 0, "reverse": False})),
 )
 
@@ -212,7 +224,7 @@ index = linear(
     impl=lambda x, *, at: x[at.key],
     aval=lambda x, *, at: Aval(at.shape, x.dtype),
     transpose=lambda y_bar, x, *, at: (embed(y_bar, shape=x.shape, at=at),),
-    emit=Gather(_index_index),
+    emit=Gather(_index_index, moves=True),
     samples=lambda rng: [((draw(rng, REAL, s),), {"at": basic(s, key)}) for s, key in (
         ((4,), (2,)), ((5,), (slice(1, 4),)), ((5,), (slice(None, None, -1),)), ((3, 4), (slice(None), -1)), ((6, 2), (slice(0, 6, 2), slice(1, 2))))],
     linear_fast=_index_into,
@@ -262,7 +274,7 @@ embed = linear(
     impl=_embed,
     aval=lambda x, *, shape, at: Aval(shape, x.dtype),
     transpose=lambda y_bar, x, *, shape, at: (index(y_bar, at=at),),
-    emit=Gather(_embed_index, _embed_store),
+    emit=Gather(_embed_index, _embed_store, moves=True),
     samples=lambda rng: [((draw(rng, REAL, basic(s, key).shape),), {"shape": s, "at": basic(s, key)}) for s, key in (
         ((4,), (2,)), ((5,), (slice(1, 4),)), ((5,), (slice(None, None, -2),)), ((3, 4), (slice(None), -1)))],
 )
@@ -294,7 +306,7 @@ index_set = linear(
     impl=_index_set,
     aval=lambda x, new, *, at: x,
     transpose=_index_set_transpose,
-    emit=Gather(_index_set_index, _index_set_store),
+    emit=Gather(_index_set_index, _index_set_store, moves=True),
     samples=lambda rng: [((draw(rng, REAL, s), draw(rng, REAL, basic(s, key).shape)), {"at": basic(s, key)}) for s, key in (
         ((4,), (2,)), ((5,), (slice(1, 4),)), ((3, 4), (slice(0, 3, 2), -1)))],
 )
@@ -344,7 +356,7 @@ concatenate = linear(
     impl=lambda *x, axis: np.concatenate(x, axis),
     aval=_concatenate_aval,
     transpose=_concatenate_transpose,
-    emit=Gather(_concatenate_index, _concatenate_store),
+    emit=Gather(_concatenate_index, _concatenate_store, moves=True),
     samples=lambda rng: [(tuple(draw(rng, REAL, s) for s in shapes), {"axis": axis}) for shapes, axis in (
         (((2,), (3,)), 0), (((2, 2), (2, 1), (2, 3)), 1), (((0,), (2,)), 0), (((1,),), 0))],
 )

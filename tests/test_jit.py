@@ -1,0 +1,188 @@
+"""Compiled calls: the closure guard, static arguments, fallbacks, tracers, threads."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import diffsim as ds
+from diffsim.errors import FallbackWarning, InputTypeError
+
+X = np.array([0.3, -0.7, 1.1])
+SCALE = 2.0
+TABLE = np.array([1.0, 2.0, 3.0])
+
+
+class Settings:
+    gain = 1.0
+
+    def __init__(self, gain):
+        self.gain = gain
+        self.table = np.array([1.0, 1.0, 1.0])
+
+
+SETTINGS = Settings(3.0)
+
+
+def helper(x):
+    return SCALE * x
+
+
+def count_traces(f):
+    """A function and the list that grows at each trace of it."""
+    calls = []
+
+    def counted(*args):
+        calls.append(1)
+        return f(*args)
+    return ds.jit(counted), calls
+
+
+def test_a_program_is_traced_once_for_each_shape():
+    f, calls = count_traces(lambda x: np.sum(x * x))
+    for _ in range(3):
+        f(X)
+    f(X[:2])
+    f(X[:2] + 1)
+    assert len(calls) == 2
+
+
+def test_a_changed_global_is_seen(monkeypatch):
+    f = ds.jit(lambda x: np.sum(helper(x)))
+    assert f(X) == pytest.approx(2 * X.sum())
+    monkeypatch.setitem(globals(), "SCALE", 5.0)
+    assert f(X) == pytest.approx(5 * X.sum())
+
+
+def test_a_changed_array_is_seen():
+    f = ds.jit(lambda x: np.sum(x * TABLE))
+    first = f(X)
+    TABLE[1] += 1.0
+    try:
+        assert f(X) == pytest.approx(first + X[1])
+    finally:
+        TABLE[1] -= 1.0
+    assert f(X) == pytest.approx(first)
+
+
+def test_a_changed_cell_attribute_default_and_item_are_seen():
+    k = 1.0
+    items = {"a": [1.0, 2.0]}
+
+    def f(x, scale=np.array([1.0])):
+        return np.sum(x) * k * SETTINGS.gain * items["a"][1] * scale[0] * np.sum(SETTINGS.table)
+
+    g = ds.jit(f)
+    base = g(X)
+    k = 2.0
+    assert g(X) == pytest.approx(2 * base)
+    k = 1.0
+    SETTINGS.gain = 6.0
+    assert g(X) == pytest.approx(2 * base)
+    SETTINGS.gain = 3.0
+    items["a"][1] = 4.0
+    assert g(X) == pytest.approx(2 * base)
+    items["a"][1] = 2.0
+    SETTINGS.table[:] = 2.0
+    assert g(X) == pytest.approx(2 * base)
+    SETTINGS.table[:] = 1.0
+    f.__defaults__[0][0] = 2.0
+    assert g(X) == pytest.approx(2 * base)
+    f.__defaults__[0][0] = 1.0
+    assert g(X) == pytest.approx(base)
+
+
+def test_methods_read_their_object_anew():
+    class Model:
+        def __init__(self):
+            self.k = 2.0
+
+        def loss(self, x):
+            return self.k * np.sum(x)
+
+    model = Model()
+    f = ds.jit(model.loss)
+    assert f(X) == pytest.approx(2 * X.sum())
+    model.k = 3.0
+    assert f(X) == pytest.approx(3 * X.sum())
+
+
+def test_transforms_see_through_to_the_function():
+    k = 1.0
+    f = ds.jit(ds.value_and_grad(lambda x: k * np.sum(x * x)))
+    f(X)
+    k = 3.0
+    value, gradient = f(X)
+    assert value == pytest.approx(3 * X @ X)
+    np.testing.assert_allclose(gradient, 6 * X)
+
+
+def test_python_ints_and_strings_are_static():
+    f, calls = count_traces(lambda x, n, kind: sum((x**i for i in range(n)), start=0.0 * x) if kind == "sum" else x)
+    np.testing.assert_allclose(f(X, 3, "sum"), 1 + X + X * X)
+    np.testing.assert_allclose(f(X, 2, "sum"), 1 + X)
+    np.testing.assert_allclose(f(X, 2, "none"), X)
+    f(X, 3, "sum")
+    assert len(calls) == 3
+
+
+def test_a_compiled_function_is_differentiable():
+    f = ds.jit(lambda x: np.sum(np.exp(x) * x))
+    np.testing.assert_allclose(ds.grad(f)(X), np.exp(X) * (1 + X))
+    np.testing.assert_allclose(ds.hessian(f)(X), np.diag(np.exp(X) * (2 + X)))
+    np.testing.assert_allclose(ds.jit(ds.grad(f))(X), np.exp(X) * (1 + X))
+
+
+def test_what_cannot_be_compiled_runs_with_one_warning():
+    def f(x):
+        return np.sum(x) if x[0] > 0 else -np.sum(x)
+
+    g = ds.jit(f)
+    with pytest.warns(FallbackWarning, match=r"test_jit\.py:\d+") as caught:
+        assert g(X) == pytest.approx(X.sum())
+        assert g(-X) == pytest.approx(X.sum())
+    assert len(caught) == 1
+
+
+def test_results_are_fresh():
+    f = ds.jit(lambda x: (2 * x, x))
+    first, same = f(X)
+    second, _ = f(X + 1)
+    np.testing.assert_array_equal(first, 2 * X)
+    np.testing.assert_array_equal(second, 2 * (X + 1))
+    same[:] = 0
+    assert X[0] == 0.3
+
+
+def test_threads_do_not_share_workspaces():
+    f = ds.jit(lambda x: np.cumsum(np.sin(x)) * 2.0)
+    want = [np.cumsum(np.sin(X + i)) * 2.0 for i in range(8)]
+    f(X)
+    bad = []
+
+    def work(i):
+        for _ in range(300):
+            if not np.allclose(f(X + i), want[i], rtol=1e-14):
+                bad.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not bad
+
+
+def test_unknown_arguments_are_refused():
+    with pytest.raises(InputTypeError, match="dtype object"):
+        ds.jit(lambda x: x)(np.array([None]))
+
+
+def test_stats_and_source_are_shown():
+    f = ds.jit(lambda x: np.sum(np.sin(x)))
+    with pytest.raises(TypeError, match="not been called"):
+        _ = f.graph
+    f(X)
+    assert "sin" in str(f.graph)
+    assert "sin" in f.source
+    assert f.stats["equations"] >= 2

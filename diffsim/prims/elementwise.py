@@ -147,6 +147,7 @@ arctan2 = elementwise("arctan2", np.arctan2, lambda y, x, z: _arctan2_part(x, y,
 logaddexp = elementwise("logaddexp", np.logaddexp, lambda x, y, z: _softmax_part(x, z), lambda x, y, z: _softmax_part(y, z),
                         emit=lambda k, x, y: k.logaddexp(x, y), domain=(REAL, REAL))
 remainder = elementwise("mod", np.remainder, 1, lambda x, y, z: -floor(x / y), emit=lambda k, x, y: k.mod(x, y), domain=(REAL, NONZERO))
+fmod = elementwise("fmod", np.fmod, 1, lambda x, y, z: -trunc(x / y), emit="fmod", domain=(REAL, NONZERO))
 copysign = elementwise("copysign", np.copysign, lambda x, y, z: sign(x) * copysign(1.0, y), None, emit="copysign", domain=(NONZERO, NONZERO))
 
 
@@ -175,6 +176,21 @@ integer_pow = Primitive(
     transpose=NOT_LINEAR,
     emit=Scalar(_integer_pow_emit),
     samples=lambda rng: [((draw(rng, NONZERO, s),), {"n": n}) for s, n in (((), 3), ((3,), 2), ((2, 2), -2), ((3,), 5), ((0,), 4), ((2,), 1))],
+)
+
+def _scalar_pow_deriv(x, y, *, exponent):
+    return exponent * scalar_pow(x, exponent=exponent - 1.0)
+
+
+scalar_pow = Primitive(
+    "scalar_pow",                                           # a constant exponent that is no integer: no case at 0 to tell apart
+    impl=lambda x, *, exponent: np.power(x, exponent),
+    aval=lambda x, *, exponent: x,
+    jvp=elementwise_jvp((_scalar_pow_deriv,)),
+    derivs=(_scalar_pow_deriv,),
+    transpose=NOT_LINEAR,
+    emit=Scalar(lambda k, x, *, exponent: k.call("pow", x, k.const(exponent, x.dtype))),
+    samples=lambda rng: [((draw(rng, POSITIVE, s),), {"exponent": e}) for s, e in (((), 1.5), ((3,), -0.3), ((0,), 2.5))],
 )
 
 # ---------------------------------------------------------------- values without derivative

@@ -362,6 +362,47 @@ concatenate = linear(
 )
 
 
+def _stack_aval(*x, axis):
+    shape = x[0].shape
+    return Aval((*shape[:axis], len(x), *shape[axis:]), np.result_type(*[a.dtype for a in x]))
+
+
+def _stack_transpose(y_bar, *x, axis):
+    def part(n):
+        at = basic(y_bar.shape, tuple(n if i == axis else slice(None) for i in range(len(y_bar.shape))))
+        return index(y_bar, at=at)
+    return tuple(like(part(n), a.aval) if isinstance(a, Linear) else None for n, a in enumerate(x))
+
+
+def _stack_index(k, i, *x, axis):
+    rest = (*i[:axis], *i[axis + 1:])
+    if isinstance(i[axis], int):
+        return x[i[axis]](rest)
+
+    def pick(low, high):                                    # a balanced tree: the depth stays small for many operands
+        if high - low == 1:
+            return x[low](rest)
+        middle = (low + high) // 2
+        return k.choose(k.icompare("<", i[axis], middle), lambda: pick(low, middle), lambda: pick(middle, high), x[0].aval)
+    return pick(0, len(x))
+
+
+def _stack_store(k, out, *x, axis):
+    for n, a in enumerate(x):
+        k.loop(a.shape, lambda i, a=a, n=n: out.store((*i[:axis], n, *i[axis:]), k.convert(a(i), out.dtype)))
+
+
+stack = linear(
+    "stack",
+    impl=lambda *x, axis: np.stack(x, axis),
+    aval=_stack_aval,
+    transpose=_stack_transpose,
+    emit=Gather(_stack_index, _stack_store),
+    samples=lambda rng: [(tuple(draw(rng, REAL, s) for _ in range(n)), {"axis": axis}) for s, n, axis in (
+        ((), 3, 0), ((2,), 1, 0), ((2, 3), 2, 1), ((2,), 4, 1), ((0,), 2, 0))],
+)
+
+
 # ---------------------------------------------------------------- stopping derivatives
 stop_gradient = Primitive(
     "stop_gradient",

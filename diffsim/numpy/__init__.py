@@ -1,0 +1,26 @@
+"""NumPy's front door: ``diffsim.numpy`` is NumPy's namespace with creators whose arrays a traced value may be stored in.
+
+Plain ``import numpy as np`` does as well: functions under a transform are run with ``np`` rebound (:mod:`diffsim.numpy.rebind`).
+"""
+
+import numpy as _np
+
+from . import array as _array
+from . import linear, methods, rearrange, reductions, shapes, ufuncs, values  # noqa: F401  (they fill the tables)
+from .creation import CREATORS as _CREATORS
+from .rebind import original, rebound
+
+Array = _array.Array
+
+globals().update({f.__name__: ours for f, ours in _CREATORS.items()})          # last: ``array`` is a module of ours and NumPy's creator
+
+
+def __getattr__(name):
+    try:
+        return getattr(_np, name)
+    except AttributeError:
+        raise AttributeError(f"module 'diffsim.numpy' has no attribute {name!r}: NumPy has none of this name") from None
+
+
+def __dir__():
+    return sorted({*dir(_np), *globals()})

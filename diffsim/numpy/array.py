@@ -1,0 +1,474 @@
+"""The mutable array: what NumPy's creators return inside a differentiated or traced function.
+
+A handle is a cell and a view path over values that never change: reading replays the path, writing folds the new value back through it and
+puts it in the cell.  So basic slices, transposes and reshapes alias one another exactly as NumPy's views do, while what the transforms
+see are ordinary primitives.  As long as nothing traced is written the value is a plain array, written in place, and the handle converts to
+one silently (``__array__``).  A plain value that was handed out is copied before the next write: an earlier reader never sees it change.
+
+``isinstance(x, numpy.ndarray)`` is False for a handle.
+"""
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ..core import METHODS, UFUNCS, Aval, Tracer, user_line
+from ..errors import InputError, MutationError
+from ..prims import layout
+from ..prims.gather import scatter_add
+from . import indexing
+from .stacking import Handle, lift
+
+
+class Cell:
+    """Where the value of an array and of all its views lives.
+
+    ``shared`` says that a plain value was handed out and must be copied before it is written; ``frozen`` holds the reason why
+    the cell must not be written, or None.
+    """
+
+    __slots__ = ("frozen", "shared", "value")
+
+    def __init__(self, value, shared, frozen=None):
+        self.value, self.shared, self.frozen = value, shared, frozen
+
+
+class Index:
+    """View step: a basic index, and the shape it takes if ``None`` stood in the key."""
+
+    __slots__ = ("at", "shape")
+
+    def __init__(self, at, shape):
+        self.at, self.shape = at, shape
+
+    def read(self, value):
+        part = value[self.at.key] if value.__class__ is np.ndarray else layout.index(value, at=self.at)
+        return part if self.shape is None else layout.reshape(part, shape=self.shape)
+
+    def put(self, base, new):
+        return layout.index_set(base, new if self.shape is None else layout.reshape(new, shape=self.at.shape), at=self.at)
+
+    def shadow(self, s):
+        part = s[self.at.key]
+        return part if self.shape is None else np.reshape(part, self.shape)
+
+    def __eq__(self, other):
+        return type(other) is Index and self.at == other.at and self.shape == other.shape
+
+    __hash__ = None
+
+
+class Permute:
+    """View step: axes in another order."""
+
+    __slots__ = ("axes",)
+
+    def __init__(self, axes):
+        self.axes = axes
+
+    def read(self, value):
+        return layout.transpose(value, axes=self.axes)
+
+    def put(self, base, new):
+        return layout.transpose(new, axes=tuple(int(i) for i in np.argsort(self.axes)))
+
+    def shadow(self, s):
+        return np.transpose(s, self.axes)
+
+    def __eq__(self, other):
+        return type(other) is Permute and self.axes == other.axes
+
+    __hash__ = None
+
+
+class Reshape:
+    """View step: another shape over the same elements; taken only where NumPy would not copy."""
+
+    __slots__ = ("shape",)
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def read(self, value):
+        return layout.reshape(value, shape=self.shape)
+
+    def put(self, base, new):
+        return layout.reshape(new, shape=tuple(base.shape))
+
+    def shadow(self, s):
+        return np.reshape(s, self.shape)
+
+    def __eq__(self, other):
+        return type(other) is Reshape and self.shape == other.shape
+
+    __hash__ = None
+
+
+def resolve_shape(shape, size):
+    """A shape given as an int or sequence, with -1 replaced.
+
+    Raises
+    ------
+    InputError
+        The sizes do not agree.
+    """
+    shape = tuple(int(s) for s in shape) if isinstance(shape, (tuple, list)) else (int(shape),)
+    if -1 in shape:
+        known = -int(np.prod(shape))
+        if shape.count(-1) > 1 or known == 0 or size % known:
+            raise InputError(f"cannot reshape an array of size {size} into shape {shape}")
+        shape = tuple(size // known if s == -1 else s for s in shape)
+    if int(np.prod(shape)) != size:
+        raise InputError(f"cannot reshape an array of size {size} into shape {shape}")
+    return shape
+
+
+class Array(Handle):
+    """A floating-point array that may be written, item by item or through views, whatever is stored in it.
+
+    Parameters
+    ----------
+    value : tracer or ndarray
+    shared : bool
+        Whether somebody else may hold the same plain array, so that it must be copied before it is written.
+    """
+
+    __slots__ = ("__weakref__", "_cache", "_cell", "_path", "_seen")
+    __array_priority__ = 2000
+    __hash__ = None
+
+    def __init__(self, value, shared=True):
+        self._cell, self._path, self._seen, self._cache = Cell(value, shared), (), None, None
+
+    def _view(self, step):
+        view = object.__new__(Array)
+        view._cell, view._path, view._seen, view._cache = self._cell, (*self._path, step), None, None
+        return view
+
+    # ------------------------------------------------------------ reading
+    def _peek(self):
+        """The value through the path, without marking a plain one as handed out."""
+        cell = self._cell
+        value = cell.value
+        if not self._path:
+            return value
+        if self._seen is not value:
+            part = value
+            for step in self._path:
+                part = step.read(part)
+            self._seen, self._cache = value, part
+        return self._cache
+
+    def read(self):
+        """The value now: a tracer or a plain array."""
+        self._cell.shared = True
+        return self._peek()
+
+    def __array__(self, dtype=None, copy=None):
+        value = self.read()
+        if isinstance(value, Tracer):
+            return value.__array__(dtype) if value.shape else _object_scalar(value, dtype)
+        return np.array(value, dtype, copy=copy)
+
+    def __getitem__(self, key):
+        value = self._peek()
+        plan = indexing.basic_plan(value.shape, key)
+        if plan is None:
+            return fresh(indexing.getitem(self.read(), key))
+        at, final = plan
+        if final is None and not at.shape:
+            return value[at.key] if value.__class__ is np.ndarray else layout.index(value, at=at)
+        return self._view(Index(at, final))
+
+    def __setitem__(self, key, new):
+        self._writable()
+        plan = None
+        if new.__class__ is Array and new._cell is self._cell:              # the end of x[i] += v: the view was written already
+            plan = indexing.basic_plan(self.shape, key)
+            if plan is not None and new._path == (*self._path, Index(*plan)):
+                return
+        new = lift(new)
+        if self._plain(new):
+            self._own()[_plain_key(key)] = new
+            return
+        self._fold(lambda value: indexing.setitem(value, key, new))
+
+    # ------------------------------------------------------------ writing
+    def _writable(self):
+        if self._cell.frozen is not None:
+            raise MutationError(f"{user_line()}: {self._cell.frozen}")
+
+    def _plain(self, new):
+        return self._cell.value.__class__ is np.ndarray and not isinstance(new, Tracer)
+
+    def _own(self):
+        """NumPy view of the plain value, safe to write."""
+        cell = self._cell
+        if cell.shared or not cell.value.flags.writeable:
+            cell.value = np.array(cell.value, order="C")
+            cell.shared = False
+        return self._peek()
+
+    def _fold(self, update):
+        """Put an updated value in the cell: ``update`` maps the value seen through the path to the new one."""
+        values = [self._cell.value]
+        for step in self._path:
+            values.append(step.read(values[-1]))
+        new = update(values.pop())
+        for step, base in zip(reversed(self._path), reversed(values), strict=True):
+            new = step.put(base, new)
+        self._cell.value, self._cell.shared = new, True
+
+    def write(self, new):
+        """Replace all elements: ``x[...] = new``, broadcast and cast to this array's shape and dtype.
+
+        Raises
+        ------
+        MutationError
+            The array is an input of a transform.
+        """
+        self._writable()
+        new = lift(new)
+        new = new if hasattr(new, "shape") else np.asarray(new)
+        if self._plain(new):
+            own = self._own()
+            own[...] = new
+            return
+        self._fold(lambda value: layout.like(indexing.fit(new, tuple(value.shape)), Aval(tuple(value.shape), value.dtype)))
+
+    def update_at(self, key, ufunc, new):
+        """``ufunc.at(self, key, new)`` for add and subtract: repeated positions accumulate."""
+        self._writable()
+        new = lift(new)
+        if self._plain(new):
+            ufunc.at(self._own(), _plain_key(key), new)
+            return
+        new = new if ufunc is np.add else UFUNCS[np.negative](new)
+
+        def update(value):
+            at = indexing.positions(tuple(value.shape), key)
+            wide = layout.like(new if hasattr(new, "shape") else np.asarray(new), Aval(tuple(at.shape), value.dtype))
+            return UFUNCS[np.add](value, scatter_add(wide, at, shape=tuple(value.shape)))
+        self._fold(update)
+
+    # ------------------------------------------------------------ views
+    def permuted(self, axes):
+        """View with the axes in the given order."""
+        return self if axes == tuple(range(len(axes))) else self._view(Permute(axes))
+
+    def reshaped(self, shape):
+        """View of another shape, or a copy where NumPy would copy."""
+        shape = resolve_shape(shape, self.size)
+        if shape == self.shape or not self._path:
+            return self._view(Reshape(shape))
+        if self._viewable(shape):
+            return self._view(Reshape(shape))
+        return fresh(layout.reshape(self.read(), shape=shape))
+
+    def _viewable(self, shape):
+        """Whether NumPy could give this shape without copying: asked of a strided array that takes no memory."""
+        base = self._cell.value.shape
+        strides = [int(np.prod(base[i + 1:])) for i in range(len(base))]
+        shadow = as_strided(np.empty(1, np.int8), base, strides, writeable=False)
+        for step in self._path:
+            shadow = step.shadow(shadow)
+        try:
+            np.reshape(shadow, shape, copy=False)
+        except ValueError:
+            return False
+        return True
+
+    def copy(self, order="C"):
+        """An array of its own with the same values."""
+        return Array(self.read())
+
+    # ------------------------------------------------------------ what an array knows of itself
+    @property
+    def shape(self):
+        return tuple(self._peek().shape)
+
+    @property
+    def dtype(self):
+        return self._cell.value.dtype
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+    @property
+    def size(self):
+        return int(np.prod(self.shape))
+
+    @property
+    def itemsize(self):
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self):
+        return self.size * self.dtype.itemsize
+
+    @property
+    def aval(self):
+        return Aval(self.shape, self.dtype)
+
+    @property
+    def T(self):                                        # noqa: N802  (NumPy's name)
+        return self.permuted(tuple(reversed(range(self.ndim))))
+
+    @property
+    def real(self):
+        return self
+
+    @property
+    def flat(self):
+        return iter(self.reshaped(-1))
+
+    def __len__(self):
+        shape = self.shape
+        if not shape:
+            raise TypeError("len() of unsized object")
+        return shape[0]
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, item):
+        return bool(np.any(self.read() == item))
+
+    def __bool__(self):
+        return bool(self._peek())
+
+    def __float__(self):
+        return float(self._single())
+
+    def __int__(self):
+        return int(self._single())
+
+    def __index__(self):
+        raise TypeError("only integer scalar arrays can be converted to a scalar index")
+
+    def _single(self):
+        if self.size != 1:
+            raise TypeError(f"only arrays of one element can be converted to a Python number, not one of shape {self.shape}")
+        value = self._peek()
+        return value if not value.shape else indexing.getitem(value, (0,) * len(value.shape))
+
+    def __format__(self, spec):
+        return format(self._peek(), spec)
+
+    def __repr__(self):
+        return repr(self._peek())
+
+    def __copy__(self):
+        return self.copy()
+
+    def __deepcopy__(self, memo):
+        return self.copy()
+
+    def __reduce__(self):
+        return np.asarray(self).__reduce__()
+
+    # ------------------------------------------------------------ NumPy's protocols
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        return METHODS["__array_ufunc__"](ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, func, types, args, kwargs):
+        return METHODS["__array_function__"](func, args, kwargs)
+
+    def __getattr__(self, name):
+        method = METHODS.get(name)
+        if method is None or name.startswith("__"):
+            raise AttributeError(f"a mutable array has no attribute {name!r}; use the NumPy function if there is one")
+        return method.__get__(self)
+
+    def __pos__(self):
+        return self.copy()
+
+    def __divmod__(self, other):
+        return self // other, self % other
+
+
+def _object_scalar(value, dtype):
+    if dtype is not None and np.dtype(dtype) != object:
+        value.__array__(dtype)                          # raises with advice
+    out = np.empty((), object)
+    out[()] = value
+    return out
+
+
+def _plain_key(key):
+    """A key NumPy understands: handles in it read."""
+    if isinstance(key, tuple):
+        return tuple(map(_plain_key, key))
+    return indexing.concrete(lift(key), "an index") if isinstance(key, (Handle, Tracer, list)) else key
+
+
+def fresh(value):
+    """A result computed from arrays, as an array of its own: floating-point values of one dimension or more."""
+    if value.shape and value.dtype.kind == "f":
+        if value.__class__ is np.ndarray and not value.flags.c_contiguous:
+            return Array(np.ascontiguousarray(value), False)
+        return Array(value)
+    return value
+
+
+def lent(value):
+    """A traced input as an array whose views alias and which refuses to be written.
+
+    Values of no dimension, and plain ones, are handed through.
+    """
+    if not isinstance(value, Tracer) or not value.shape or value.dtype.kind != "f":
+        return value
+    x = Array(value)
+    x._cell.frozen = (
+        f"writing into an input of {value.owner.verb}. Write into a copy (y = y.copy()) or into an array the function creates "
+        f"(np.zeros, np.empty_like).")
+    return x
+
+
+# ---------------------------------------------------------------- operators
+def _read(x):
+    return x.read() if x.__class__ is Array else x
+
+
+def _operators(ufunc):
+    def forward(self, other):
+        return fresh(UFUNCS[ufunc](self.read(), _read(other)))
+
+    def backward(self, other):
+        return fresh(UFUNCS[ufunc](_read(other), self.read()))
+
+    def in_place(self, other):
+        self._writable()
+        other = lift(other)
+        if self._plain(other):
+            own = self._own()
+            ufunc(own, other, out=own if own.__class__ is np.ndarray else None)
+            return self
+        self.write(UFUNCS[ufunc](self.read(), other))
+        return self
+    return forward, backward, in_place
+
+
+def _unary(ufunc):
+    return lambda self: fresh(UFUNCS[ufunc](self.read()))
+
+
+def _install():
+    arithmetic = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "floordiv": np.floor_divide,
+                  "mod": np.remainder, "pow": np.power, "matmul": np.matmul, "and": np.logical_and, "or": np.logical_or}
+    for name, ufunc in arithmetic.items():
+        forward, backward, in_place = _operators(ufunc)
+        setattr(Array, f"__{name}__", forward)
+        setattr(Array, f"__r{name}__", backward)
+        if name not in ("and", "or"):
+            setattr(Array, f"__i{name}__", in_place)
+    compare = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal}
+    for name, ufunc in compare.items():
+        setattr(Array, f"__{name}__", _operators(ufunc)[0])
+    for name, ufunc in {"neg": np.negative, "abs": np.absolute, "invert": np.logical_not}.items():
+        setattr(Array, f"__{name}__", _unary(ufunc))
+
+
+_install()
+
+__all__ = ["Array", "fresh", "lent", "resolve_shape"]

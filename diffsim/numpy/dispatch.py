@@ -1,0 +1,296 @@
+"""NumPy's two protocols, answered by tables.
+
+``UFUNCS`` maps a ufunc to our operation, ``FUNCTIONS`` a NumPy function to its rule; :func:`row` enters one.  What stands in neither is
+refused by name, with the reason where there is a particular one (``REFUSED``) and always with the user's line.
+"""
+
+import functools
+
+import numpy as np
+
+from ..core import FUNCTIONS, METHODS, UFUNCS, Tracer, bind, user_line
+from ..errors import DerivativeLost, MissingRule
+from ..prims import layout
+from ..prims.elementwise import where
+from . import indexing
+from .array import Array, fresh
+from .stacking import READY, holds_traced, lift
+
+#: NumPy functions that return plain values, and those that are refused, with the reason.
+VALUE_ONLY, REFUSED = set(), {}
+_NO_PARAMS = {}
+
+
+# ---------------------------------------------------------------- entering rules
+def elementwise_entry(prim, n):
+    """Entry of ``UFUNCS`` for a primitive of one or two operands: operands are lifted, the common ones without a call."""
+    if n == 1:
+        def apply(x):
+            return bind(prim, (x if x.__class__ in READY else lift(x),), _NO_PARAMS)
+    elif n == 2:                                                            # noqa: PLR2004
+        def apply(x, y):
+            return bind(prim, (x if x.__class__ in READY else lift(x), y if y.__class__ in READY else lift(y)), _NO_PARAMS)
+    else:
+        def apply(*x):
+            return bind(prim, tuple(map(lift, x)), _NO_PARAMS)
+    apply.__name__ = prim.name
+    return apply
+
+
+def ufunc_row(*ufuncs, value=False):
+    """Enter a function of lifted operands as the rule of ufuncs."""
+    def register(rule):
+        @functools.wraps(rule)
+        def apply(*args):
+            return rule(*[x if x.__class__ in READY else lift(x) for x in args])
+        for ufunc in ufuncs:
+            UFUNCS[ufunc] = apply
+            if value:
+                VALUE_ONLY.add(ufunc)
+        return rule
+    return register
+
+
+def row(*functions, operands=1, view=False, value=False):
+    """Enter a rule with the NumPy function's own signature.
+
+    Parameters
+    ----------
+    *functions : callable
+        NumPy functions the rule answers to.
+    operands : int
+        How many leading parameters are arrays (lifted before the call); 0 where the rule lifts by itself.
+    view : bool
+        A mutable array is handed to the rule as it is: what NumPy returns as a view stays one.
+    value : bool
+        The result is a plain value without derivative.
+    """
+    def register(rule):
+        names = rule.__code__.co_varnames[:operands]
+        prepare = _keep_handle if view else lift
+
+        @functools.wraps(rule)
+        def apply(*args, out=None, **kwargs):
+            mutable = any(map(_holds_array, args)) or any(map(_holds_array, kwargs.values()))
+            plain = mutable and not _holds_tracer(args) and not _holds_tracer(kwargs.values())
+            if plain and not view:
+                return _settle(functions[0](*map(_plain, args), **{k: _plain(v) for k, v in kwargs.items()}), out, True)
+            args = [*map(prepare, args[:operands]), *args[operands:]]
+            for name in names:
+                if name in kwargs:
+                    kwargs[name] = prepare(kwargs[name])
+            result = rule(*args, **kwargs)
+            return result if out is None and not mutable else _settle(result, out, mutable)
+        for function in functions:
+            FUNCTIONS[function] = apply
+            if value:
+                VALUE_ONLY.add(function)
+        return rule
+    return register
+
+
+def refuse(reason, *functions):
+    """Enter NumPy functions that have no rule, and why."""
+    for function in functions:
+        REFUSED[function] = reason
+
+
+def _keep_handle(x):
+    return x if x.__class__ is Array else lift(x)
+
+
+def _holds_array(x):
+    return x.__class__ is Array or (x.__class__ in (list, tuple) and any(map(_holds_array, x)))
+
+
+def _holds_tracer(items):
+    for x in items:
+        if isinstance(x, Tracer) or (x.__class__ is Array and isinstance(x.read(), Tracer)):
+            return True
+        if x.__class__ in (list, tuple) and _holds_tracer(x):
+            return True
+        if x.__class__ is np.ndarray and x.dtype == object and _holds_tracer(x.flat):
+            return True
+    return False
+
+
+def _plain(x):
+    """An argument with its mutable arrays read."""
+    if x.__class__ is Array:
+        return x.read()
+    return type(x)(map(_plain, x)) if x.__class__ in (list, tuple) else x
+
+
+def _settle(result, out, mutable):
+    """Write a result where ``out`` asks for it; results of mutable arrays are arrays that can be written."""
+    if out is not None:
+        return _write_out(result, out)
+    if not mutable:
+        return result
+    if isinstance(result, (list, tuple)):
+        return type(result)(_settle(x, None, True) for x in result) if type(result) in (list, tuple) else result
+    return fresh(result) if isinstance(result, (np.ndarray, Tracer)) else result
+
+
+def _write_out(result, out):
+    out = out[0] if isinstance(out, tuple) else out
+    if isinstance(out, Array):
+        out.write(result)
+    elif isinstance(out, np.ndarray) and not isinstance(result, Tracer):
+        out[...] = result
+    else:
+        raise lost(f"out= of shape {np.shape(out)}")
+    return out
+
+
+def lost(what):
+    """The error of storing a traced value in a plain array."""
+    return DerivativeLost(
+        f"{user_line()}: a traced value was to be written into {what}, a plain array, which would drop its derivative. Create that array inside "
+        f"the function that is differentiated (np.zeros, np.empty, np.zeros_like), or use the returned value.")
+
+
+# ---------------------------------------------------------------- ufuncs
+def array_ufunc(ufunc, method, inputs, kwargs):
+    """NEP 13: what a ufunc does when an operand is a tracer or a mutable array."""
+    mutable = False
+    for x in inputs:
+        if x.__class__ is Array:
+            mutable = True
+    if method == "__call__":
+        if kwargs:
+            return _with_options(ufunc, inputs, dict(kwargs), mutable)
+        apply = UFUNCS.get(ufunc)
+        result = apply(*inputs) if apply is not None else _unknown_ufunc(ufunc, inputs, {})
+        return _settle(result, None, True) if mutable else result
+    if method == "at":
+        return _at(ufunc, *inputs)
+    rule = UFUNC_METHODS.get((ufunc, method))
+    out = kwargs.pop("out", None)
+    if rule is None and method == "outer":
+        a, b = map(lift, inputs)
+        rule = functools.partial(_outer, ufunc)
+    if rule is None:
+        if not _holds_tracer(inputs):
+            return _settle(getattr(ufunc, method)(*map(_plain, inputs), **kwargs), out, True)
+        raise MissingRule(f"np.{ufunc.__name__}.{method}", "derivative", f"{user_line()}: it is not available on traced values; "
+                          f"available are add.reduce, multiply.reduce, maximum.reduce, minimum.reduce, add.accumulate, multiply.accumulate, outer, add.at")
+    return _settle(rule(*map(lift, inputs), **kwargs), out, mutable)
+
+
+def _outer(ufunc, a, b):
+    a, b = (x if hasattr(x, "shape") else np.asarray(x) for x in (a, b))
+    return UFUNCS[ufunc](layout.reshape(a, shape=tuple(a.shape) + (1,) * len(b.shape)), b)
+
+
+#: (ufunc, method) -> rule; filled beside the functions they share.
+UFUNC_METHODS = {}
+
+
+def _with_options(ufunc, inputs, options, mutable):
+    """A ufunc called with out=, where=, dtype=."""
+    out, mask, dtype = options.pop("out", None), options.pop("where", True), options.pop("dtype", None)
+    for name in ("casting", "order", "subok"):
+        options.pop(name, None)
+    out = out[0] if isinstance(out, tuple) else out
+    operands = [lift(x) for x in inputs]
+    if not _holds_tracer(operands) and not isinstance(lift(mask), Tracer):
+        if isinstance(out, Array) and mask is not True:
+            base = out.read().copy() if not isinstance(out.read(), Tracer) else None
+            if base is not None:
+                out.write(ufunc(*operands, out=base, where=lift(mask), dtype=dtype))
+                return out
+        if mask is True or not isinstance(out, Array):
+            target = {} if out is None or isinstance(out, Array) else {"out": out}
+            result = ufunc(*operands, dtype=dtype, where=_plain(mask), **target, **options)
+            return _settle(result, out if isinstance(out, Array) else None, mutable)
+    apply = UFUNCS.get(ufunc)
+    result = apply(*operands) if apply is not None and not options else _unknown_ufunc(ufunc, inputs, options)
+    if dtype is not None and result.dtype != np.dtype(dtype):
+        result = layout.convert(result, dtype=np.dtype(dtype))
+    if mask is not True:
+        if not isinstance(out, Array):
+            raise MissingRule(f"np.{ufunc.__name__}(where=...)", "derivative",
+                              f"{user_line()}: where= leaves the other elements undefined; write np.where(mask, value, other), or give out= an array "
+                              f"created inside the function")
+        result = where(lift(mask), result, out.read())
+    if out is None:
+        return _settle(result, None, mutable)
+    if isinstance(out, Array):
+        out.write(result)
+        return out
+    return _accumulated(ufunc, inputs, out, result)
+
+
+def _accumulated(ufunc, inputs, out, result):
+    """``b += t`` into a plain array: the name is bound to the new value, as in an accumulation.
+
+    Another name of the old array would go on with a stale value in silence, so the old numbers are replaced by NaN.
+    """
+    if not isinstance(out, np.ndarray) or inputs[0] is not out or tuple(result.shape) != out.shape:
+        raise lost(f"out= of np.{ufunc.__name__}")
+    if out.flags.writeable and out.dtype.kind == "f":
+        out[...] = np.nan
+    return result
+
+
+def _unknown_ufunc(ufunc, inputs, options):
+    operands = [lift(x) for x in inputs]
+    if not _holds_tracer(operands):
+        return ufunc(*operands, **options)
+    name = ufunc.__name__
+    reason = REFUSED.get(ufunc, "no rule is known for this ufunc")
+    raise MissingRule(f"np.{name}", "derivative", f"{user_line()}: {reason}. Apply it to values that do not depend on what is differentiated "
+                      f"(diffsim.stop_gradient), or write it with functions that have a rule")
+
+
+def _at(ufunc, target, key, *values):
+    if not isinstance(target, Array):
+        raise lost(f"the array of np.{ufunc.__name__}.at")
+    if ufunc in (np.add, np.subtract):
+        return target.update_at(key, ufunc, values[0])
+    if not _holds_tracer([target, *values]):
+        plain = np.array(target.read())
+        ufunc.at(plain, key, *map(_plain, values))
+        return target.write(plain)
+    raise MissingRule(f"np.{ufunc.__name__}.at", "derivative", f"{user_line()}: only np.add.at and np.subtract.at accumulate traced values")
+
+
+# ---------------------------------------------------------------- functions
+def array_function(func, args, kwargs):
+    """NEP 18: what a NumPy function does when an argument is a tracer or a mutable array."""
+    rule = FUNCTIONS.get(func)
+    if rule is not None:
+        return rule(*args, **kwargs)
+    if _holds_tracer(args) or _holds_tracer(kwargs.values()):
+        reason = REFUSED.get(func, "no rule is known for this function")
+        name = f"{getattr(func, '__module__', 'numpy')}.{func.__name__}".replace("numpy", "np", 1)
+        raise MissingRule(name, "derivative", f"{user_line()}: {reason}. Apply it to values that do not depend on what is differentiated "
+                          f"(diffsim.stop_gradient), or write it with functions that have a rule")
+    return _settle(func(*map(_plain, args), **{k: _plain(v) for k, v in kwargs.items()}), None, True)
+
+
+def into(destination, name):
+    """The mutable array a function is about to write; a plain one would lose the derivative.
+
+    Raises
+    ------
+    DerivativeLost
+    """
+    if not isinstance(destination, Array):
+        raise lost(f"the destination of np.{name}")
+    return destination
+
+
+def value_of(x, what):
+    """Plain value of an operand that carries no derivative here; raises where a graph is traced."""
+    x = lift(x)
+    return indexing.concrete(x, what) if isinstance(x, Tracer) else x
+
+
+METHODS["__array_ufunc__"] = array_ufunc
+METHODS["__array_function__"] = array_function
+METHODS["__getitem__"] = indexing.getitem
+
+__all__ = ["REFUSED", "UFUNC_METHODS", "VALUE_ONLY", "array_function", "array_ufunc", "elementwise_entry", "holds_traced", "into", "lost",
+           "refuse", "row", "ufunc_row", "value_of"]

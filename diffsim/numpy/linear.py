@@ -1,0 +1,321 @@
+"""Products and dense linear algebra, composed of ``dot_general`` and ``solve``."""
+
+import numpy as np
+
+from ..prims import elementwise as ew
+from ..prims import linalg as la
+from ..prims.contract import dot_general
+from ..prims.layout import reduce_sum
+from ..prims.layout import transpose as permute
+from . import indexing
+from .dispatch import refuse, row
+from .reductions import at_least_array, axes_of, max, min, reduced, safe_sqrt, sum
+from .shapes import broadcast_to, concatenate, permuted, reshaped
+from .stacking import lift_all
+from .ufuncs import matmul
+
+
+def _size(x):
+    return int(np.prod(x.shape))
+
+
+# ---------------------------------------------------------------- products
+@row(np.dot, operands=2)
+def dot(a, b):
+    a, b = at_least_array(a), at_least_array(b)
+    if not a.shape or not b.shape:
+        return ew.mul(a, b)
+    return _contracted(a, b, (len(a.shape) - 1,), (builtin_max(len(b.shape) - 2, 0),))
+
+
+def builtin_max(a, b):
+    """The larger of two counts."""
+    return a if a > b else b
+
+
+def _contracted(a, b, axes_a, axes_b):
+    left, right = tuple(a.shape[i] for i in axes_a), tuple(b.shape[i] for i in axes_b)
+    if left != right:
+        raise ValueError(f"shapes {tuple(a.shape)} and {tuple(b.shape)} do not fit: {left} is to be summed with {right}")
+    return dot_general(a, b, contract=(axes_a, axes_b), batch=((), ()))
+
+
+@row(np.vdot, operands=2)
+def vdot(a, b, /):
+    a, b = at_least_array(a), at_least_array(b)
+    return _contracted(reshaped(a, (_size(a),)), reshaped(b, (_size(b),)), (0,), (0,))
+
+
+@row(np.inner, operands=2)
+def inner(a, b, /):
+    a, b = at_least_array(a), at_least_array(b)
+    if not a.shape or not b.shape:
+        return ew.mul(a, b)
+    return _contracted(a, b, (len(a.shape) - 1,), (len(b.shape) - 1,))
+
+
+@row(np.outer, np.linalg.outer, operands=2)
+def outer(a, b):
+    a, b = at_least_array(a), at_least_array(b)
+    return ew.mul(reshaped(a, (_size(a), 1)), reshaped(b, (1, _size(b))))
+
+
+@row(np.tensordot, np.linalg.tensordot, operands=2)
+def tensordot(a, b, axes=2):
+    a, b = at_least_array(a), at_least_array(b)
+    if isinstance(axes, (int, np.integer)):
+        left, right = range(len(a.shape) - axes, len(a.shape)), range(axes)
+    else:
+        left, right = (x if np.ndim(x) else (x,) for x in axes)
+    return _contracted(a, b, tuple(int(i) % len(a.shape) for i in left), tuple(int(i) % len(b.shape) for i in right))
+
+
+@row(np.kron, operands=2)
+def kron(a, b):
+    a, b = at_least_array(a), at_least_array(b)
+    n = builtin_max(len(a.shape), len(b.shape))
+    shape_a, shape_b = ((1,) * (n - len(x.shape)) + tuple(x.shape) for x in (a, b))
+    wide_a = reshaped(a, tuple(k for s in shape_a for k in (s, 1)))
+    wide_b = reshaped(b, tuple(k for s in shape_b for k in (1, s)))
+    return reshaped(ew.mul(wide_a, wide_b), tuple(s * t for s, t in zip(shape_a, shape_b, strict=True)))
+
+
+@row(np.cross, np.linalg.cross, operands=2)
+def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
+    axisa, axisb, axisc = (axis,) * 3 if axis is not None else (axisa, axisb, axisc)
+    a, b = (_last(x, i) for x, i in ((a, axisa), (b, axisb)))
+    if a.shape[-1] != 3 or b.shape[-1] != 3:                                # noqa: PLR2004
+        raise ValueError(f"cross: both arrays need three components, got {a.shape[-1]} and {b.shape[-1]}")
+    x, y = ([indexing.getitem(v, (..., i)) for i in range(3)] for v in (a, b))
+    parts = [ew.sub(ew.mul(x[i], y[j]), ew.mul(x[j], y[i])) for i, j in ((1, 2), (2, 0), (0, 1))]
+    joined = concatenate([reshaped(p, (*tuple(p.shape), 1)) for p in parts], -1)
+    n = len(joined.shape)
+    target = axes_of(axisc, n)[0]
+    order = [*range(n - 1)]
+    order.insert(target, n - 1)
+    return permuted(joined, tuple(order))
+
+
+def _last(x, axis):
+    n = len(x.shape)
+    i = axes_of(axis, n)[0]
+    return permuted(x, (*[j for j in range(n) if j != i], i))
+
+
+# ---------------------------------------------------------------- einsum
+def _parse(spec, shapes):
+    """Subscripts of operands and result as lists of letters; an ellipsis becomes capital letters not otherwise used."""
+    spec = spec.replace(" ", "")
+    inputs, arrow, output = spec.partition("->")
+    terms = inputs.split(",")
+    if len(terms) != len(shapes):
+        raise ValueError(f"einsum: {spec!r} names {len(terms)} operands, {len(shapes)} were given")
+    spare = [c for c in map(chr, range(0x100, 0x180)) if c not in spec]
+    widest = 0
+    for term, shape in zip(terms, shapes, strict=True):
+        if "..." in term:
+            widest = builtin_max(widest, len(shape) - len(term) + 3)
+    names = "".join(spare[:widest])
+    full = []
+    for term, shape in zip(terms, shapes, strict=True):
+        n = len(shape) - len(term) + 3 if "..." in term else 0
+        term = term.replace("...", names[widest - n:])
+        if len(term) != len(shape):
+            raise ValueError(f"einsum: {spec!r} gives {len(term)} subscripts to an operand of shape {tuple(shape)}")
+        full.append(term)
+    joint = "".join(full)
+    if not arrow:
+        output = names + "".join(sorted(c for c in set(joint) if joint.count(c) == 1 and c not in names))
+    output = output.replace("...", names)
+    if any_repeated(output) or not set(output) <= set(joint):
+        raise ValueError(f"einsum: the output subscripts of {spec!r} must be distinct and appear in the input")
+    return full, output
+
+
+def any_repeated(text):
+    """Whether a letter stands twice."""
+    return len(set(text)) != len(text)
+
+
+def _diagonals(x, term):
+    """An operand without repeated subscripts: their diagonal is taken."""
+    while any_repeated(term):
+        c = next(c for c in term if term.count(c) > 1)
+        i, j = [n for n, d in enumerate(term) if d == c][:2]
+        if x.shape[i] != x.shape[j]:
+            raise ValueError(f"einsum: the axes named {c!r} have lengths {x.shape[i]} and {x.shape[j]}")
+        x = indexing.take_along(x, lambda at, i=i, j=j: np.diagonal(at, 0, i, j))
+        term = "".join(d for n, d in enumerate(term) if n not in (i, j)) + c
+    return x, term
+
+
+def _summed(x, term, keep):
+    """Sum over subscripts that appear nowhere else."""
+    axes = tuple(i for i, c in enumerate(term) if c not in keep)
+    return (reduce_sum(x, axes=axes) if axes else x), "".join(c for c in term if c in keep)
+
+
+def _pair(x, y, keep):
+    """Contract two operands: shared subscripts that are kept are batched, the others summed."""
+    (a, s), (b, t) = x, y
+    a, s = _squeezed(a, s, b, t)
+    b, t = _squeezed(b, t, a, s)
+    a, s = _summed(a, s, keep | set(t))
+    b, t = _summed(b, t, keep | set(s))
+    batch = [c for c in s if c in t and c in keep]
+    inner_ = [c for c in s if c in t and c not in keep]
+    for c in batch + inner_:
+        if a.shape[s.index(c)] != b.shape[t.index(c)]:
+            raise ValueError(f"einsum: the axes named {c!r} have lengths {a.shape[s.index(c)]} and {b.shape[t.index(c)]}")
+    contract = tuple(s.index(c) for c in inner_), tuple(t.index(c) for c in inner_)
+    lead = tuple(s.index(c) for c in batch), tuple(t.index(c) for c in batch)
+    value = dot_general(a, b, contract=contract, batch=lead)
+    return value, "".join(batch) + "".join(c for c in s if c not in t) + "".join(c for c in t if c not in s)
+
+
+def _squeezed(a, s, b, t):
+    """Axes of length one whose partner is longer broadcast: they are dropped here."""
+    gone = [c for c in s if c in t and a.shape[s.index(c)] == 1 and b.shape[t.index(c)] != 1]
+    if not gone:
+        return a, s
+    return reshaped(a, tuple(n for n, c in zip(a.shape, s, strict=True) if c not in gone)), "".join(c for c in s if c not in gone)
+
+
+@row(np.einsum, operands=0)
+def einsum(*operands, optimize=False, **options):
+    """Any subscripts, contracted two operands at a time (in NumPy's best order where ``optimize`` asks for it)."""
+    if not isinstance(operands[0], str):
+        raise NotImplementedError("einsum of traced arrays takes its subscripts as a string")
+    values = [at_least_array(x) for x in lift_all(operands[1:])]
+    terms, output = _parse(operands[0], [x.shape for x in values])
+    pool = [_diagonals(x, t) for x, t in zip(values, terms, strict=True)]
+    path = [(0, 1)] * (len(pool) - 1)
+    if optimize and len(pool) > 2:                                          # noqa: PLR2004
+        shadows = [np.broadcast_to(np.int8(0), tuple(x.shape)) for x in values]
+        path = [p for p in np.einsum_path(operands[0], *shadows, optimize=optimize)[0][1:] if len(p) == 2]                # noqa: PLR2004
+    for i, j in path if len(path) == len(pool) - 1 else [(0, 1)] * (len(pool) - 1):
+        y, x = pool.pop(builtin_max(i, j)), pool.pop(i if i < j else j)
+        pool.append(_pair(x, y, set(output).union(*[t for _, t in pool])))
+    value, term = _summed(*pool[0], set(output))
+    return permute(value, axes=tuple(term.index(c) for c in output)) if term != output else value
+
+
+# ---------------------------------------------------------------- linear systems
+def _matrices(a, b):
+    """Matrix and right-hand side with equal leading axes."""
+    lead = np.broadcast_shapes(tuple(a.shape[:-2]), tuple(b.shape[:-2]))
+    return broadcast_to(a, lead + tuple(a.shape[-2:])), broadcast_to(b, lead + tuple(b.shape[-2:]))
+
+
+def _square(a, name):
+    if len(a.shape) < 2 or a.shape[-1] != a.shape[-2]:                      # noqa: PLR2004
+        raise np.linalg.LinAlgError(f"{name}: a square matrix is needed, not an array of shape {tuple(a.shape)}")
+
+
+@row(np.linalg.solve, operands=2)
+def solve(a, b):
+    _square(a, "solve")
+    if len(b.shape) == 1:
+        x = la.solve(*_matrices(a, reshaped(b, (b.shape[0], 1))))
+        return reshaped(x, tuple(x.shape[:-1]))
+    return la.solve(*_matrices(a, b))
+
+
+@row(np.linalg.inv)
+def inv(a):
+    _square(a, "inv")
+    return la.solve(a, np.array(np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), tuple(a.shape))))
+
+
+@row(np.linalg.matrix_power)
+def matrix_power(a, n):
+    _square(a, "matrix_power")
+    base, n = (inv(a), -n) if n < 0 else (a, n)
+    result = None
+    while n:
+        if n & 1:
+            result = base if result is None else matmul(result, base)
+        n >>= 1
+        base = matmul(base, base) if n else base
+    return np.array(np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), tuple(a.shape))) if result is None else result
+
+
+@row(np.linalg.multi_dot, operands=0)
+def multi_dot(arrays):
+    values = lift_all(arrays)
+    y = values[0]
+    for x in values[1:]:
+        y = dot(y, x)
+    return y
+
+
+@row(np.linalg.norm, operands=1)
+def norm(x, ord=None, axis=None, keepdims=False):
+    x = at_least_array(x)
+    if axis is None and ord is None:
+        return reduced(lambda v, axes: safe_sqrt(reduce_sum(ew.square(v), axes=axes) if axes else ew.square(v)), x, None, keepdims)
+    axes = axes_of(axis, len(x.shape)) if axis is None or np.ndim(axis) == 0 else tuple(int(i) % len(x.shape) for i in axis)
+    if len(axes) == 1:
+        return _vector_norm(x, ord, axes[0], keepdims)
+    if len(axes) != 2:                                                      # noqa: PLR2004
+        raise ValueError(f"norm: ord={ord} is defined for vectors and matrices, not over {len(axes)} axes")
+    return _matrix_norm(x, ord, axes, keepdims)
+
+
+@row(np.linalg.vector_norm)
+def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
+    if axis is None:
+        shape = tuple(x.shape)
+        y = _vector_norm(reshaped(x, (_size(x),)), ord, 0, False)
+        return reshaped(y, (1,) * len(shape)) if keepdims else y
+    return norm(x, ord, axis, keepdims) if np.ndim(axis) == 0 else _joint_norm(x, ord, axis, keepdims)
+
+
+def _joint_norm(x, ord, axis, keepdims):
+    axes = axes_of(axis, len(x.shape))
+    kept = tuple(i for i in range(len(x.shape)) if i not in axes)
+    y = _vector_norm(reshaped(permuted(x, kept + axes), (*[x.shape[i] for i in kept], int(np.prod([x.shape[i] for i in axes])))), ord, len(kept), False)
+    return reshaped(y, tuple(1 if i in axes else s for i, s in enumerate(x.shape))) if keepdims else y
+
+
+@row(np.linalg.matrix_norm)
+def matrix_norm(x, /, *, keepdims=False, ord="fro"):
+    return _matrix_norm(x, ord, (len(x.shape) - 2, len(x.shape) - 1), keepdims)
+
+
+def _vector_norm(x, order, axis, keepdims):
+    if order is None or order == 2:                                         # noqa: PLR2004
+        return safe_sqrt(sum(ew.square(x), axis, None, keepdims))
+    size = ew.absolute(x)
+    if order == np.inf:
+        return max(size, axis, keepdims)
+    if order == -np.inf:
+        return min(size, axis, keepdims)
+    if order == 0:
+        return sum(ew.where(ew.equal(x, 0.0), 0.0, 1.0), axis, None, keepdims)
+    if order == 1:
+        return sum(size, axis, None, keepdims)
+    total = sum(ew.scalar_pow(size, exponent=float(order)), axis, None, keepdims)
+    return ew.where(ew.equal(total, 0.0), 0.0, ew.scalar_pow(ew.where(ew.equal(total, 0.0), 1.0, total), exponent=1.0 / order))
+
+
+def _matrix_norm(x, order, axes, keepdims):
+    row_axis, column_axis = axes
+    if order in (None, "fro", "f"):
+        return safe_sqrt(sum(ew.square(x), axes, None, keepdims))
+    if order in (1, -1, np.inf, -np.inf):
+        inner_axis = row_axis if order in (1, -1) else column_axis
+        extreme = max if order > 0 else min
+        return extreme(sum(ew.absolute(x), inner_axis, None, True), axes, keepdims)
+    raise NotImplementedError(f"norm: ord={order!r} of a matrix needs singular values, which have no rule yet; use 'fro', 1 or inf")
+
+
+def _linalg(*names):
+    return [getattr(np.linalg, n) for n in names]
+
+
+refuse("determinants have no rule yet", *_linalg("det", "slogdet"))
+refuse("matrix factorisations have no rule yet; solve, inv and norm have", *_linalg(
+    "cholesky", "qr", "svd", "svdvals", "eig", "eigh", "eigvals", "eigvalsh", "pinv", "lstsq", "cond", "matrix_rank", "tensorinv", "tensorsolve"))
+
+__all__ = ["cross", "dot", "einsum", "inner", "kron", "norm", "outer", "solve", "tensordot"]

@@ -1,0 +1,323 @@
+"""Rearrangements, triangles, diagonals, choices, and what writes into its argument."""
+
+import numpy as np
+
+from ..core import Aval, Tracer
+from ..prims import elementwise as ew
+from ..prims.gather import gather, put
+from ..prims.layout import basic, convert, index_set, like
+from . import indexing
+from .array import Array
+from .dispatch import into, row, value_of
+from .reductions import at_least_array, axes_of, sum
+from .shapes import along, broadcast_to, concatenate, part, permuted, reshaped
+from .stacking import lift, lift_all
+
+
+# ---------------------------------------------------------------- elements moved
+def _moves(function):
+    """Rule of a function that only moves elements: NumPy moves the positions, one gather does the rest."""
+    def rule(x, *args, **kwargs):
+        return indexing.take_along(at_least_array(x), lambda at: function(at, *args, **kwargs))
+    rule.__name__ = function.__name__
+    return row(function)(rule)
+
+
+repeat, resize, delete = _moves(np.repeat), _moves(np.resize), _moves(np.delete)
+diagonal, tile = _moves(np.diagonal), _moves(np.tile)
+
+
+@row(np.roll)
+def roll(a, shift, axis=None):
+    """Two slices exchanged along each axis: kernels read them in order."""
+    shape = tuple(a.shape)
+    if axis is None:
+        return reshaped(roll(reshaped(a, (int(np.prod(shape)),)), shift, 0), shape)
+    shifts, axes = np.broadcast_arrays(shift, axis)
+    for s, i in zip(shifts.ravel(), axes.ravel(), strict=True):
+        i = axes_of(int(i), len(shape))[0]
+        n = shape[i]
+        cut = int(-s) % n if n else 0
+        if cut:
+            a = concatenate([part(a, along(i, len(shape), slice(cut, None))), part(a, along(i, len(shape), slice(None, cut)))], i)
+    return a
+
+
+@row(np.pad)
+def pad(array, pad_width, mode="constant", **options):
+    x = at_least_array(array)
+    positions = np.arange(int(np.prod(x.shape))).reshape(tuple(x.shape))
+    if mode == "constant":
+        values = options.pop("constant_values", 0)
+        frame = np.pad(np.zeros(tuple(x.shape), x.dtype), pad_width, mode, constant_values=value_of(values, "a padding value"), **options)
+        inside = np.pad(np.ones(tuple(x.shape), bool), pad_width, mode, **options)
+        starts = [int(np.argmax(inside.any(tuple(j for j in range(inside.ndim) if j != i)))) for i in range(inside.ndim)]
+        return index_set(frame, x, at=basic(frame.shape, tuple(slice(s, s + n) for s, n in zip(starts, x.shape, strict=True))))
+    if mode in ("edge", "wrap") or (mode in ("reflect", "symmetric") and options.get("reflect_type", "even") == "even"):
+        return gather(x, np.pad(positions, pad_width, mode, **options))
+    raise NotImplementedError(f"np.pad: mode {mode!r} is not available on traced arrays; constant, edge, reflect, symmetric and wrap are")
+
+
+# ---------------------------------------------------------------- triangles and diagonals
+@row(np.tril)
+def tril(m, k=0):
+    return ew.where(np.tri(*m.shape[-2:], k=k, dtype=bool), m, 0.0)
+
+
+@row(np.triu)
+def triu(m, k=0):
+    return ew.where(np.tri(*m.shape[-2:], k=k - 1, dtype=bool), 0.0, m)
+
+
+@row(np.diag)
+def diag(v, k=0):
+    if len(v.shape) != 1:
+        return diagonal(v, k)
+    n = v.shape[0] + abs(k)
+    start = k if k >= 0 else -k * n
+    at = start + np.arange(v.shape[0]) * (n + 1)
+    return put(np.zeros((n, n), v.dtype), v, at)
+
+
+@row(np.diagflat)
+def diagflat(v, k=0):
+    v = at_least_array(v)
+    return diag(reshaped(v, (int(np.prod(v.shape)),)), k)
+
+
+@row(np.trace)
+def trace(a, offset=0, axis1=0, axis2=1, dtype=None):
+    return sum(diagonal(a, offset, axis1, axis2), -1, dtype)
+
+
+# ---------------------------------------------------------------- elements chosen
+@row(np.where, operands=3)
+def where(condition, x=None, y=None):
+    if x is None:
+        return np.nonzero(value_of(condition, "np.where with one argument (the places of its true elements)"))
+    return ew.where(condition, x, y)
+
+
+@row(np.clip)
+def clip(a, a_min=None, a_max=None, *, min=None, max=None, dtype=None):
+    low, high = (a_min if a_min is not None else min), (a_max if a_max is not None else max)
+    if low is None and high is None:
+        return a
+    return ew.clip(a, -np.inf if low is None else lift(low), np.inf if high is None else lift(high))
+
+
+@row(np.select, operands=0)
+def select(condlist, choicelist, default=0):
+    y = lift(default)
+    for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
+        y = ew.where(lift(condition), lift(choice), y)
+    return y
+
+
+@row(np.choose, operands=1)
+def choose(a, choices, mode="raise"):
+    choices = lift_all(choices)
+    a = at_least_array(a)
+    if not isinstance(a, Tracer) and mode == "raise" and a.size and not (0 <= a.min() and a.max() < len(choices)):
+        raise ValueError(f"choose: the index array holds values outside 0..{len(choices) - 1}")
+    if mode != "raise":
+        a = ew.remainder(a, len(choices)) if mode == "wrap" else ew.clip(a, 0, len(choices) - 1)
+    y = choices[-1]
+    for n in range(len(choices) - 2, -1, -1):
+        y = ew.where(ew.equal(a, n), choices[n], y)
+    return y
+
+
+@row(np.piecewise)
+def piecewise(x, condlist, funclist, *args, **kw):
+    conditions = lift_all(condlist) if isinstance(condlist, (list, tuple)) else [lift(condlist)]
+    if len(funclist) == len(conditions) + 1:
+        y, functions = funclist[-1], funclist[:-1]
+    else:
+        y, functions = 0.0, funclist
+    y = y(x, *args, **kw) if callable(y) else y
+    for condition, f in zip(conditions, functions, strict=True):
+        y = ew.where(condition, f(x, *args, **kw) if callable(f) else f, y)
+    return like(at_least_array(y), Aval(tuple(x.shape), x.dtype))
+
+
+@row(np.take)
+def take(a, indices, axis=None, mode="raise"):
+    a = at_least_array(a)
+    indices = lift(indices)
+    n = int(np.prod(a.shape)) if axis is None else a.shape[axes_of(axis, len(a.shape))[0]]
+    if mode != "raise":
+        indices = ew.remainder(indices, n) if mode == "wrap" else ew.clip(indices, 0, n - 1)
+        indices = indices if isinstance(indices, Tracer) else np.asarray(indices).astype(np.intp)
+    if axis is None:
+        return indexing.getitem(reshaped(a, (n,)), indices)
+    return indexing.getitem(a, along(axes_of(axis, len(a.shape))[0], len(a.shape), indices))
+
+
+@row(np.take_along_axis, operands=2)
+def take_along_axis(arr, indices, axis=-1):
+    if axis is None:
+        return indexing.getitem(reshaped(arr, (int(np.prod(arr.shape)),)), indices)
+    axis = axes_of(axis, len(arr.shape))[0]
+    return indexing.getitem(arr, _grid(tuple(indices.shape), axis, indices))
+
+
+def _grid(shape, axis, indices):
+    """Key that pairs every position with the index given for it along one axis."""
+    n = len(shape)
+    return tuple(indices if i == axis else np.arange(shape[i]).reshape((1,) * i + (-1,) + (1,) * (n - i - 1)) for i in range(n))
+
+
+@row(np.compress, operands=2)
+def compress(condition, a, axis=None):
+    keep = np.flatnonzero(value_of(condition, "the condition of np.compress"))
+    return take(a, keep, axis)
+
+
+@row(np.extract, operands=2)
+def extract(condition, arr):
+    return take(arr, np.flatnonzero(value_of(condition, "the condition of np.extract")))
+
+
+@row(np.sort)
+def sort(a, axis=-1, kind=None, order=None, *, stable=None):
+    """Sorted values: the derivative follows the permutation, which is stable at ties."""
+    a = at_least_array(a)
+    if axis is None:
+        a, axis = reshaped(a, (int(np.prod(a.shape)),)), 0
+    at = np.argsort(value_of(a, "the order of np.sort"), axis, kind="stable")
+    return take_along_axis(a, at, axis)
+
+
+@row(np.median)
+def median(a, axis=None, overwrite_input=False, keepdims=False):
+    axes = axes_of(axis, len(a.shape))
+    kept = tuple(i for i in range(len(a.shape)) if i not in axes)
+    from_shape = tuple(a.shape)
+    flat = reshaped(permuted(a, kept + axes), (*[from_shape[i] for i in kept], int(np.prod([from_shape[i] for i in axes]))))
+    ranked = sort(flat, -1)
+    n = flat.shape[-1]
+    middle = ew.mul(ew.add(part(ranked, (..., (n - 1) // 2)), part(ranked, (..., n // 2))), 0.5)
+    return reshaped(middle, tuple(1 if i in axes else s for i, s in enumerate(from_shape))) if keepdims else middle
+
+
+# ---------------------------------------------------------------- numbers repaired, copies
+@row(np.nan_to_num)
+def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
+    info = np.finfo(x.dtype)
+    y = ew.where(ew.isnan(x), nan, x)
+    y = ew.where(ew.equal(x, np.inf), info.max if posinf is None else posinf, y)
+    return ew.where(ew.equal(x, -np.inf), info.min if neginf is None else neginf, y)
+
+
+@row(np.real_if_close, np.real, operands=1)
+def real(val):
+    return val
+
+
+@row(np.imag, value=True)
+def imag(val):
+    val = at_least_array(val)
+    return np.zeros(tuple(val.shape), val.dtype)
+
+
+@row(np.copy, operands=1)
+def copy(a, order="K", subok=False):
+    a = at_least_array(a)
+    return Array(a) if a.shape and a.dtype.kind == "f" else a
+
+
+@row(np.astype)
+def astype(x, dtype, /, *, copy=True, device=None):
+    x = at_least_array(x)
+    dtype = np.dtype(dtype)
+    if dtype.kind in "iub" and x.dtype.kind == "f":
+        return convert(ew.trunc(x), dtype=dtype) if dtype.kind != "b" else ew.not_equal(x, 0)
+    return x if x.dtype == dtype else convert(x, dtype=dtype)
+
+
+@row(np.round, np.around)
+def round_(a, decimals=0):
+    if decimals == 0:
+        return ew.rint(a)
+    scale = 10.0 ** abs(decimals)
+    return ew.div(ew.rint(ew.mul(a, scale)), scale) if decimals > 0 else ew.mul(ew.rint(ew.div(a, scale)), scale)
+
+
+@row(np.fix)
+def fix(x):
+    return ew.trunc(x)
+
+
+@row(np.sinc)
+def sinc(x):
+    """sin(pi x)/(pi x); at 0 its derivatives are those of 1 - (pi x)²/6."""
+    t = ew.mul(x, np.pi)
+    small = ew.less(ew.absolute(t), 1e-4)
+    safe = ew.where(small, 1.0, t)
+    t2 = ew.square(ew.where(small, t, 0.0))
+    series = ew.add(ew.mul(t2, ew.sub(ew.mul(t2, 1 / 120), 1 / 6)), 1.0)
+    return ew.where(small, series, ew.div(ew.sin(safe), safe))
+
+
+@row(np.angle)
+def angle(z, deg=False):
+    y = ew.where(ew.less(z, 0.0), 180.0 if deg else np.pi, 0.0)
+    return y
+
+
+@row(np.unwrap)
+def unwrap(p, discont=None, axis=-1, *, period=2 * np.pi):
+    value = value_of(p, "np.unwrap (whole periods are counted)")
+    return ew.add(p, np.unwrap(value, discont, axis, period=period) - value)
+
+
+# ---------------------------------------------------------------- what writes into its argument
+@row(np.copyto, operands=0)
+def copyto(dst, src, casting="same_kind", where=True):
+    target = into(dst, "copyto")
+    target.write(src if where is True else ew.where(lift(where), lift(src), target.read()))
+
+
+@row(np.put, operands=0)
+def put_(a, ind, v, mode="raise"):
+    into(a, "put").reshaped(-1)[np.ravel(ind)] = _cycled(v, np.size(ind))
+
+
+@row(np.place, operands=0)
+def place(arr, mask, vals):
+    at = np.flatnonzero(value_of(mask, "the mask of np.place"))
+    into(arr, "place").reshaped(-1)[at] = _cycled(vals, at.size)
+
+
+@row(np.putmask, operands=0)
+def putmask(a, mask, values):
+    target = into(a, "putmask")
+    new = _cycled(values, target.size)
+    target.write(ew.where(lift(mask), reshaped(new, target.shape), target.read()))
+
+
+def _cycled(v, n):
+    """Values repeated until there are ``n``."""
+    v = at_least_array(lift(v))
+    return resize(v, (n,)) if int(np.prod(v.shape)) != n or len(v.shape) != 1 else v
+
+
+@row(np.put_along_axis, operands=0)
+def put_along_axis(arr, indices, values, axis):
+    target, indices = into(arr, "put_along_axis"), np.asarray(indices)
+    axis = axes_of(axis, target.ndim)[0]
+    target[_grid(indices.shape, axis, indices)] = broadcast_to(at_least_array(lift(values)), indices.shape)
+
+
+@row(np.fill_diagonal, operands=0)
+def fill_diagonal(a, val, wrap=False):
+    target = into(a, "fill_diagonal")
+    at = np.arange(target.size).reshape(target.shape)
+    marked = np.full(target.shape, -1)
+    np.fill_diagonal(marked, -2, wrap)
+    chosen = at[marked == -2]                                              # noqa: PLR2004
+    target.reshaped(-1)[chosen] = _cycled(val, chosen.size)
+
+
+__all__ = ["clip", "copy", "nan_to_num", "put_", "round_", "take"]

@@ -1,0 +1,296 @@
+"""Running a function with ``np`` rebound: ``np.zeros(n)`` followed by ``dy[0] = t`` works with plain ``import numpy as np``.
+
+A function is run as a second function object over the same code whose globals read the real ones live and translate what they find: the
+module ``numpy`` becomes a stand-in with our creators, a creator imported by name becomes ours, a function of the user's becomes its rebound
+self, a module of the user's a view that does the same.  Closure cells holding such things are replaced, the others are shared.  Nothing is
+patched: code outside the call sees the NumPy it always saw.
+
+Left alone: functions of NumPy, SciPy, Numba, diffsim, the standard library and installed packages, compiled functions, and methods reached
+through an object (use ``diffsim.numpy`` in those).
+"""
+
+import builtins
+import dis
+import functools
+import sys
+import types
+import weakref
+
+import numpy
+
+from .creation import CREATORS
+
+FunctionType, MethodType, ModuleType, CellType = types.FunctionType, types.MethodType, types.ModuleType, types.CellType
+_DISPATCHER = type(numpy.sum)
+_BUILTIN = type(len)
+_LEFT_ALONE = {"numpy", "scipy", "numba", "llvmlite", "diffsim", "matplotlib", "pandas", "tqdm", "IPython"} | (set(sys.stdlib_module_names) - {"__main__"})
+_BY_NAME = "__diffsim_original__"
+
+
+class _Numpy(ModuleType):
+    """NumPy with our creators; everything else is looked up in NumPy once."""
+
+    def __init__(self):
+        super().__init__("numpy", numpy.__doc__)
+        for function, ours in CREATORS.items():
+            setattr(self, function.__name__, ours)
+        self.row_stack = numpy.vstack
+
+    def __getattr__(self, name):
+        value = getattr(numpy, name)
+        if not name.startswith("__"):
+            setattr(self, name, value)
+        return value
+
+    def __dir__(self):
+        return dir(numpy)
+
+
+class _ModuleView(ModuleType):
+    """A module of the user's, its functions rebound as they are read."""
+
+    def __init__(self, module):
+        object.__setattr__(self, "_module", module)
+
+    def __getattribute__(self, name):
+        module = object.__getattribute__(self, "_module")
+        value = getattr(module, name)
+        return translated(value, module.__dict__) if value.__class__ in _TRANSLATABLE else value
+
+    def __setattr__(self, name, value):
+        setattr(object.__getattribute__(self, "_module"), name, value)
+
+    def __delattr__(self, name):
+        delattr(object.__getattribute__(self, "_module"), name)
+
+    def __dir__(self):
+        return dir(object.__getattribute__(self, "_module"))
+
+
+PROXY = _Numpy()
+_TRANSLATABLE = frozenset({FunctionType, MethodType, ModuleType, _DISPATCHER, _BUILTIN, functools.partial})
+
+
+def _import(name, globals=None, locals=None, fromlist=(), level=0):                                        # noqa: A002
+    real = globals.real if globals.__class__ is Globals else globals
+    module = builtins.__import__(name, real, locals, fromlist, level)
+    return translated(module, real)
+
+
+_BUILTINS = dict(vars(builtins), __import__=_import)
+
+
+class Globals(dict):
+    """Globals of rebound functions: empty but for what is written during a call; reads go to the real globals and are translated."""
+
+    __slots__ = ("names", "real")
+
+    def __init__(self, real):
+        super().__init__(__builtins__=_BUILTINS)
+        self.real, self.names = real, []
+
+    def __missing__(self, name):
+        real = self.real
+        if name not in real:
+            return _BUILTINS[name]
+        value = real[name]
+        if value.__class__ not in _TRANSLATABLE:
+            return value
+        if value is numpy:                                  # kept: this name is read in every line
+            self[name] = PROXY
+            self.names.append(name)
+            return PROXY
+        return translated(value, real)
+
+    def check(self):
+        """Forget a name of NumPy that means something else by now."""
+        for name in self.names:
+            if self.real.get(name) is not numpy:
+                self.names.remove(name)
+                self.pop(name, None)
+                return
+
+    def sync(self):
+        """Hand global variables written during a call to the real globals."""
+        for name in [n for n in self if n != "__builtins__" and n not in self.names]:
+            self.real[name] = self.pop(name)
+
+
+_tables = {}
+_MAX_TABLES = 1024
+
+
+def _globals_of(real):
+    table = _tables.get(id(real))
+    if table is None:
+        if len(_tables) >= _MAX_TABLES:
+            _tables.clear()
+        table = _tables[id(real)] = Globals(real)
+    elif table.names:
+        table.check()
+    return table
+
+
+def _root(real):
+    return str(real.get("__name__", "")).partition(".")[0]
+
+
+def _installed(real):
+    file = str(real.get("__file__", ""))
+    return "site-packages" in file or "dist-packages" in file
+
+
+def translated(value, real):
+    """What a value read inside a rebound function becomes; ``real`` are the globals of the reader."""
+    kind = value.__class__
+    if kind is FunctionType:
+        there = value.__globals__
+        if there is real or (_root(there) not in _LEFT_ALONE and not _installed(there)):
+            return rebound(value)
+        return _creator(value)
+    if kind is MethodType:
+        f = value.__func__
+        return rebound(value) if f.__class__ is FunctionType and translated(f, real) is not f else value
+    if kind is _DISPATCHER or kind is _BUILTIN:
+        return _creator(value)
+    if kind is ModuleType:
+        if value is numpy:
+            return PROXY
+        there = value.__dict__
+        return value if _root(there) in _LEFT_ALONE or _installed(there) or _root(there) in sys.builtin_module_names else _ModuleView(value)
+    if kind is functools.partial:
+        inner = translated(value.func, real)
+        return value if inner is value.func else functools.partial(inner, *value.args, **value.keywords)
+    return value
+
+
+def _creator(value):
+    try:
+        return CREATORS.get(value, value)
+    except TypeError:                                       # a callable without hash is none of NumPy's
+        return value
+
+
+# ---------------------------------------------------------------- functions
+_made = weakref.WeakKeyDictionary()
+
+
+class _Made:
+    """A rebound function, and the cells it no longer shares with what they held."""
+
+    __slots__ = ("cells", "function", "table")
+
+    def __init__(self, function, cells, table):
+        self.function, self.cells, self.table = function, cells, table
+
+    def current(self):
+        return all(_content(cell) is held for cell, held in self.cells)
+
+
+_EMPTY = object()
+
+
+def _content(cell):
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _EMPTY
+
+
+def rebound(f):
+    """``f`` as it runs under a transform: with NumPy's creators rebound.
+
+    Parameters
+    ----------
+    f : callable
+        A Python function, bound method, ``functools.partial`` or object with ``__call__``; anything else is returned as it is.
+
+    Returns
+    -------
+    callable
+        Rebinding it again returns itself; :func:`original` leads back.
+    """
+    if f.__class__ is FunctionType:
+        try:
+            made = _made[f]
+        except KeyError:
+            return _rebind_function(f)
+        if made.current():
+            if made.table.names:
+                made.table.check()
+            return made.function
+        return _rebind_function(f)
+    if f.__class__ is MethodType:
+        inner = rebound(f.__func__)
+        return f if inner is f.__func__ else MethodType(inner, f.__self__)
+    if f.__class__ is functools.partial:
+        inner = rebound(f.func)
+        return f if inner is f.func else functools.partial(inner, *f.args, **f.keywords)
+    if isinstance(f, type):
+        return f
+    call = getattr(type(f), "__call__", None)               # noqa: B004  (the function itself is wanted, not whether it exists)
+    if call.__class__ is FunctionType and _root(call.__globals__) not in _LEFT_ALONE:
+        return MethodType(rebound(call), f)
+    return f
+
+
+def _rebind_function(f):
+    real = f.__globals__
+    if real.__class__ is Globals or _root(real) in _LEFT_ALONE or _BY_NAME in f.__dict__:
+        return f
+    table = _globals_of(real)
+    cells, replaced, own = [], [], []
+    for cell in f.__closure__ or ():
+        held = _content(cell)
+        if held is f:
+            own.append(len(cells))
+            cells.append(CellType())
+            continue
+        new = translated(held, real) if held.__class__ in _TRANSLATABLE and held is not _EMPTY else held
+        if new is not held:
+            replaced.append((cell, held))
+            cell = CellType(new)
+        cells.append(cell)
+    defaults = f.__defaults__ and tuple(translated(d, real) if d.__class__ in _TRANSLATABLE else d for d in f.__defaults__)
+    new = FunctionType(f.__code__, table, f.__name__, defaults, tuple(cells) or None)
+    for i in own:
+        cells[i].cell_contents = new
+    new.__kwdefaults__ = f.__kwdefaults__ and {k: translated(d, real) if d.__class__ in _TRANSLATABLE else d for k, d in f.__kwdefaults__.items()}
+    new.__dict__.update(f.__dict__)
+    new.__qualname__, new.__module__, new.__doc__ = f.__qualname__, f.__module__, f.__doc__
+    new.__dict__[_BY_NAME] = weakref.ref(f)
+    if _writes_globals(f.__code__):
+        new = _synced(new, table, f)
+    _made[f] = _Made(new, replaced, table)
+    return new
+
+
+@functools.lru_cache(maxsize=4096)
+def _writes_globals(code):
+    """Whether a code object, or one inside it, assigns a global name."""
+    stores = any(i.opname in ("STORE_GLOBAL", "DELETE_GLOBAL") for i in dis.get_instructions(code))
+    return stores or any(_writes_globals(c) for c in code.co_consts if isinstance(c, types.CodeType))
+
+
+def _synced(new, table, f):
+    @functools.wraps(f)
+    def run(*args, **kwargs):
+        try:
+            return new(*args, **kwargs)
+        finally:
+            table.sync()
+    run.__dict__.pop("__wrapped__", None)                   # it would keep f alive
+    run.__dict__[_BY_NAME] = weakref.ref(f)
+    return run
+
+
+def original(f):
+    """The function a rebound one was made from; any other callable itself."""
+    if f.__class__ is MethodType:
+        inner = original(f.__func__)
+        return f if inner is f.__func__ else MethodType(inner, f.__self__)
+    back = getattr(f, "__dict__", {}).get(_BY_NAME)
+    return f if back is None else back() or f
+
+
+__all__ = ["original", "rebound"]

@@ -1,0 +1,208 @@
+"""Ufuncs: the entries of the primitives, and the ufuncs composed of them."""
+
+import numpy as np
+
+from ..core import UFUNCS, Primitive, Tracer
+from ..prims import elementwise as ew
+from ..prims.contract import dot_general
+from ..prims.layout import broadcast_to, convert
+from .dispatch import VALUE_ONLY, elementwise_entry, refuse, ufunc_row
+from .stacking import lift
+
+LN2 = 0.6931471805599453
+DEGREE = np.pi / 180
+
+_VALUED = (ew.sign, ew.floor, ew.ceil, ew.rint, ew.trunc, ew.floor_divide, ew.isfinite, ew.isnan, ew.isinf, ew.equal, ew.not_equal, ew.less,
+           ew.less_equal, ew.greater, ew.greater_equal, ew.logical_and, ew.logical_or, ew.logical_xor, ew.logical_not)
+
+for _ufunc, _prim in list(UFUNCS.items()):
+    if isinstance(_prim, Primitive):
+        UFUNCS[_ufunc] = elementwise_entry(_prim, _ufunc.nin)
+        if _prim in _VALUED:
+            VALUE_ONLY.add(_ufunc)
+
+
+# ---------------------------------------------------------------- powers
+_MAX_POWER = 64
+
+
+def _constant_power(x, y):
+    """x to a number: integers by products (exact at 0, right for negative bases), one half by the square root."""
+    if y == int(y) and abs(y) <= _MAX_POWER:
+        return ew.integer_pow(x, n=int(y))
+    if y == 0.5:                                                            # noqa: PLR2004
+        return ew.sqrt(x)
+    return ew.scalar_pow(x, exponent=float(y))
+
+
+@ufunc_row(np.power)
+def power(x, y):
+    if isinstance(x, Tracer) and x.dtype.kind == "f" and not isinstance(y, Tracer):
+        kind = y.__class__
+        if kind is int or kind is float or (isinstance(y, (np.float64, np.integer)) and np.result_type(x.dtype, y.dtype) == x.dtype):
+            if np.isfinite(y):
+                return _constant_power(x, y)
+        elif isinstance(y, np.ndarray) and y.dtype.kind in "iu":
+            y = y.astype(x.dtype)
+    return ew.power(x, y)
+
+
+@ufunc_row(np.float_power)
+def float_power(x, y):
+    return power(convert(x if hasattr(x, "shape") else np.asarray(x), dtype=np.dtype(float)), y)
+
+
+# ---------------------------------------------------------------- composed of others
+@ufunc_row(np.positive, np.conjugate)
+def positive(x):
+    return x
+
+
+@ufunc_row(np.fabs)
+def fabs(x):
+    return ew.absolute(x)
+
+
+@ufunc_row(np.deg2rad, np.radians)
+def deg2rad(x):
+    return ew.mul(x, DEGREE)
+
+
+@ufunc_row(np.rad2deg, np.degrees)
+def rad2deg(x):
+    return ew.mul(x, 180 / np.pi)
+
+
+@ufunc_row(np.fmax)
+def fmax(x, y):
+    return ew.maximum(ew.where(ew.isnan(x), y, x), ew.where(ew.isnan(y), x, y))
+
+
+@ufunc_row(np.fmin)
+def fmin(x, y):
+    return ew.minimum(ew.where(ew.isnan(x), y, x), ew.where(ew.isnan(y), x, y))
+
+
+@ufunc_row(np.logaddexp2)
+def logaddexp2(x, y):
+    return ew.div(ew.logaddexp(ew.mul(x, LN2), ew.mul(y, LN2)), LN2)
+
+
+@ufunc_row(np.heaviside)
+def heaviside(x, at_zero):
+    step = ew.where(ew.equal(x, 0.0), at_zero, ew.where(ew.greater(x, 0.0), 1.0, 0.0))
+    return ew.where(ew.isnan(x), np.nan, step)
+
+
+@ufunc_row(np.divmod)
+def divmod_(x, y):
+    return ew.floor_divide(x, y), ew.remainder(x, y)
+
+
+@ufunc_row(np.modf)
+def modf(x):
+    whole = ew.trunc(x)
+    return ew.sub(x, whole), whole
+
+
+@ufunc_row(np.ldexp)
+def ldexp(x, exponent):
+    return ew.mul(x, ew.exp2(convert(lift(exponent) if hasattr(exponent, "shape") else np.asarray(exponent), dtype=x.dtype)))
+
+
+@ufunc_row(np.signbit, value=True)
+def signbit(x):
+    return ew.less(ew.copysign(1.0, x), 0.0)
+
+
+@ufunc_row(np.bitwise_and, value=True)
+def bitwise_and(x, y):
+    return _logical(np.bitwise_and, ew.logical_and, x, y)
+
+
+@ufunc_row(np.bitwise_or, value=True)
+def bitwise_or(x, y):
+    return _logical(np.bitwise_or, ew.logical_or, x, y)
+
+
+@ufunc_row(np.bitwise_xor, value=True)
+def bitwise_xor(x, y):
+    return _logical(np.bitwise_xor, ew.logical_xor, x, y)
+
+
+@ufunc_row(np.invert, value=True)
+def invert(x):
+    return ew.logical_not(x) if x.dtype == bool else _refuse_bits("invert")
+
+
+def _logical(ufunc, prim, x, y):
+    if not isinstance(x, Tracer) and not isinstance(y, Tracer):
+        return ufunc(x, y)
+    return prim(x, y) if all(np.asarray(a).dtype == bool if not isinstance(a, Tracer) else a.dtype == bool for a in (x, y)) else _refuse_bits(ufunc.__name__)
+
+
+def _refuse_bits(name):
+    raise TypeError(f"np.{name} of traced numbers: bit operations are defined for traced truth values only")
+
+
+# ---------------------------------------------------------------- products of matrices and vectors
+def _dims(*arrays):
+    return [x if hasattr(x, "shape") else np.asarray(x) for x in arrays]
+
+
+def _batched(a, b, n_a, n_b):
+    """Operands with equal leading axes, and how many there are; ``n_a``, ``n_b`` trailing axes take part in the product."""
+    lead_a, lead_b = tuple(a.shape[:len(a.shape) - n_a]), tuple(b.shape[:len(b.shape) - n_b])
+    lead = lead_a if lead_a == lead_b else np.broadcast_shapes(lead_a, lead_b)
+    if lead_a != lead:
+        a = broadcast_to(a, shape=lead + tuple(a.shape[len(lead_a):]))
+    if lead_b != lead:
+        b = broadcast_to(b, shape=lead + tuple(b.shape[len(lead_b):]))
+    return a, b, len(lead)
+
+
+def _contract(a, b, axis_a, axis_b, n_batch):
+    """Sum over one axis of each, batched over the leading ``n_batch``; numbers of the axes count from the front."""
+    if a.shape[axis_a] != b.shape[axis_b]:
+        raise ValueError(f"matmul: shapes {tuple(a.shape)} and {tuple(b.shape)} do not fit: {a.shape[axis_a]} (dim {axis_a}) is not {b.shape[axis_b]} (dim {axis_b})")
+    batch = tuple(range(n_batch))
+    return dot_general(a, b, contract=((axis_a,), (axis_b,)), batch=(batch, batch))
+
+
+@ufunc_row(np.matmul)
+def matmul(a, b):
+    a, b = _dims(a, b)
+    if not a.shape or not b.shape:
+        raise ValueError("matmul: an operand has no dimension; use * to multiply by a number")
+    if len(b.shape) <= 2:                                                   # noqa: PLR2004
+        return _contract(a, b, len(a.shape) - 1, max(len(b.shape) - 2, 0), 0)
+    if len(a.shape) == 1:
+        return _contract(b, a, len(b.shape) - 2, 0, 0)
+    a, b, n = _batched(a, b, 2, 2)
+    return _contract(a, b, n + 1, n, n)
+
+
+@ufunc_row(np.vecdot)
+def vecdot(a, b):
+    a, b, n = _batched(*_dims(a, b), 1, 1)
+    return _contract(a, b, n, n, n)
+
+
+@ufunc_row(np.matvec)
+def matvec(a, b):
+    a, b, n = _batched(*_dims(a, b), 2, 1)
+    return _contract(a, b, n + 1, n, n)
+
+
+@ufunc_row(np.vecmat)
+def vecmat(a, b):
+    a, b, n = _batched(*_dims(a, b), 1, 2)
+    return _contract(a, b, n, n, n)
+
+
+refuse("the spacing of floating-point numbers is not a function to differentiate", np.spacing, np.nextafter)
+refuse("it takes floating-point numbers apart into integers", np.frexp)
+refuse("it is defined for integers", np.gcd, np.lcm, np.left_shift, np.right_shift, np.bitwise_count)
+refuse("it is defined for dates", np.isnat)
+
+__all__ = ["float_power", "fmax", "fmin", "matmul", "power"]

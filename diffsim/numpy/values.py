@@ -1,0 +1,126 @@
+"""Functions of plain value: they ask for shapes, places, orders and texts, and carry no derivative."""
+
+import numpy as np
+
+from ..core import Tracer
+from . import indexing
+from .dispatch import refuse, row
+from .reductions import at_least_array
+from .stacking import Handle, lift
+
+
+# ---------------------------------------------------------------- known without the numbers
+@row(np.shape, operands=0, view=True, value=True)
+def shape(a):
+    return tuple(a.shape) if hasattr(a, "shape") else tuple(at_least_array(lift(a)).shape)
+
+
+@row(np.ndim, operands=0, view=True, value=True)
+def ndim(a):
+    return len(shape(a))
+
+
+@row(np.size, operands=0, view=True, value=True)
+def size(a, axis=None):
+    return int(np.prod(shape(a))) if axis is None else int(np.prod([shape(a)[i] for i in np.atleast_1d(axis)]))
+
+
+def _dtype_stand_in(x):
+    return x.dtype if isinstance(x, (Tracer, Handle)) else x
+
+
+@row(np.result_type, operands=0, view=True, value=True)
+def result_type(*arrays_and_dtypes):
+    return np.result_type(*map(_dtype_stand_in, arrays_and_dtypes))
+
+
+@row(np.can_cast, operands=0, view=True, value=True)
+def can_cast(from_, to, casting="safe"):
+    return np.can_cast(_dtype_stand_in(from_), to, casting)
+
+
+@row(np.common_type, operands=0, view=True, value=True)
+def common_type(*arrays):
+    return np.common_type(*[np.empty(0, _dtype_stand_in(x)) if isinstance(x, (Tracer, Handle)) else x for x in arrays])
+
+
+@row(np.min_scalar_type, operands=0, view=True, value=True)
+def min_scalar_type(a):
+    return a.dtype
+
+
+@row(np.iscomplexobj, operands=0, view=True, value=True)
+def iscomplexobj(x):
+    return _dtype_stand_in(x).kind == "c"
+
+
+@row(np.isrealobj, operands=0, view=True, value=True)
+def isrealobj(x):
+    return not iscomplexobj(x)
+
+
+@row(np.isreal, operands=1, value=True)
+def isreal(x):
+    return np.ones(shape(x), bool)
+
+
+@row(np.iscomplex, operands=1, value=True)
+def iscomplex(x):
+    return np.zeros(shape(x), bool)
+
+
+@row(np.array_repr, operands=0, view=True, value=True)
+def array_repr(arr, *args, **options):
+    return repr(arr)
+
+
+@row(np.array_str, np.array2string, operands=0, view=True, value=True)
+def array_str(a, *args, **options):
+    return str(a)
+
+
+# ---------------------------------------------------------------- known from the numbers
+def _plain(x, what):
+    if isinstance(x, (Handle, Tracer)) or (isinstance(x, np.ndarray) and x.dtype == object):
+        return indexing.concrete(lift(x), what)
+    return type(x)(_plain(e, what) for e in x) if x.__class__ in (list, tuple) else x
+
+
+def _of_numbers(function):
+    def rule(*args, **kwargs):
+        what = f"np.{function.__name__}"
+        return function(*[_plain(x, what) for x in args], **{k: _plain(v, what) for k, v in kwargs.items()})
+    rule.__name__ = function.__name__
+    row(function, operands=0, value=True)(rule)
+
+
+for _function in (
+        np.nonzero, np.flatnonzero, np.argwhere, np.argsort, np.argpartition, np.lexsort, np.searchsorted, np.digitize, np.isclose, np.allclose,
+        np.array_equal, np.array_equiv, np.isneginf, np.isposinf, np.nanargmax, np.nanargmin, np.isin, np.tril_indices_from, np.triu_indices_from,
+        np.diag_indices_from, np.unravel_index, np.ravel_multi_index, np.ix_):
+    _of_numbers(_function)
+
+
+@row(np.shares_memory, np.may_share_memory, operands=0, view=True, value=True)
+def shares_memory(a, b, max_work=None):
+    cells = [x._cell if hasattr(x, "_cell") else x for x in (a, b)]
+    return cells[0] is cells[1]
+
+
+refuse("it depends on the values only through counts or distinct elements", np.unique, np.histogram, np.histogram2d, np.histogramdd, np.bincount,
+       np.histogram_bin_edges, np.union1d, np.intersect1d, np.setdiff1d, np.setxor1d)
+refuse("piecewise linear interpolation has no rule yet; write it with np.searchsorted and indexing", np.interp)
+refuse("percentiles have no rule yet; np.sort and np.median have", np.percentile, np.quantile, np.nanpercentile, np.nanquantile, np.nanmedian)
+refuse("convolutions have no rule yet; sum shifted slices, or multiply by a matrix", np.convolve, np.correlate)
+refuse("covariances have no rule yet; centre the data and use np.dot", np.cov, np.corrcoef)
+refuse("polynomial helpers have no rule yet; write the sum of powers", np.polyval, np.polyfit, np.polyadd, np.polysub, np.polymul, np.polydiv, np.polyint,
+       np.polyder, np.poly, np.roots)
+refuse("Fourier transforms have no rule yet", *[getattr(np.fft, n) for n in (
+    "fft", "ifft", "rfft", "irfft", "fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn", "hfft", "ihfft", "fftshift", "ifftshift")])
+refuse("it calls a Python function once an element; apply the function to the whole array", np.apply_along_axis, np.apply_over_axes)
+refuse("it packs bits", np.packbits, np.unpackbits)
+refuse("it writes a file; save plain values after the transform", np.save, np.savez, np.savez_compressed, np.savetxt)
+refuse("it is defined for dates", np.busday_count, np.busday_offset, np.is_busday, np.datetime_as_string)
+refuse("sorting by other means than np.sort has no rule yet", np.partition, np.sort_complex)
+
+__all__ = ["ndim", "shape", "size"]

@@ -30,7 +30,7 @@ def fit(model, dataset, parameters=None, noise=None, *, method="auto", rtol=1e-9
     rtol, atol : float
         Tolerances of the solver.
     max_nfev : int, optional
-        Most evaluations of the residuals the trust region may spend.
+        Most evaluations of the residuals the trust region may spend; 1000 for each parameter by default.
     jit : bool
         Compile residuals and Jacobian.
 

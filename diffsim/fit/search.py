@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import FitError
-from ..optimize import solve_least_squares
+from ..optimize import cosine, gauss_newton_step, solve_least_squares, stationary
 
-__all__ = ["METHODS", "Search", "free_to_move", "polish", "search"]
+__all__ = ["METHODS", "Point", "Search", "free_to_move", "polish", "search"]
 
 METHODS = ("auto", "trf", "dogbox", "lm")
 TIGHTEST = 1e-15               # SciPy refuses tolerances below the spacing of numbers at 1
 POLISH_STEPS = 12
-STATIONARY = 1e-4              # largest |cosine| of residuals and a column of the Jacobian at what may be called a minimum
+EVALUATIONS = 1000             # of the residuals for each parameter; NIST's Bennett5 and MGH17 need more than SciPy's 100
 REWEIGHTINGS = 100
 SNAP = 1e-3                    # a bound is reached if going there changes the residuals by less than this part of their length
 
@@ -67,7 +67,7 @@ def search(problem, box, method, max_nfev):
     # Below a hundredth of the solver's tolerance the sum of squares is noise, and a trust region only shrinks in it.
     tolerance = max(TIGHTEST, 1e-2 * precision)
     options = {"method": "trf" if method == "auto" else method, "ftol": tolerance, "xtol": tolerance, "gtol": TIGHTEST,
-               "x_scale": "jac", "max_nfev": max_nfev}
+               "x_scale": "jac", "max_nfev": EVALUATIONS * problem.parameters.start().size if max_nfev is None else max_nfev}
     rows, noise = problem.rows, problem.noise
     sigma = np.ones(len(problem.names)) if noise.estimated else noise.given_sigma(problem.names)
     found = Search(z=problem.parameters.start(), sigma=sigma)
@@ -107,13 +107,12 @@ def _spread(residuals, problem):
 
 def _minimise(rows, found, box, options):
     result = solve_least_squares(rows, found.z, box, **options)
-    found.z, cosine = polish(rows, np.asarray(result.x), box)
-    found.cosine = cosine
-    found.success, found.message = bool(result.success), result.message
-    if rows.failed == 0 and cosine < STATIONARY:
-        found.success = True                              # the budget may have ended on the minimum
-    elif cosine > STATIONARY and found.success:
-        found.success, found.message = False, f"stopped where the residuals still slope (cosine {cosine:.1e}): {result.message}"
+    end = polish(rows, np.asarray(result.x), box)
+    found.z, found.cosine, found.message = end.z, end.cosine, result.message
+    # Whatever stopped the trust region, the polished point is a minimum or it is not.
+    found.success = stationary(end.z, end.r, end.jac, end.free)
+    if result.success and not found.success:
+        found.message = f"stopped where the residuals still slope (cosine {end.cosine:.1e}): {result.message}"
 
 
 def polish(rows, z, box):
@@ -130,27 +129,38 @@ def polish(rows, z, box):
 
     Returns
     -------
-    z : ndarray, shape (n,)
-    cosine : float
-        Largest |cosine| between the residuals and a column of the Jacobian that is free to move: 0 at a minimum, free of units.
+    Point
     """
-    here = _Point(rows, z, box)
+    here = Point(rows, z, box)
     snapped = _onto_bounds(here, box)
     if np.any(snapped != z):
-        there = _Point(rows, snapped, box)
+        there = Point(rows, snapped, box)
         here = there if there.usable and there.cost <= here.cost * (1.0 + TIGHTEST) else here
     for _ in range(POLISH_STEPS):
         if not np.any(here.free) or here.cosine == 0.0:
             break
-        there = _Point(rows, np.clip(here.z + here.gauss_newton_step(), *box), box)
+        there = Point(rows, np.clip(here.z + gauss_newton_step(here.r, here.jac, here.free), *box), box)
         if not there.usable or there.cost > here.cost * (1.0 + 1e-8) or there.cosine >= here.cosine:
             break
         here = there
-    return here.z, here.cosine
+    return here
 
 
-class _Point:
-    """Residuals, Jacobian and gradient at one free vector."""
+class Point:
+    """Residuals, Jacobian and gradient at one free vector.
+
+    Attributes
+    ----------
+    z, r, jac, gradient : ndarray
+    cost : float
+        Sum of squares.
+    free : ndarray of bool, shape (n,)
+        Which entries no bound holds.
+    cosine : float
+        Largest |cosine| between the residuals and a column of the Jacobian that is free to move: 0 at a minimum, free of units.
+    usable : bool
+        Whether the residuals could be evaluated; nothing else is set otherwise.
+    """
 
     def __init__(self, rows, z, box):
         self.z, self.r = z, rows(z)
@@ -160,22 +170,13 @@ class _Point:
         self.jac = rows.jac(z)
         self.cost = float(self.r @ self.r)
         self.gradient = self.jac.T @ self.r
-        self.lengths = np.linalg.norm(self.jac, axis=0)
         self.free = free_to_move(z, self.gradient, box)
-        scale = self.lengths * np.sqrt(self.cost)
-        cosines = np.abs(self.gradient) / np.where(scale > 0, scale, 1.0)
-        self.cosine = float(np.max(cosines, where=self.free, initial=0.0))
-
-    def gauss_newton_step(self):
-        """Least-squares step of the free entries, columns brought to one length first."""
-        lengths = np.where(self.lengths > 0, self.lengths, 1.0)[self.free]
-        step = np.zeros_like(self.z)
-        step[self.free] = np.linalg.lstsq(self.jac[:, self.free] / lengths, -self.r, rcond=None)[0] / lengths
-        return step
+        self.cosine = cosine(self.r, self.jac, self.free)
 
 
 def _onto_bounds(point, box):
-    reach = SNAP * np.sqrt(point.cost) / np.where(point.lengths > 0, point.lengths, np.inf)
+    lengths = np.linalg.norm(point.jac, axis=0)
+    reach = SNAP * np.sqrt(point.cost) / np.where(lengths > 0, lengths, np.inf)
     z = np.where((point.gradient > 0) & (point.z - box[0] < reach), box[0], point.z)
     return np.where((point.gradient < 0) & (box[1] - point.z < reach), box[1], z)
 

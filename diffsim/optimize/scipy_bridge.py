@@ -12,9 +12,10 @@ from ..errors import InputError, InputTypeError
 from .layout import Layout, lower_and_upper, pairs
 from .objective import Objective, Residuals
 
-__all__ = ["flat", "least_squares", "minimize", "solve_least_squares"]
+__all__ = ["cosine", "flat", "gauss_newton_step", "least_squares", "minimize", "solve_least_squares", "stationary"]
 
 STATIONARY = 1e-3              # a relative gradient above this is no minimum, whatever stopped the optimiser
+NOTHING = 1e-8                 # relative change of a parameter that is none
 
 
 @dataclass(frozen=True)
@@ -269,10 +270,10 @@ def solve_least_squares(rows, start, box, **options):
     """Run SciPy on :class:`Residuals` from a flat start; the result's ``x`` and ``grad`` are trees."""
     bounds = (-np.inf, np.inf) if not np.any(np.isfinite(box)) else box
     result = optimize.least_squares(rows, start, jac=rows.jac, bounds=bounds, **options)
-    slope = _correlation(result)
+    settled = stationary(result.x, result.fun, result.jac, result.active_mask == 0)
     result.x, result.grad = rows.unflatten(result.x), rows.unflatten(result.grad)
     result.evaluations, result.n_failed = rows.evaluations, rows.failed
-    if rows.failed and slope > STATIONARY:
+    if rows.failed and not settled:
         result.success, result.status = False, -1
         result.message = f"stopped at a region where the simulation fails ({rows.failures()})"
     elif rows.failed:
@@ -280,9 +281,29 @@ def solve_least_squares(rows, start, box, **options):
     return result
 
 
-def _correlation(result):
-    """Largest |cosine| between the residuals and a column of the Jacobian that may still move: 0 at a minimum, free of units."""
-    free = result.active_mask == 0
-    lengths = np.linalg.norm(result.jac, axis=0) * np.linalg.norm(result.fun)
-    cosines = np.abs(result.grad) / np.where(lengths > 0, lengths, 1.0)
+def cosine(r, jac, free):
+    """Largest |cosine| between residuals and a column of the Jacobian that may still move: 0 at a minimum, free of units."""
+    lengths = np.linalg.norm(jac, axis=0) * np.linalg.norm(r)
+    cosines = np.abs(jac.T @ r) / np.where(lengths > 0, lengths, 1.0)
     return float(np.max(cosines, where=free, initial=0.0))
+
+
+def gauss_newton_step(r, jac, free):
+    """Full least-squares step of the entries that may still move; columns are brought to one length first."""
+    lengths = np.linalg.norm(jac, axis=0)
+    lengths = np.where(lengths > 0, lengths, 1.0)[free]
+    step = np.zeros(jac.shape[1])
+    if np.any(free):
+        step[free] = np.linalg.lstsq(jac[:, free] / lengths, -r, rcond=None)[0] / lengths
+    return step
+
+
+def stationary(x, r, jac, free):
+    """Whether a point is a minimum of the sum of squares, whatever stopped the search.
+
+    Either the residuals are orthogonal to the Jacobian, or (where the model goes through the data and their direction is rounding) the
+    full Gauss-Newton step changes nothing.
+    """
+    if cosine(r, jac, free) < STATIONARY:
+        return True
+    return bool(np.all(np.abs(gauss_newton_step(r, jac, free)) <= NOTHING * np.abs(x)))

@@ -102,6 +102,13 @@ class Globals(dict):
             return PROXY
         return translated(value, real)
 
+    def __contains__(self, name):
+        return dict.__contains__(self, name) or name in self.real
+
+    def get(self, name, default=None):
+        """What the function's author wrote: the real global, not its translation."""
+        return self.real.get(name, default)
+
     def check(self):
         """Forget a name of NumPy that means something else by now."""
         for name in self.names:
@@ -140,14 +147,21 @@ def _installed(real):
     return "site-packages" in file or "dist-packages" in file
 
 
+def is_user_function(f):
+    """Whether a function is the user's own: not one of NumPy, SciPy, Numba, diffsim, the standard library or an installed package."""
+    f = f.__func__ if f.__class__ is MethodType else f
+    if f.__class__ is not FunctionType:
+        return False
+    there = f.__globals__
+    there = there.real if there.__class__ is Globals else there
+    return _root(there) not in _LEFT_ALONE and not _installed(there)
+
+
 def translated(value, real):
     """What a value read inside a rebound function becomes; ``real`` are the globals of the reader."""
     kind = value.__class__
     if kind is FunctionType:
-        there = value.__globals__
-        if there is real or (_root(there) not in _LEFT_ALONE and not _installed(there)):
-            return rebound(value)
-        return _creator(value)
+        return rebound(value) if value.__globals__ is real or is_user_function(value) else _creator(value)
     if kind is MethodType:
         f = value.__func__
         return rebound(value) if f.__class__ is FunctionType and translated(f, real) is not f else value
@@ -293,4 +307,4 @@ def original(f):
     return f if back is None else back() or f
 
 
-__all__ = ["original", "rebound"]
+__all__ = ["is_user_function", "original", "rebound"]

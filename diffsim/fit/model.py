@@ -4,7 +4,9 @@ import copy
 
 import numpy as np
 
-from ..errors import InputError, InputTypeError
+from ..errors import InputError, InputTypeError, SolveError
+from ..numpy.rebind import rebound
+from ..numpy.stacking import stacked
 from ..ode import solve_ivp
 from .parameter import Parameters
 
@@ -69,7 +71,7 @@ class Model:
     def start(self, p):
         """State at t0 for a record of parameters, array, shape (n_states,); entries may be traced."""
         if callable(self.initial):
-            return self.initial(p)
+            return stacked(rebound(self.initial)(p))
         return np.stack([getattr(p, v) if isinstance(v, str) else float(v) for v in self.initial])
 
     def starting_at(self, t0):
@@ -101,14 +103,23 @@ class Model:
 
     def predict(self, p, t, *, rtol, atol):
         """What is observed at times ``t``: a dictionary of arrays (n_t,), or whatever the user's observable returns."""
-        y = self.solve(p, t, rtol=rtol, atol=atol).y
+        sol = self.solve(p, t, rtol=rtol, atol=atol)
+        if not sol.success:
+            raise SolveError(sol.message, sol.status, float(sol.t[-1]) if len(sol.t) else np.nan)
+        y = sol.y
         if self.observable is None:
             return {name: y[i] for i, name in enumerate(self.states)}
-        return self.observable(t, y, p)
+        return observed(self.observable, t, y, p)
 
     def precision(self, rtol):
         """Relative accuracy to be expected of predictions."""
         return rtol
+
+
+def observed(function, *arguments):
+    """What the user's function returns, each array in one piece."""
+    out = rebound(function)(*arguments)
+    return {name: stacked(v) for name, v in out.items()} if isinstance(out, dict) else stacked(out)
 
 
 class Curve:
@@ -135,7 +146,7 @@ class Curve:
 
     def predict(self, p, t, *, rtol, atol):
         """Values of the formula at ``t``; there is nothing to integrate, so no tolerance matters."""
-        return self.function(t, p)
+        return observed(self.function, t, p)
 
     def precision(self, rtol):
         """Relative accuracy to be expected of predictions: rounding."""

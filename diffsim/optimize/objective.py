@@ -12,6 +12,8 @@ import numpy as np
 from .. import api
 from .. import tree as pytree
 from ..errors import InputError, InputTypeError, SolveError
+from ..numpy.rebind import rebound
+from ..numpy.stacking import stacked
 from .layout import Layout
 
 __all__ = ["Objective", "Residuals"]
@@ -43,7 +45,7 @@ class _Program:
     def __init__(self, function, x0, args, kwargs, jit):
         self.layout = x0 if isinstance(x0, Layout) else Layout(x0)
         self.compiled = api.jit if jit else lambda f: f
-        self.function = lambda theta: function(theta, *args, **kwargs)
+        self.function = lambda theta: rebound(function)(theta, *args, **kwargs)      # ours is not the user's code, theirs is
         self.unflatten = self.layout.unravel
         self.flatten = self.layout.ravel
         self.evaluations = 0
@@ -224,7 +226,7 @@ class Residuals(_Program):
     """
 
     def __init__(self, residual, x0, args=(), kwargs=None, *, jit=True):
-        super().__init__(lambda theta, *a, **k: _one_array(residual(theta, *a, **k)), x0, args, kwargs or {}, jit)
+        super().__init__(lambda theta, *a, **k: _one_array(rebound(residual)(theta, *a, **k)), x0, args, kwargs or {}, jit)
         self._residual = self.compiled(self.function)
         self._jacobian = self.compiled(api.jacobian(self.function))
         self.residual_calls = self.jac_calls = 0
@@ -289,5 +291,5 @@ class Residuals(_Program):
 
 def _one_array(value):
     if isinstance(value, (list, tuple)):
-        return np.concatenate([np.ravel(v) for v in value])
-    return value
+        return np.concatenate([np.ravel(stacked(v)) for v in value])
+    return stacked(value)

@@ -416,7 +416,9 @@ def compiled(loop, form):
         kernels = [LV_RHS]
     else:
         kernels = [loops.trampoline(symbol, ctypes.cast(CALLBACKS[symbol], ctypes.c_void_p).value) for symbol in loops.SYMBOLS]
-    return engine.compile_ir([*kernels, loop.text], [loop.symbol])
+    # the sizes are arguments here, so that no loop can be unrolled: without this LLVM would say so on stderr
+    text = loop.text.replace("llvm.loop.unroll.full", "unknown.sizes")
+    return engine.compile_ir([*kernels, text], [loop.symbol])
 
 
 def exec_compiled(form):
@@ -460,6 +462,7 @@ def test_compiled_failures_are_those_of_the_python_loop():
 def test_instances_with_other_names_share_a_module():
     texts = [LV_RHS.replace("@ds_rhs", "@first"), LV_RHS.replace("@ds_rhs", "@second")]
     texts += [erk.FORWARD.instance({"ds_rhs": name, "erk_forward": f"loop_{name}"}) for name in ("first", "second")]
+    texts = [text.replace("llvm.loop.unroll.full", "unknown.sizes") for text in texts]
     code = engine.compile_ir(texts, ["loop_first", "loop_second"])
     assert code.address("loop_first") != code.address("loop_second")
 
@@ -472,3 +475,54 @@ def test_a_call_names_every_argument():
     assert erk.ADJOINT.declaration("mine").count("ptr") == text.count("ptr")
     with pytest.raises(InputError, match="'t0'"):
         erk.ADJOINT.call("done", {name: x for name, x in values.items() if name != "t0"})
+
+
+ENTRY = """
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+define i64 @solve(double %span, double %rtol, ptr noalias %y0, ptr noalias %p, ptr noalias %atol, ptr noalias %sigma, ptr noalias %out,
+                  ptr noalias %mesh, ptr noalias %nodes, ptr noalias %stages, ptr noalias %counts, ptr noalias %last) {
+  %y = alloca [2 x double]
+  %ks = alloca [14 x double]
+  %new = alloca [2 x double]
+  %w = alloca [7 x double]
+  call void @llvm.memcpy.p0.p0.i64(ptr %y, ptr %y0, i64 16, i1 false)
+CALL
+  ret i64 %status
+}
+"""
+
+
+def specialised():
+    """Texts of an entry that fixes sizes and method, as a model's does."""
+    values = {name: f"%{name}" for name, kind in erk.FORWARD.signature}
+    values |= {"N": 2, "n": 2, "n_out": 2, "n_rec": 2, "n_p": 4, "S": 6, "degree": 4, "m": 21, "cap": 1000, "order": 5.0, "t0": 0.0}
+    values |= {"probe_factor": 0.0, "first_step": 0.0, "max_step": np.inf, "max_steps": 100000, "replay": 0, "rate": 0}
+    values["probe_atol"] = "%atol"
+    values |= {name: f"@tsit5_{name}" for name in ("a", "c", "e", "dense")}
+    tables = [loops.constant(f"tsit5_{name}", getattr(TSIT5, name)) for name in ("a", "c", "e", "dense")]
+    call = erk.FORWARD.call("status", values, "loop_3")
+    entry = "".join(tables) + erk.FORWARD.declaration("loop_3") + ENTRY.replace("CALL", call)
+    return [entry, LV_RHS.replace("@ds_rhs", "@prey"), erk.FORWARD.instance({"ds_rhs": "prey", "erk_forward": "loop_3"})]
+
+
+@pytest.mark.parametrize("long_loops", [True, False])
+def test_a_specialised_entry_gives_the_same_bits_and_llvm_unrolls_it_without_complaint(long_loops, capfd):
+    code = engine.compile_ir(specialised(), ["solve"], loops=long_loops)
+    assert capfd.readouterr().err == ""
+    here = Solve(PREY, Y0, P, 20.0, np.linspace(0, 20, 21))
+    v = here.values
+    there = {name: np.zeros_like(v[name]) for name in ("out", "mesh", "nodes", "stages", "counts", "last")}
+    kinds = [ctypes.c_int64, ctypes.c_double, ctypes.c_double, *[ctypes.c_void_p] * 10]
+    arrays = [Y0, v["p"], v["atol"], v["sigma"], *there.values()]
+    assert code.function("solve", *kinds)(20.0, 1e-6, *(array.ctypes.data for array in arrays)) == erk.DONE
+    for name in ("out", "counts", "last"):
+        assert np.array_equal(there[name], v[name]), name
+    assert np.array_equal(there["mesh"][: here.steps], here.mesh)
+
+
+def test_a_specialised_loop_keeps_its_stages_in_registers():
+    machine = engine._target_machine()
+    module = engine.link(specialised(), ["solve"])
+    engine.optimise(module, machine, 3, engine.INLINE_THRESHOLD, unroll=True, vectorise=True)
+    assert "alloca" not in str(module)
+    assert [f.name for f in module.functions if not f.is_declaration] == ["solve"]

@@ -1,8 +1,8 @@
 """From a stepping loop in Numba's subset to LLVM IR that links with a model's kernels, and the shim the loops are written on.
 
 The shim functions mean three things: in plain Python they call methods of ``k`` or index an array; compiled, ``rhs`` and ``vjp``
-call the external symbols ``ds_rhs`` and ``ds_vjp``, ``row`` and ``row3`` are pointers into an array, and ``unroll`` marks
-the innermost loop around it for full unrolling.
+call the external symbols ``ds_rhs`` and ``ds_vjp``, ``row`` and ``row3`` are pointers into an array, ``mantissa``, ``exponent``
+and ``power_of_two`` handle bits, and ``unroll`` marks the innermost loop around it for full unrolling.
 
 A loop's IR is made by Numba once a machine and kept on disk; with the text at hand Numba is never imported.
 """
@@ -12,6 +12,7 @@ import ctypes
 import functools
 import hashlib
 import inspect
+import math
 import platform
 import re
 import struct
@@ -43,6 +44,21 @@ def row(array, i):
 def row3(array, i, j):
     """Row (i, j) of an array of three axes, not copied."""
     return array[i, j]
+
+
+def mantissa(x):
+    """m in [1/2, 1) with x = m 2^exponent(x); x positive and normal."""
+    return math.frexp(x)[0]
+
+
+def exponent(x):
+    """Binary exponent of a positive, normal number, as a float."""
+    return float(math.frexp(x)[1])
+
+
+def power_of_two(n):
+    """2^n for an integer -1022 <= n <= 1023."""
+    return math.ldexp(1.0, n)
 
 
 def unroll():
@@ -218,6 +234,32 @@ def _emit_mark(context, builder, signature, args):
     return context.get_dummy_value()
 
 
+def _emit_bits(function):
+    """Code generator of a function of one number through the bits of a double: ``function(builder, integer)``."""
+    from llvmlite import ir  # noqa: PLC0415
+
+    def codegen(context, builder, signature, args):
+        bits = builder.bitcast(args[0], ir.IntType(64)) if args[0].type == ir.DoubleType() else args[0]
+        result = function(builder, bits)
+        if function is _exponent_bits:
+            return builder.sitofp(result, ir.DoubleType())
+        return builder.bitcast(result, ir.DoubleType())
+
+    return codegen
+
+
+def _mantissa_bits(b, bits):
+    return b.or_(b.and_(bits, bits.type((1 << 52) - 1)), bits.type(1022 << 52))
+
+
+def _exponent_bits(b, bits):
+    return b.sub(b.and_(b.lshr(bits, bits.type(52)), bits.type(2047)), bits.type(1022))
+
+
+def _power_bits(b, n):
+    return b.shl(b.add(n, n.type(1023)), n.type(52))
+
+
 @functools.cache
 def _shim():
     """The shim functions as Numba intrinsics, by name."""
@@ -243,10 +285,23 @@ def _shim():
         return vector(array, types.intp, types.intp), _emit_row
 
     @intrinsic
+    def mantissa(typingctx, x):
+        return types.float64(types.float64), _emit_bits(_mantissa_bits)
+
+    @intrinsic
+    def exponent(typingctx, x):
+        return types.float64(types.float64), _emit_bits(_exponent_bits)
+
+    @intrinsic
+    def power_of_two(typingctx, n):
+        return types.float64(types.int64), _emit_bits(_power_bits)
+
+    @intrinsic
     def unroll(typingctx):
         return types.void(), _emit_mark
 
-    return {"rhs": rhs, "vjp": vjp, "row": row, "row3": row3, "unroll": unroll}
+    found = rhs, vjp, row, row3, mantissa, exponent, power_of_two, unroll
+    return {function.__name__: function for function in found}
 
 
 def _jitted(loop):
@@ -301,7 +356,7 @@ def _marked(text):
     marks, backs, close = [], [], []
     for at, line in enumerate(lines):
         if line.startswith("define"):
-            marks, backs = [], []
+            marks, backs, number = [], [], -1
         elif block := _BLOCK.match(line):
             number = int(block[1])
         elif line.startswith("  call void @ds_unroll()"):
@@ -330,7 +385,7 @@ def _wrapper(loop, inner):
 define void @NRT_MemInfo_call_dtor(ptr %memory) alwaysinline {{
   ret void
 }}
-define i64 @{loop.symbol}({formal}) {{
+define i64 @{loop.symbol}({formal}) alwaysinline {{
   %value = alloca i64
   %exception = alloca ptr
   %status = call i32 @{inner}(ptr %value, ptr %exception, {actual})

@@ -15,7 +15,7 @@ that make the new state (``Tableau.stages``), evaluated again at the new state t
 # ruff: noqa: PLR0913, PLR0917  (a loop takes its arrays one by one and keeps its branches in sight)
 import math
 
-from diffsim.codegen.loops import Loop, rhs, row, row3, unroll, vjp
+from diffsim.codegen.loops import Loop, exponent, mantissa, power_of_two, rhs, row, row3, unroll, vjp
 
 DONE, FULL, UNDERFLOW, MAX_STEPS, NOT_FINITE = range(5)
 COUNTS = ("accepted", "rejected", "rhs_calls", "worst")         # columns of the integer statistics
@@ -23,9 +23,11 @@ LAST = ("s", "h", "error", "next_h")                            # columns of the
 
 EPS = 2.0**-52
 SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
-CAREFUL = 0.04           # exponent of the previous error norm in the controller (Hairer & Wanner II, IV.2: beta)
+CAREFUL = 0.02           # exponent of the previous error norm (beta of Hairer & Wanner II, IV.2); fewest steps over
+#                          Lotka-Volterra, Arenstorf and van der Pol, 1e-4 to 1e-8: 1762 against 1807 (0), 1788 (0.04), 1836 (0.06)
 LANDS = 1.0 - 1e-12      # a step that leaves less than this part of itself reaches the end
-LOG_SMALL = math.log(1e-4)      # smallest error norm the controller remembers
+LOG_SMALL = math.log2(1e-4)      # smallest error norm the controller remembers
+LOG_SHRINK, LOG_KEEP, LOG_GROW = (math.log2(x / SAFETY) for x in (SHRINK, 1.0, GROW))
 SMALLEST = 1e-30         # a step below this part of the interval is none, wherever it starts
 SLOW, FLAT = 1e-5, 1e-15  # norms below which the heuristic of the first step falls back to fixed sizes
 FLOOR = 1e-300           # keeps 0/0 out of the norm when atol is 0 and a component is 0
@@ -116,7 +118,7 @@ def error_square(e, ks, y, new, h, rtol, atol, first):
             acc += e[i] * ks[i, first + q]
         acc *= scale
         total += acc * acc
-    return total / atol.shape[0]
+    return total * (1.0 / atol.shape[0])
 
 
 def first_not_finite(x):
@@ -198,16 +200,30 @@ def step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, k
     return o
 
 
-def next_factor(error, log_before, order):
-    """Factor of the step size after an error whose square is ``error``, and the logarithm of the error.
+def log2(x):
+    """Binary logarithm of a positive, normal number to 7e-4, by a cubic on [1/2, 1]: enough for a controller, and short."""
+    m = mantissa(x)
+    return (exponent(x) + (6.058956424048538 * m - 3.1449406309235926)) + (m * m) * (1.2435668406357423 * m - 4.157032648692196)
+
+
+def exp2(x):
+    """2^x to a relative 1e-4, by a cubic on [0, 1]."""
+    n = math.floor(x)
+    r = x - n
+    cubic = (0.6963905466553747 * r + 0.9998966910282046) + (r * r) * (0.07908570124787104 * r + 0.22451634404563026)
+    return cubic * power_of_two(n)
+
+
+def next_size(size, error, before, order, cap):
+    """Size of the next step after an error whose square is ``error``, and what the controller remembers of it.
 
     PI controller; after an error that is too large, its integral part alone. Source: Hairer & Wanner II, IV.2 (2.43c).
+    The next step waits for this number: everything that can be formed without the error is.
     """
-    log_error = 0.5 * math.log(max(error, 1e-20))
-    exponent = -log_error / order
-    if error <= 1.0:
-        exponent += CAREFUL * (0.75 * log_error + log_before)
-    return min(GROW, max(SHRINK, SAFETY * math.exp(exponent))), max(log_error, LOG_SMALL)
+    log_square = log2(min(max(error, 1e-20), 1e300))
+    slope = (0.375 * CAREFUL - 0.5 / order) if error <= 1.0 else -0.5 / order
+    power = slope * log_square + (before if error <= 1.0 else 0.0)
+    return SAFETY * size * exp2(min(cap, max(LOG_SHRINK, power))), max(0.5 * CAREFUL * log_square, CAREFUL * LOG_SMALL)
 
 
 def propose(size, s, span, replay, mesh, accepted, rejected, max_steps):
@@ -235,7 +251,7 @@ def joint_error(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor):
     if probe_factor > 0.0:
         probe = error_square(e, ks, y, new, h / probe_factor, rtol, probe_atol, atol.shape[0])
         error = max(error, probe) if error + probe < math.inf else math.inf
-    return error if error < math.inf else 1e300
+    return error if error < math.inf else math.inf
 
 
 def forward(  # noqa: C901  (one loop, read from top to bottom)
@@ -293,7 +309,7 @@ def forward(  # noqa: C901  (one loop, read from top to bottom)
     """
     sign = 1.0 if span > 0.0 else -1.0
     end, n_rec, size, status = c.shape[0] - 1, stages.shape[2], first_step, DONE
-    s, h, error, landed, grow, log_before = 0.0, 0.0, 0.0, span == 0.0, GROW, LOG_SMALL
+    s, h, error, landed, cap, before = 0.0, 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
     accepted, rejected, calls = 0, 0, 1
     rhs(k, t0, y, p, row(ks, 0))
     nodes[0] = 0.0
@@ -312,14 +328,13 @@ def forward(  # noqa: C901  (one loop, read from top to bottom)
             calls += end
             if replay == 0:
                 error = joint_error(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
-                factor, log_error = next_factor(error, log_before, order)
-                size *= min(grow, factor)
+                size, remembered = next_size(size, error, before, order, cap)
             if error <= 1.0:
                 following = span if landed else s + h
                 o = step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out)
                 if replay == 0:
                     mesh[accepted] = h
-                    size, grow, log_before = min(max_step, size), GROW, log_error
+                    size, cap, before = min(max_step, size), LOG_GROW, remembered
                 s = following
                 accepted += 1
                 nodes[accepted] = s
@@ -328,7 +343,7 @@ def forward(  # noqa: C901  (one loop, read from top to bottom)
                     ks[0, q] = ks[end, q]
             else:
                 rejected += 1
-                grow = 1.0
+                cap = LOG_KEEP
                 landed = False
     for q in range(n_rec):
         stages[accepted, 0, q] = y[q]
@@ -424,23 +439,32 @@ def gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, 
     return o
 
 
+def slope_cotangent(a, h, i, y_bar, kappa, g):
+    """kappa_i gains h sum_{j > i} a_ji g_j; y_bar gains g_{i+1}, the newest of them, which enters last."""
+    newest = h * a[i + 1, i]
+    for q in range(y_bar.shape[0]):
+        acc = 0.0
+        for j in range(i + 2, a.shape[0]):
+            unroll()
+            acc += a[j, i] * g[j, q]
+        kappa[i, q] = (kappa[i, q] + h * acc) + newest * g[i + 1, q]
+        y_bar[q] += g[i + 1, q]
+
+
 def retreat(k, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g):
-    """Stages S - 1 .. 0 of one step, given g[S] and what outputs add to kappa; y_bar gains the cotangents of the states."""
+    """Stages S - 1 .. 0 of one step, given g[S] and what outputs add to kappa; y_bar gains the cotangents of the states.
+
+    g starts as -0.0, the one number that leaves any sum as it is: the compiler drops the addition.
+    """
     end = c.shape[0] - 1
-    for back in range(end):
+    for back in range(1, end):
         unroll()
-        i = end - 1 - back
-        newest = h * a[i + 1, i]
+        i = end - back
+        slope_cotangent(a, h, i, y_bar, kappa, g)
         for q in range(y_bar.shape[0]):
-            acc = 0.0
-            for j in range(i + 2, end + 1):
-                unroll()
-                acc += a[j, i] * g[j, q]
-            kappa[i, q] += h * acc + newest * g[i + 1, q]
-            y_bar[q] += g[i + 1, q]
-            g[i, q] = 0.0
-        if i > 0:
-            vjp(k, t + c[i] * h, row3(stages, step, i), p, row(kappa, i), row(g, i), p_bar, t_bar)
+            g[i, q] = -0.0
+        vjp(k, t + c[i] * h, row3(stages, step, i), p, row(kappa, i), row(g, i), p_bar, t_bar)
+    slope_cotangent(a, h, 0, y_bar, kappa, g)
 
 
 SHAPES = {
@@ -456,7 +480,7 @@ FORWARD = Loop(
     integer_arrays=("counts",),
     helpers=(
         copy, mean_square, start_norm, first_step_size, advance, error_square, worst_component, weights, observe, start_outputs,
-        step_outputs, next_factor, propose, joint_error, first_not_finite,
+        step_outputs, log2, exp2, next_size, propose, joint_error, first_not_finite,
     ),
 )  # fmt: skip
 ADJOINT = Loop(
@@ -468,5 +492,5 @@ ADJOINT = Loop(
         **SHAPES, "out_bar": "m, n_out", "stages": "cap + 1, S, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "S + 1, n",
         "g": "S + 1, n",
     },
-    helpers=(weights, gather_outputs, retreat),
+    helpers=(weights, gather_outputs, slope_cotangent, retreat),
 )  # fmt: skip

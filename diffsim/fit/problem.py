@@ -42,6 +42,8 @@ class Problem:
         self.dataset, self.parameters, self.noise = dataset, parameters, noise
         self.tolerances, self.names = tolerances, dataset.names
         noise.check(dataset)
+        if not noise.estimated:
+            noise.given_sigma(self.names)                 # names that do not fit are found before anything is simulated
         self.times, place = np.unique(dataset.t, return_inverse=True)
         present = dataset.present.T
         self.column, row = np.nonzero(present)

@@ -12,6 +12,7 @@ __all__ = ["METHODS", "Point", "Search", "free_to_move", "polish", "search"]
 METHODS = ("auto", "trf", "dogbox", "lm")
 TIGHTEST = 1e-15               # SciPy refuses tolerances below the spacing of numbers at 1
 POLISH_STEPS = 12
+PATIENCE = 2                   # steps without gain before polishing ends; some problems approach in a zigzag
 EVALUATIONS = 1000             # of the residuals for each parameter; NIST's Bennett5 and MGH17 need more than SciPy's 100
 REWEIGHTINGS = 100
 SNAP = 1e-3                    # a bound is reached if going there changes the residuals by less than this part of their length
@@ -116,7 +117,7 @@ def _minimise(rows, found, box, options):
 
 
 def polish(rows, z, box):
-    """Gauss-Newton steps from a point near the minimum, as long as they bring the gradient down.
+    """The point of least gradient among a few Gauss-Newton steps from near the minimum.
 
     Trust regions compare sums of squares, which are flat to rounding while the gradient is not: with these steps the NIST StRD estimates
     gain two to four digits.  Trust regions also stop just inside a bound; the point is first moved onto bounds it is pressed against.
@@ -136,14 +137,18 @@ def polish(rows, z, box):
     if np.any(snapped != z):
         there = Point(rows, snapped, box)
         here = there if there.usable and there.cost <= here.cost * (1.0 + TIGHTEST) else here
+    best, worse = here, 0
     for _ in range(POLISH_STEPS):
         if not np.any(here.free) or here.cosine == 0.0:
             break
         there = Point(rows, np.clip(here.z + gauss_newton_step(here.r, here.jac, here.free), *box), box)
-        if not there.usable or there.cost > here.cost * (1.0 + 1e-8) or there.cosine >= here.cosine:
+        if not there.usable or there.cost > best.cost * (1.0 + 1e-8):
             break
-        here = there
-    return here
+        worse = 0 if there.cosine < best.cosine else worse + 1
+        best, here = there if worse == 0 else best, there
+        if worse == PATIENCE:
+            break
+    return best
 
 
 class Point:

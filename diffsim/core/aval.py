@@ -43,10 +43,13 @@ class Opaque:
         Its kind, for printing.
     spec : hashable
         What its producer and its consumers must agree on.
+    words : int
+        Context words it takes in a compiled program.
     """
 
     what: str
     spec: tuple = ()
+    words: int = 0
     shape = ()
     ndim = 0
     size = 0

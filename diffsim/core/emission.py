@@ -51,6 +51,8 @@ class Call:
         that the program is to be run again.
     ``error(status, words, memory) -> Exception``
         What to raise otherwise.
+    ``export(words, memory) -> object``
+        The opaque output as an object of its own, with ``words`` for a program that takes it as an input.
     """
 
     rule: Any

@@ -1,0 +1,104 @@
+"""Kernels: C-callable functions of a graph, for stepping loops to link with."""
+
+import numpy as np
+
+from ..core import Absent
+from ..core.emission import Call
+from ..errors import MissingRule
+from ..passes import optimise
+from .llvm_printer import FunctionPrinter, Text
+from .lower import Output, lower
+from .nest import FLOAT
+from .python_printer import compiled_python, python_source
+
+#: Scratch memory up to this many bytes is on the stack; more comes from malloc, once a call.
+STACK = 1 << 20
+
+
+def kernel_ir(symbol, params, graph, inputs, outputs, unroll=None):
+    """LLVM IR of a graph as ``void symbol(params)``.
+
+    Kernels may run in any number of threads at once: their scratch memory is the call's own.
+
+    Parameters
+    ----------
+    symbol : str
+    params : list of (str, str)
+        Names and kinds, "double" or "ptr" (to contiguous float64; no two overlap where one of them is written).
+    graph : Graph
+    inputs : list of (str, int)
+        For each input of the graph the parameter it is read from, and the element it starts at.
+    outputs : list of (str, int, bool)
+        For each output the parameter it is written to, the element it starts at, and whether it is added to what is there.
+    unroll : int, optional
+        Arrays up to this size become scalars; chosen by the size of the graph if None.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    MissingRule
+        A primitive cannot be emitted.
+    """
+    function = _nest(symbol, params, graph, inputs, outputs, unroll)
+    text = Text()
+    printer = FunctionPrinter(function, text)
+    if sum(printer.slot_sizes) <= STACK:
+        printer.print()
+    else:
+        function.name = f"{symbol}.body"
+        printer = FunctionPrinter(function, text, scratch="param").print()
+        text.functions.append(_on_heap(symbol, params, function.name, printer.slot_sizes, text))
+    return str(text)
+
+
+def _on_heap(symbol, params, body, sizes, text):
+    """Text of a function that calls ``body`` with scratch memory from malloc."""
+    text.declare("malloc", "noalias ptr", ["i64"], "nounwind")
+    text.declare("free", "void", ["ptr"], "nounwind")
+    formal = ", ".join(f"{'ptr noalias' if kind == 'ptr' else kind} %{name}" for name, kind in params)
+    actual = [f"{kind} %{name}" for name, kind in params]
+    lines = [
+        f"define void @{symbol}({formal}) nounwind {{",
+        f"  %.m = call noalias ptr @malloc(i64 {sum(sizes) + 64})",
+        "  %.a = ptrtoint ptr %.m to i64",
+        "  %.b = add i64 %.a, 63",
+        "  %.c = and i64 %.b, -64",
+        "  %.d = inttoptr i64 %.c to ptr",
+    ]
+    start = 0
+    for i, size in enumerate(sizes):
+        lines.append(f"  %.s{i} = getelementptr inbounds i8, ptr %.d, i64 {start}")
+        actual.append(f"ptr %.s{i}")
+        start += size
+    return "\n".join([*lines, f"  call void @{body}({', '.join(actual)})", "  call void @free(ptr %.m)", "  ret void", "}"])
+
+
+def kernel_source(symbol, params, graph, inputs, outputs, unroll=None):
+    """The same kernel as readable Python; arguments as :func:`kernel_ir`."""
+    return python_source(_nest(symbol, params, graph, inputs, outputs, unroll))
+
+
+def kernel_python(symbol, params, graph, inputs, outputs, unroll=None):
+    """The same kernel as a Python function on float64 arrays (``"ptr"``) and floats; arguments as :func:`kernel_ir`.
+
+    Returns
+    -------
+    callable
+        Its ``source`` is the text.
+    """
+    return compiled_python(_nest(symbol, params, graph, inputs, outputs, unroll))
+
+
+def _nest(symbol, params, graph, inputs, outputs, unroll):
+    for eqn in graph.eqns:
+        if isinstance(eqn.prim.emit, Absent):
+            raise MissingRule(eqn.prim.name, "emit", eqn.prim.emit.why)
+        if isinstance(eqn.prim.emit, Call):
+            raise MissingRule(eqn.prim.name, "emit", "a simulation cannot run inside the kernel of another one")
+    width = np.dtype(FLOAT).itemsize
+    places = [(name, width * at, FLOAT) for name, at in inputs]
+    targets = [Output(name, width * at, FLOAT, add) for name, at, add in outputs]
+    return lower(symbol, params, optimise(graph), places, targets, unroll)

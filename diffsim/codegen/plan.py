@@ -1,0 +1,137 @@
+"""Where the values of a graph live: as single scalars, nowhere (computed where they are read), or in memory."""
+
+from ..core import Absent, Opaque, Var
+from ..core.emission import Call, Gather, Scalar
+from ..errors import MissingRule
+from .nest import canonical
+from .scalars import cost
+
+#: Modes.  ELEMENTS: unrolled, one scalar an element.  INLINE: recomputed at each read.  MEMORY: stored by loops.
+ELEMENTS, INLINE, MEMORY, OPAQUE = "elements", "inline", "memory", "opaque"
+#: Arrays up to this many elements are unrolled, unless the whole graph would come to more than ``BUDGET`` operations.
+UNROLL, BUDGET = 64, 4000
+#: Inlined chains end at this depth, at this many operations an element, and at this many pieces of joins and paddings.
+DEEP, LONG, PIECES = 20, 150, 24
+
+
+class Plan:
+    """Modes of a graph's variables.
+
+    Parameters
+    ----------
+    graph : Graph
+    unroll : int, optional
+        Size up to which arrays are unrolled; chosen by the total work if None.
+
+    Attributes
+    ----------
+    mode : dict of Var to mode
+    unrolled : set of Eqn
+        Those whose reductions are written out too.
+    """
+
+    def __init__(self, graph, unroll=None):
+        self.mode, self.unrolled = {}, set()
+        self._work = {e: work(e) for e in graph.eqns}
+        self._limit = self._chosen(graph) if unroll is None else unroll
+        self._depth, self._cost, self._pieces = {}, {}, {}
+        must, total_reads = self._uses(graph)
+        for e in graph.eqns:
+            self._decide(e, must, total_reads)
+
+    def _chosen(self, graph):
+        limit = UNROLL
+        while limit > 1 and sum(w for e, w in self._work.items() if self._small(e, limit)) > BUDGET:
+            limit //= 2
+        return limit
+
+    def _small(self, e, limit):
+        size = e.outputs[0].aval.size
+        return size <= limit and (self._work[e] <= 4 * limit or (size == 1 and self._work[e] == 1))
+
+    def _uses(self, graph):
+        """Variables that calls read from memory, and how many elements of each variable are read in all."""
+        readers, reads, must = {}, {}, set()
+        for e in graph.eqns:
+            for x in e.inputs:
+                readers[x] = readers.get(x, 0) + 1
+        for x in graph.outputs:
+            readers[x] = readers.get(x, 0) + 1
+            reads[x] = reads.get(x, 0) + x.aval.size
+        for e in reversed(graph.eqns):
+            if isinstance(e.prim.emit, Call):
+                must.update(x for x in e.inputs if isinstance(x, Var))
+                continue
+            out = e.outputs[0]
+            size = max(out.aval.size, 1)
+            shared = readers.get(out, 0) > 1 and not _moves(e)
+            ratio = (out.aval.size if shared else reads.get(out, 0)) / size
+            for x in e.inputs:
+                reads[x] = reads.get(x, 0) + ratio * _elements_read(e, x, self._work[e])
+        return must, reads
+
+    def _decide(self, e, must, reads):
+        emit = e.prim.emit
+        if isinstance(emit, Absent):
+            raise MissingRule(e.prim.name, "emit", emit.why)
+        for v in e.outputs:
+            if isinstance(v.aval, Opaque):
+                self.mode[v] = OPAQUE
+            else:
+                canonical(v.aval.dtype)
+                self.mode[v] = MEMORY
+        if isinstance(emit, Call):
+            return
+        (v,) = e.outputs
+        has_rule = not (isinstance(emit, Gather) and isinstance(emit.rule, Absent))
+        if self._small(e, self._limit) or (v.aval.size == 1 and has_rule):
+            if has_rule or all(not isinstance(x, Var) for x in e.inputs if x.aval.dtype.kind == "i"):
+                self.mode[v] = ELEMENTS
+                if self._small(e, self._limit):
+                    self.unrolled.add(e)
+                return
+        if has_rule and v not in must and self._inline(e, v, reads.get(v, 0)):
+            self.mode[v] = INLINE
+
+    def _inline(self, e, v, reads):
+        """Whether recomputing at each read beats a trip through memory."""
+        emit, size = e.prim.emit, max(v.aval.size, 1)
+        inlined = [x for x in e.inputs if self.mode.get(x) == INLINE]
+        depth = 1 + max((self._depth[x] for x in inlined), default=0)
+        own = (
+            0
+            if _moves(e)
+            else cost(emit.rule, [canonical(x.aval.dtype) for x in e.inputs], e.params)
+            if isinstance(emit, Scalar)
+            else self._work[e] / size
+        )
+        total = own + sum(self._cost[x] for x in inlined)
+        pieces = sum(self._pieces[x] for x in inlined) + (len(e.inputs) if isinstance(emit, Gather) and emit.store is not None else 0)
+        self._depth[v], self._cost[v], self._pieces[v] = depth, total, pieces
+        if depth > DEEP or (total > LONG and own <= LONG) or pieces > PIECES:
+            return False
+        if isinstance(emit, Gather) and not emit.moves:
+            return emit.store is None and reads <= 1.01 * size
+        return total * (reads - size) <= 1.5 * (reads + size)
+
+
+def _moves(e):
+    return isinstance(e.prim.emit, Gather) and e.prim.emit.moves
+
+
+def work(e):
+    """Scalar operations of an equation: what its row says, or the size of its largest array."""
+    emit = e.prim.emit
+    if isinstance(emit, Gather) and emit.work is not None:
+        return emit.work(*[x.aval for x in e.inputs], **e.params)
+    if isinstance(emit, Scalar) or _moves(e):
+        return e.outputs[0].aval.size
+    return max([x.aval.size for x in e.inputs] + [v.aval.size for v in e.outputs], default=1)
+
+
+def _elements_read(e, x, operations):
+    """Elements of operand x that one evaluation of all of e reads."""
+    emit = e.prim.emit
+    if isinstance(emit, Scalar) or (emit.moves and emit.store is None):
+        return e.outputs[0].aval.size
+    return x.aval.size if emit.moves else operations

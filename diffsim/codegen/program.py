@@ -1,0 +1,286 @@
+"""Programs: a whole graph as one compiled function of NumPy arrays.
+
+Machine code is ``i64 entry(ptr frame)``; the frame holds the addresses of the packed inputs, the packed outputs, scratch memory and the
+context, a table of words that calls into stepping loops keep their memory in.  One address costs less to pass than four.
+"""
+
+import ctypes
+import hashlib
+import json
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from ..core import Absent, Opaque
+from ..core.emission import Call
+from ..errors import MissingRule
+from . import cache, engine
+from .caller import Caller
+from .llvm_printer import FunctionPrinter, Text
+from .lower import Output, lower
+from .nest import WIDTH, canonical
+from .python_printer import python_source
+
+ENTRY, BODY = "diffsim_entry", "diffsim_body"
+#: Scratch memory up to this many bytes is on the stack; more belongs to the call's frame.
+STACK = 1 << 18
+PARAMS = (("in", "ptr"), ("out", "ptr"), ("ctx", "ptr"))
+_SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+
+
+class Program:
+    """A compiled graph.
+
+    Parameters
+    ----------
+    graph : Graph
+    unroll : int, optional
+        Arrays up to this size become scalars; chosen by the size of the graph if None.
+
+    Attributes
+    ----------
+    source : str
+        Readable Python of what was compiled.
+    stats : dict
+        ``equations``, ``seconds`` to have machine code, ``cached`` (whether from disk), ``scratch`` bytes beyond the stack.
+
+    Raises
+    ------
+    MissingRule
+        A primitive cannot be emitted, or a dtype is not one generated code computes in.
+
+    Notes
+    -----
+    ``program(*arrays)`` takes one array an input, of its shape, and returns a list of fresh arrays, and NumPy scalars for outputs of no
+    dimension.  An opaque input is an object with ``words``, an opaque output what its producer's request exports.  It may be called from
+    any number of threads; they run at once.
+    """
+
+    def __init__(self, graph, unroll=None):
+        began = time.perf_counter()
+        self._graph, self._unroll = graph, unroll
+        self._inputs, self._in_size = _packed([v.aval for v in graph.inputs])
+        self._outputs, self._out_size = _packed([x.aval for x in graph.outputs])
+        self._requests, self._bases, self._words = _requests(graph)
+        self._opaque = [self._opaque_base(x) for x in (*graph.inputs, *graph.outputs)]
+        key = _key(graph, unroll)
+        header, code = _stored(key)
+        cached = code is not None
+        if not cached:
+            text, modules, header = self._text()
+            self._code = engine.compile_ir([text, *modules], [ENTRY])
+            cache.put("program", key, json.dumps(header).encode() + b"\n" + self._code.object_code)
+        else:
+            self._code = code
+        self._scratch = header["scratch"]
+        self._entry = _SIGNATURE(self._code.address(ENTRY))
+        self._pool = []
+        self._run = self._specialised()
+        seconds = time.perf_counter() - began
+        self.stats = {"equations": len(graph.eqns), "seconds": seconds, "cached": cached, "scratch": self._scratch}
+
+    def __call__(self, *arrays):
+        return self._run(*arrays)
+
+    @property
+    def source(self):
+        return python_source(self._nest())
+
+    # ------------------------------------------------------------ compiling
+    def _nest(self):
+        places = [place and ("in", *place[:2]) for place in self._inputs]
+        targets = [place and Output("out", *place[:2]) for place in self._outputs]
+        return lower(BODY, PARAMS, self._graph, places, targets, self._unroll)
+
+    def _text(self):
+        """LLVM IR of the entry, the modules to link, and what to remember beside the code."""
+        text, modules = Text(), []
+
+        def link(printer, statement):
+            number = list(self._bases).index(statement.number)
+            k = Caller(printer, modules, self._bases[statement.number], number)
+            ins = [x if not isinstance(x, int) else self._bases[x] if x >= 0 else self._opaque[-1 - x][0] for x in statement.ins]
+            statement.rule(k, statement.outs, ins, **statement.eqn.params)
+
+        nest = self._nest()
+        printer = FunctionPrinter(nest, text, link=link, result="i64")
+        total = sum(printer.slot_sizes)
+        on_stack = total <= STACK
+        printer.scratch = "alloca" if on_stack else "param"
+        printer.print()
+        text.functions.append(_entry_text([] if on_stack else printer.slot_sizes))
+        return str(text), modules, {"scratch": 0 if on_stack else total}
+
+    def text(self):
+        """LLVM IR of the program before optimisation, without what it links."""
+        return self._text()[0]
+
+    # ------------------------------------------------------------ running
+    def _frame(self):
+        """Memory of one call at a time: the frame's address and what it holds."""
+        in_, out = aligned(self._in_size), aligned(self._out_size)
+        scratch, ctx = aligned(self._scratch), np.zeros(max(self._words, 1), np.int64)
+        memory = []
+        for request, base in zip(self._requests, self._bases.values(), strict=True):
+            words, owner = request.allocate()
+            ctx[base : base + request.words] = words
+            memory.append(owner)
+        frame = np.array([in_.ctypes.data, out.ctypes.data, scratch.ctypes.data, ctx.ctypes.data], np.int64)
+        views = tuple(place and _view(in_, *place) for place in self._inputs) + tuple(
+            place and _view(out, *place) for place in self._outputs
+        )
+        return ctypes.c_void_p(frame.ctypes.data), views, ctx, memory, (in_, out, scratch, frame)
+
+    def _specialised(self):
+        """The calling function, written out for these inputs and outputs: a loop over them would cost as much as the call."""
+        n, m = len(self._inputs), len(self._outputs)
+        names = ", ".join(f"a{i}" for i in range(n))
+        views = "".join(f"v{i}, " for i in range(n + m))
+        writes = [f"        {self._write(i, place)}" for i, place in enumerate(self._inputs) if place is None or 0 not in place[2]]
+        reads = ", ".join(self._read(n + i, place) for i, place in enumerate(self._outputs))
+        source = "\n".join([
+            f"def run({names}):",
+            "    try:",
+            "        state = pop()",
+            "    except IndexError:",
+            "        state = make()",
+            f"    frame, ({views}), ctx, memory, _ = state",
+            "    try:",
+            *writes,
+            "        status = entry(frame)",
+            "        while status:",
+            "            status = again(status, frame, ctx, memory)",
+            f"        return [{reads}]",
+            "    finally:",
+            "        push(state)",
+        ])  # fmt: skip
+        scope = {"pop": self._pool.pop, "push": self._pool.append, "make": self._frame, "entry": self._entry, "again": self._again,
+                 "export": self._export}  # fmt: skip
+        exec(compile(source, "<program call>", "exec"), scope)
+        return scope["run"]
+
+    def _write(self, i, place):
+        """Code that hands over input i."""
+        if place is None:
+            base, words = self._opaque[i]
+            return f"ctx[{base}:{base + words}] = a{i}.words"
+        return f"v{i}[{'0' if place[2] == () else '...'}] = a{i}"
+
+    def _read(self, i, place):
+        """Code of the output in view i."""
+        if place is None:
+            return f"export({i}, ctx, memory)"
+        return f"v{i}[0]" if place[2] == () else f"v{i}.copy()"
+
+    def _export(self, i, ctx, memory):
+        """An opaque output as an object of its own."""
+        base = self._opaque[i][0]
+        number = list(self._bases.values()).index(base)
+        request = self._requests[number]
+        return request.export(ctx[base : base + request.words], memory[number])
+
+    def _opaque_base(self, x):
+        """First context word and number of words of an opaque input (new words) or output (its producer's); None for arrays."""
+        if not isinstance(x.aval, Opaque):
+            return None
+        for number, eqn in enumerate(self._graph.eqns):
+            if x in eqn.outputs:
+                return self._bases[number], None
+        base = self._words
+        self._words += x.aval.words
+        return base, x.aval.words
+
+    def _again(self, status, frame, ctx, memory):
+        """A call within the program gave up: enlarge its memory and run once more, or raise what it has to say."""
+        number, status = status >> 32, status & 0xFFFFFFFF
+        request, base = self._requests[number], list(self._bases.values())[number]
+        words = ctx[base : base + request.words]
+        if not request.grow(status, words, memory[number]):
+            raise request.error(status, words, memory[number])
+        return self._entry(frame)
+
+
+def _entry_text(sizes):
+    """Text of the entry: unpacks the frame and calls the body, with one pointer for each slot of scratch memory outside the stack."""
+    lines = [f"define i64 @{ENTRY}(ptr noalias %frame) nounwind {{"]
+    for i, name in enumerate(("in", "out", "scratch", "ctx")):
+        lines += [f"  %{name}.at = getelementptr inbounds i8, ptr %frame, i64 {8 * i}", f"  %{name} = load ptr, ptr %{name}.at"]
+    arguments, start = [f"ptr %{name}" for name, _ in PARAMS], 0
+    for i, size in enumerate(sizes):
+        lines.append(f"  %.s{i} = getelementptr inbounds i8, ptr %scratch, i64 {start}")
+        arguments.append(f"ptr %.s{i}")
+        start += size
+    return "\n".join([*lines, f"  %status = call i64 @{BODY}({', '.join(arguments)})", "  ret i64 %status", "}"])
+
+
+def aligned(size):
+    """Bytes that start at a multiple of 64."""
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size]
+
+
+def _view(memory, offset, dtype, shape):
+    """Array in packed memory; one element for a value of no dimension, which is written and read faster by its index."""
+    size = int(np.prod(shape, dtype=int))
+    flat = memory[offset : offset + size * dtype.itemsize].view(dtype)
+    return flat.reshape(shape) if shape else flat
+
+
+def _packed(avals):
+    """Offset, dtype and shape of each array in one block of memory, and the size of the block."""
+    places, at = [], 0
+    for a in avals:
+        if isinstance(a, Opaque):
+            places.append(None)
+            continue
+        dtype = canonical(a.dtype)
+        places.append((at, dtype, tuple(a.shape)))
+        at += -(-a.size * WIDTH[dtype] // 8) * 8
+    return places, at
+
+
+def _requests(graph):
+    """Requests of the calls into loops, the first context word of each by the number of its equation, and the words in all."""
+    requests, bases, words = [], {}, 0
+    for number, eqn in enumerate(graph.eqns):
+        emit = eqn.prim.emit
+        if isinstance(emit, Absent):
+            raise MissingRule(eqn.prim.name, "emit", emit.why)
+        if isinstance(emit, Call):
+            request = emit.request(eqn.params, [x.aval for x in eqn.inputs], [v.aval for v in eqn.outputs])
+            requests.append(request)
+            bases[number] = words
+            words += request.words
+    return requests, bases, words
+
+
+_sources = []
+
+
+def _key(graph, unroll):
+    """Everything machine code depends on: the program, the versions and sources that compile it, the processor."""
+    if not _sources:
+        root = Path(__file__).resolve().parent.parent
+        parts = []
+        for path in sorted(root.rglob("*.py")):
+            status = path.stat()
+            parts.append(f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}")
+        parts += [platform.python_version(), np.__version__, version("llvmlite"), *engine.host()]
+        _sources.append(hashlib.sha256("\n".join(parts).encode()).hexdigest())
+    return hashlib.sha256(f"{graph.digest} {unroll} {_sources[0]}".encode()).hexdigest()[:40]
+
+
+def _stored(key):
+    """Header and code from the cache, or (None, None); an entry that cannot be loaded is as good as none."""
+    kept = cache.get("program", key)
+    if kept is None:
+        return None, None
+    head, _, code = kept.partition(b"\n")
+    try:
+        return json.loads(head), engine.load_object(code)
+    except (ValueError, RuntimeError):
+        return None, None

@@ -1,0 +1,151 @@
+"""Algebra that holds in IEEE arithmetic, up to the sign of zero, and rearrangements that undo or repeat each other.
+
+``0 * x`` stays: it is not 0 where x is infinite.
+"""
+
+from ..core import REGISTRY, Const, Eqn, Var
+from .rewrite import Rewriting
+
+RULES = {}
+
+
+def rule(*names):
+    """Register ``f(find, out, *operands, **params)`` for primitives: returns None, an operand, or ``(name, operands, params)``."""
+
+    def register(f):
+        RULES.update(dict.fromkeys(names, f))
+        return f
+
+    return register
+
+
+class Find:
+    """Answers what a value is made of."""
+
+    def __init__(self):
+        self.eqn = {}
+
+    def made_by(self, x, name):
+        """The equation that computes x, if it is one of that primitive."""
+        eqn = self.eqn.get(x) if isinstance(x, Var) else None
+        return eqn if eqn is not None and eqn.prim.name == name else None
+
+    def neg(self, x):
+        """y where x is -y."""
+        eqn = self.made_by(x, "neg")
+        return None if eqn is None else eqn.inputs[0]
+
+    @staticmethod
+    def all_equal(x, number):
+        """Whether x is known to hold one number everywhere."""
+        return isinstance(x, Const) and x.value.size > 0 and x.value.dtype.kind in "fi" and bool((x.value == number).all())
+
+
+def simplify(graph):
+    """Rewrite each equation by the rule of its primitive, once."""
+    work, find = Rewriting(graph), Find()
+    for eqn in graph.eqns:
+        inputs = work.inputs(eqn)
+        each = RULES.get(eqn.prim.name)
+        better = each(find, eqn.outputs[0].aval, *inputs, **eqn.params) if each is not None else None
+        if better is None:
+            kept = work.keep(eqn, inputs)
+        elif type(better) is tuple:
+            name, operands, params = better
+            kept, work.changed = Eqn(REGISTRY[name], operands, params, eqn.outputs, eqn.line), True
+            work.eqns.append(kept)
+        else:
+            work.replace(eqn.outputs[0], better)
+            continue
+        for v in kept.outputs:
+            find.eqn[v] = kept
+    return work.done()
+
+
+# ---------------------------------------------------------------- arithmetic
+@rule("add")
+def _add(find, out, x, y):
+    for a, b in ((x, y), (y, x)):
+        if find.all_equal(b, 0) and a.aval == out:
+            return a
+        if find.neg(b) is not None:
+            return "sub", (a, find.neg(b)), {}
+    return None
+
+
+@rule("sub")
+def _sub(find, out, x, y):
+    if find.all_equal(y, 0) and x.aval == out:
+        return x
+    return ("add", (x, find.neg(y)), {}) if find.neg(y) is not None else None
+
+
+@rule("mul")
+def _mul(find, out, x, y):
+    for a, b in ((x, y), (y, x)):
+        if find.all_equal(b, 1) and a.aval == out:
+            return a
+        if find.all_equal(b, -1) and a.aval == out and out.dtype.kind == "f":
+            return "neg", (a,), {}
+    if find.neg(x) is not None and find.neg(y) is not None:
+        return "mul", (find.neg(x), find.neg(y)), {}
+    return None
+
+
+@rule("div")
+def _div(find, out, x, y):
+    return x if find.all_equal(y, 1) and x.aval == out else None
+
+
+@rule("neg")
+def _neg(find, out, x):
+    return find.neg(x)
+
+
+@rule("integer_pow")
+def _integer_pow(find, out, x, *, n):
+    return x if n == 1 and x.aval == out else None
+
+
+# ---------------------------------------------------------------- rearrangements
+@rule("convert")
+def _convert(find, out, x, *, dtype):
+    return x if x.aval == out else None
+
+
+def _composed(name):
+    """Broadcasts of broadcasts, reshapes of reshapes: the last shape counts."""
+
+    def simpler(find, out, x, *, shape):
+        if x.aval == out:
+            return x
+        inner = find.made_by(x, name)
+        return None if inner is None else (name, inner.inputs, {"shape": shape})
+
+    return simpler
+
+
+RULES.update({name: _composed(name) for name in ("broadcast_to", "reshape")})
+
+
+@rule("transpose")
+def _transpose(find, out, x, *, axes):
+    if axes == tuple(range(len(axes))):
+        return x
+    inner = find.made_by(x, "transpose")
+    return None if inner is None else ("transpose", inner.inputs, {"axes": tuple(inner.params["axes"][i] for i in axes)})
+
+
+@rule("index")
+def _index(find, out, x, *, at):
+    return x if out.shape == x.aval.shape and all(s == 1 for s in at.step) else None
+
+
+@rule("concatenate")
+def _concatenate(find, out, *x, axis):
+    return x[0] if len(x) == 1 and x[0].aval == out else None
+
+
+@rule("reduce_sum")
+def _reduce_sum(find, out, x, *, axes):
+    return x if not axes and x.aval == out else None

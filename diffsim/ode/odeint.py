@@ -27,9 +27,14 @@ from ..prims.family import NOT_LINEAR
 from ..prims.layout import basic, concatenate, index, reshape
 from . import run
 from .emit import adjoint_call, curvature_call, odeint_call, replay_call, tangent_call
+from .record import WORDS
 from .system import FLOAT, SCALAR
 
 NO_SAMPLES = Absent("its operands are a system and a record: tests/test_odeint.py holds its laws")
+
+
+def record_aval(system, method):
+    return Opaque("record", (system.digest, method), WORDS)
 
 
 def _states(n, m):
@@ -101,7 +106,7 @@ def _prepare(x, active, params):
 
 
 def _odeint_aval(t0, span, y0, sigma, *p, system, method, rate, control, probe):
-    return _states(system.n, sigma.shape[0]), Opaque("record", (system.digest, method))
+    return _states(system.n, sigma.shape[0]), record_aval(system, method)
 
 
 odeint = Primitive(
@@ -110,7 +115,7 @@ odeint = Primitive(
 
 replay = Primitive(
     "replay", impl=run.replay,
-    aval=lambda mesh, t0, y0, sigma, *p, system, method, rate: (_states(system.n, sigma.shape[0]), Opaque("record", (system.digest, method))),
+    aval=lambda mesh, t0, y0, sigma, *p, system, method, rate: (_states(system.n, sigma.shape[0]), record_aval(system, method)),
     jvp=lambda x, y, x_dot, **params: _solve_jvp(x[1:], y, x_dot[1:], mesh_at=None, **params),
     transpose=NOT_LINEAR, emit=replay_call, samples=NO_SAMPLES, multiple=True)
 
@@ -172,7 +177,7 @@ def _tangent_jvp(x, y, x_dot, *, system, method, rate, wrt):
 
 def own_record(record, t0, y0, sigma, p, *, system, method):
     """A record with the stage states of this very system: the one at hand, or a replay's."""
-    if aval_of(record) == Opaque("record", (system.digest, method)):
+    if aval_of(record) == record_aval(system, method):
         return record
     return replay(record, t0, y0, sigma, *p, system=system, method=method, rate=0)[1]
 

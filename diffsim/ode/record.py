@@ -7,6 +7,10 @@ from ..errors import InputError
 from .erk import COUNTS, LAST
 
 
+#: Context words of a record in a compiled program: addresses and sizes, counts, last values, start and span (see ``emit``).
+WORDS = 15
+
+
 class Record:
     """Memory of one solve.
 
@@ -23,8 +27,18 @@ class Record:
     __slots__ = ("aval", "counts", "increments", "last", "nodes", "stages")
 
     def __init__(self, spec, increments, nodes, stages, counts, last):
-        self.aval = Opaque("record", spec)
+        self.aval = Opaque("record", spec, WORDS)
         self.increments, self.nodes, self.stages, self.counts, self.last = increments, nodes, stages, counts, last
+
+    @property
+    def words(self):
+        """Context words for a program that takes this record as an input."""
+        words = np.zeros(WORDS, np.int64)
+        words[1] = max(len(self.increments), 1)
+        words[2:5] = self.increments.ctypes.data, self.nodes.ctypes.data, self.stages.ctypes.data
+        words[5:9] = self.counts
+        words[9:13] = np.asarray(self.last, float).view(np.int64)
+        return words
 
     @property
     def steps(self):

@@ -1,0 +1,403 @@
+"""The solve primitives in compiled programs: calls into the linked stepping loops.
+
+Each call keeps its memory in a table of context words (``RecordRequest``): work arrays too large for the stack, the mesh, the stage states, the
+counts.  What consumes a record reads its producer's words.
+"""
+
+import ctypes
+
+import numpy as np
+
+from ..codegen.kernel import kernel_ir
+from ..core import Aval
+from ..core.emission import Call
+from ..prims.elementwise import absolute, equal, mul, where
+from ..prims.layout import concatenate
+from ..transforms import trace
+from . import erk
+from .control import PROBE_FACTOR, order_of_error, probe_signs
+from .failure import failure
+from .record import WORDS, Record
+from .system import FLOAT
+from .tableaus import METHODS
+
+#: Work arrays of a call of up to this many doubles in all live on the stack, where the optimiser can keep them in registers.
+ON_STACK = 4096
+WORK, CAP, MESH, NODES, STAGES, COUNTS, LAST, T0, SPAN = 0, 1, 2, 3, 4, 5, 9, 13, 14
+FIRST_CAP = 256
+
+
+# ---------------------------------------------------------------- memory
+class RecordRequest:
+    """Memory of one call.
+
+    Parameters
+    ----------
+    work : int
+        Doubles of work arrays, 0 if they are on the stack.
+    n_rec : int
+        Components of the state to record; 0 for none.
+    stages : int
+    spec : tuple
+        Of the record.
+    """
+
+    words = WORDS
+
+    def __init__(self, work, n_rec, stages, spec):
+        self.work, self.n_rec, self.stages, self.spec, self.cap = work, n_rec, stages, spec, FIRST_CAP
+
+    def allocate(self):
+        words, memory = np.zeros(WORDS, np.int64), {"work": np.zeros(self.work)}
+        words[WORK] = memory["work"].ctypes.data
+        self._buffers(words, memory)
+        return words, memory
+
+    def _buffers(self, words, memory):
+        cap = self.cap
+        memory.update(mesh=np.zeros(cap), nodes=np.zeros(cap + 1), stages=np.zeros((cap + 1, self.stages, self.n_rec)))
+        words[CAP] = cap
+        for word, name in ((MESH, "mesh"), (NODES, "nodes"), (STAGES, "stages")):
+            words[word] = memory[name].ctypes.data
+
+    def grow(self, status, words, memory):
+        if status != erk.FULL:
+            return False
+        self.cap = max(self.cap, 2 * int(words[CAP]))
+        self._buffers(words, memory)
+        return True
+
+    def error(self, status, words, memory):
+        t0, span = words[T0:SPAN + 1].view(np.float64)
+        return failure(status, self.export(words, memory), t0, span)
+
+    def export(self, words, memory):
+        """The record, copied out."""
+        steps = int(words[COUNTS])
+        mesh = _at(words[MESH], (steps,))
+        return Record(self.spec, mesh, memory["nodes"][:steps + 1].copy(), memory["stages"][:steps + 1].copy(), words[COUNTS:LAST].copy(),
+                      words[LAST:T0].view(np.float64).copy())
+
+
+def _at(address, shape):
+    """Copy of doubles in memory."""
+    size = int(np.prod(shape, dtype=int))
+    return np.array((ctypes.c_double * size).from_address(int(address))).reshape(shape) if size else np.zeros(shape)
+
+
+class _Memory:
+    """Work arrays of a call: a plan of names and sizes, then their addresses."""
+
+    def __init__(self, **sizes):
+        self.sizes = sizes
+        total = sum(sizes.values())
+        self.heap = total if total > ON_STACK else 0
+
+    def addresses(self, k):
+        """Operand text of each array."""
+        if not self.heap:
+            return {name: k.alloca(max(size, 1)) for name, size in self.sizes.items()}
+        base, at, out = k.context(WORK), 0, {}
+        for name, size in self.sizes.items():
+            out[name] = k.line(f"getelementptr inbounds double, ptr {base}, i64 {at}")
+            at += size
+        return out
+
+
+def _clear(k, address, n):
+    """Set n doubles to zero."""
+    k.call("void", "llvm.memset.p0.i64", [("ptr", address), ("i8", 0), ("i64", 8 * n), ("i1", "false")])
+
+
+# ---------------------------------------------------------------- kernels
+POINTER = "ptr"
+
+
+def _offsets(avals):
+    out, at = [], 0
+    for a in avals:
+        out.append(at)
+        at += a.size
+    return out, at
+
+
+def _rhs_kernel(k, system):
+    symbol = k.unique("rhs")
+    offsets, _ = _offsets(system.p_avals)
+    k.link(kernel_ir(symbol, [("t", "double"), ("y", POINTER), ("p", POINTER), ("out", POINTER)], system.graph,
+                     [("t", 0), ("y", 0), *[("p", at) for at in offsets]], [("out", 0, False)]))
+    return symbol
+
+
+def _vjp_kernel(k, system, wrt):
+    symbol = k.unique("vjp")
+    offsets, _ = _offsets(system.p_avals)
+    active, _ = _offsets([a for a, on in zip(system.p_avals, wrt[2:], strict=True) if on])
+    outputs = [("t_bar", 0, True)] * wrt[0] + [("y_bar", 0, True)] + [("p_bar", at, True) for at in active]
+    k.link(kernel_ir(symbol, [("t", "double"), ("y", POINTER), ("p", POINTER), ("w", POINTER), ("y_bar", POINTER), ("p_bar", POINTER), ("t_bar", POINTER)],
+                     system.vjp_graph(wrt), [("t", 0), ("y", 0), *[("p", at) for at in offsets], ("w", 0)], outputs))
+    return symbol
+
+
+def _start(k, fun, ins, targets):
+    """Link and call a kernel that writes ``fun(*ins)`` to memory: targets are (address, element) for each value.
+
+    ``ins`` are buffers; scalars are read from memory like arrays.
+    """
+    avals = [Aval(tuple(b.shape), FLOAT) for b in ins]
+    graph, _ = trace(fun, avals)
+    symbol = k.unique("start")
+    places = list(dict.fromkeys(address for address, _ in targets))
+    params = [(f"i{n}", POINTER) for n in range(len(ins))] + [(f"o{n}", POINTER) for n in range(len(places))]
+    k.link(kernel_ir(symbol, params, graph, [(f"i{n}", 0) for n in range(len(ins))],
+                     [(f"o{places.index(address)}", at, False) for address, at in targets]))
+    k.call("void", symbol, [(POINTER, k.pointer(b)) for b in ins] + [(POINTER, address) for address in places])
+
+
+# ---------------------------------------------------------------- calls of the loops
+def _size(system, tab):
+    """Sizes of the forward loop's work arrays."""
+    n = system.n
+    return {"y": n, "p": max(system.n_p, 1), "ks": (tab.stages + 1) * n, "new": n, "w": tab.stages + 1}
+
+
+def _back_size(system, tab, wrt):
+    n, n_bar = system.n, sum(a.size for a, on in zip(system.p_avals, wrt[2:], strict=True) if on)
+    return {"y_bar": n, "p_bar": max(n_bar, 1), "t_bar": 1, "kappa": (tab.stages + 1) * n, "g": (tab.stages + 1) * n, "w2": tab.stages + 1}
+
+
+def _forward(k, system, method, *, at, t0, span, sigma, out, n, n_out, n_rec, rate, control=None, probe=False, mesh=None, steps=0):
+    """Call the forward loop; ``at`` are the addresses of its work arrays, ``mesh`` a mesh to replay."""
+    tab = METHODS[method]
+    loop = k.unique("erk_forward")
+    k.link(erk.FORWARD.instance({"ds_rhs": _rhs_kernel(k, system), "erk_forward": loop}))
+    atol = k.constants(np.ones(n) if control is None else control.atol_vector(n))
+    values = {
+        "N": system.n, "n": n, "n_out": n_out, "n_rec": n_rec, "n_p": system.n_p, "S": tab.stages, "degree": tab.degree, "m": sigma.size,
+        "cap": k.context(CAP, "i64"), "order": order_of_error(method), "t0": t0, "span": span, "rtol": 1e-6 if control is None else control.rtol,
+        "probe_factor": PROBE_FACTOR if probe else 0.0, "first_step": 0.0 if control is None else control.first_step,
+        "max_step": np.inf if control is None else control.max_step, "max_steps": 10**9 if control is None else control.max_steps, "replay": steps,
+        "rate": rate, "a": k.constants(tab.a), "c": k.constants(tab.c), "e": k.constants(tab.e), "dense": k.constants(tab.dense), "atol": atol,
+        "probe_atol": atol, "sigma": k.pointer(sigma), "out": out, "mesh": k.context(MESH) if mesh is None else mesh, "nodes": k.context(NODES),
+        "stages": k.context(STAGES), "counts": k.context_address(COUNTS), "last": k.context_address(LAST), **{x: at[x] for x in ("y", "p", "ks", "new", "w")},
+    }
+    k.context_store(T0, t0, "double")
+    k.context_store(SPAN, span, "double")
+    k.check(k.call("i64", loop, [(kind, values[name]) for name, kind in erk.FORWARD.signature]))
+
+
+def _mesh_of(k, source):
+    """(mesh address, number of steps, span) of a record (its context base) or of an array of increments."""
+    if isinstance(source, int):
+        steps = k.context(COUNTS, "i64", source)
+        nodes = k.context(NODES, "ptr", source)
+        end = k.line(f"getelementptr inbounds double, ptr {nodes}, i64 {steps}")
+        return k.context(MESH, "ptr", source), steps, k.line(f"load double, ptr {end}")
+    address, total = k.pointer(source), 0.0
+    for i in range(source.size):
+        h = k.line(f"load double, ptr {k.line(f'getelementptr inbounds double, ptr {address}, i64 {i}')}")
+        total = h if i == 0 else k.line(f"fadd double {total}, {h}")
+    return address, source.size, total
+
+
+def _adjoint(k, system, method, wrt, *, source, at, t0, sigma, w, n_out, rate):
+    """Call the adjoint loop over the record whose context base is ``source``; cotangents are left in the work arrays."""
+    tab = METHODS[method]
+    loop = k.unique("erk_adjoint")
+    k.link(erk.ADJOINT.instance({"ds_vjp": _vjp_kernel(k, system, wrt), "erk_adjoint": loop}))
+    back = _back_size(system, tab, wrt)
+    for name in ("y_bar", "p_bar", "t_bar"):
+        _clear(k, at[name], back[name])
+    mesh, steps, span = _mesh_of(k, source)
+    values = {
+        "n": system.n, "n_out": n_out, "n_p": system.n_p, "S": tab.stages, "degree": tab.degree, "m": sigma.size, "cap": k.context(CAP, "i64", source),
+        "t0": t0, "span": span, "steps": steps, "rate": rate, "a": k.constants(tab.a), "c": k.constants(tab.c), "dense": k.constants(tab.dense),
+        "p": at["p"], "sigma": k.pointer(sigma), "mesh": mesh, "nodes": k.context(NODES, "ptr", source), "stages": k.context(STAGES, "ptr", source),
+        "out_bar": w, "y_bar": at["y_bar"], "p_bar": at["p_bar"], "t_bar": at["t_bar"], "kappa": at["kappa"], "g": at["g"], "w": at["w2"],
+    }
+    k.call("i64", loop, [(kind, values[name]) for name, kind in erk.ADJOINT.signature])
+
+
+def _copy(k, target, source, n):
+    """Copy n doubles."""
+    if n:
+        k.call("void", "llvm.memcpy.p0.p0.i64", [("ptr", target), ("ptr", source), ("i64", 8 * n), ("i1", "false")])
+
+
+def _bars_out(k, system, wrt, at, outs, y_from=0):
+    """Copy cotangents from the work arrays to the outputs (t0, y0, leaves)."""
+    outs = list(outs)
+    if wrt[0]:
+        _copy(k, k.pointer(outs.pop(0)), at["t_bar"], 1)
+    if wrt[1]:
+        y_bar = outs.pop(0)
+        source = at["y_bar"] if not y_from else k.line(f"getelementptr inbounds double, ptr {at['y_bar']}, i64 {y_from}")
+        _copy(k, k.pointer(y_bar), source, y_bar.size)
+    start = 0
+    for b in outs:
+        source = at["p_bar"] if not start else k.line(f"getelementptr inbounds double, ptr {at['p_bar']}, i64 {start}")
+        _copy(k, k.pointer(b), source, b.size)
+        start += b.size
+
+
+def _leaf_targets(avals, address):
+    offsets, _ = _offsets(avals)
+    return [(address, at) for at in offsets]
+
+
+# ---------------------------------------------------------------- odeint
+def _probe_fun(wrt, n, sizes):
+    """The augmented start of the probe as a function of (y0, *p): see ``run.probe_start``."""
+    signs = probe_signs(1 + n + sum(sizes))
+
+    def sized(x, start, shape):
+        x = absolute(x)
+        return mul(np.reshape(signs[start:start + int(np.prod(shape, dtype=int))], shape), where(equal(x, 0.0), 1.0, x))
+
+    def fun(y0, *p):
+        y_dot = sized(y0, 1, (n,)) if wrt[1] else np.zeros(n)
+        start, dots = 1 + n, []
+        for x, on, size in zip(p, wrt[2:], sizes, strict=True):
+            if on:
+                dots.append(sized(x, start, tuple(x.shape)))
+            start += size
+        return [y0, y_dot, *p, *dots, *([np.float64(signs[0])] if wrt[0] else [])]
+    return fun
+
+
+def _odeint_system(system, probe):
+    return system if probe is None else system.augmented(probe, tangent_first=False)
+
+
+def _odeint_request(params, avals_in, avals_out):
+    system, method = params["system"], params["method"]
+    tab = METHODS[method]
+    return RecordRequest(_Memory(**_size(_odeint_system(system, params["probe"]), tab)).heap, system.n, tab.stages, (system.digest, method))
+
+
+def _odeint_rule(k, outs, ins, *, system, method, rate, control, probe):
+    t0, span, y0, sigma, *p = ins
+    n, whole = system.n, _odeint_system(system, probe)
+    at = _Memory(**_size(whole, METHODS[method])).addresses(k)
+    leaves = _leaf_targets(whole.p_avals, at["p"])
+    if probe is None:
+        _start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *leaves])
+    else:
+        _start(k, _probe_fun(probe, n, [a.size for a in system.p_avals]), [y0, *p], [(at["y"], 0), (at["y"], n), *leaves])
+    _forward(k, whole, method, at=at, t0=k.scalar(t0), span=k.scalar(span), sigma=sigma, out=k.pointer(outs[0]), n=n, n_out=n, n_rec=n, rate=rate,
+             control=control, probe=probe is not None)
+
+
+odeint_call = Call(_odeint_rule, _odeint_request)
+
+
+# ---------------------------------------------------------------- replay
+def _replay_request(params, avals_in, avals_out):
+    system, method = params["system"], params["method"]
+    tab = METHODS[method]
+    return RecordRequest(_Memory(**_size(system, tab)).heap, system.n, tab.stages, (system.digest, method))
+
+
+def _replay_rule(k, outs, ins, *, system, method, rate):
+    source, t0, y0, sigma, *p = ins
+    at = _Memory(**_size(system, METHODS[method])).addresses(k)
+    _start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *_leaf_targets(system.p_avals, at["p"])])
+    mesh, steps, span = _mesh_of(k, source)
+    k.context_store(MESH, mesh, "ptr")
+    _forward(k, system, method, at=at, t0=k.scalar(t0), span=span, sigma=sigma, out=k.pointer(outs[0]), n=system.n, n_out=system.n, n_rec=system.n,
+             rate=rate, mesh=mesh, steps=steps)
+
+
+replay_call = Call(_replay_rule, _replay_request)
+
+
+# ---------------------------------------------------------------- tangent
+def _tangent_start(k, system, bigger, wrt, ins, at):
+    """Write the augmented start (y0_dot, y0) and leaves (p, p_dot, t0_dot)."""
+    n, n_p = system.n, len(system.p_avals)
+    y0, p, given = ins[0], ins[1:1 + n_p], ins[1 + n_p:]
+
+    def fun(y0, *rest):
+        p, given = rest[:n_p], list(rest[n_p:])
+        t0_dot = [given.pop(0)] if wrt[0] else []
+        y0_dot = given.pop(0) if wrt[1] else np.zeros(n)
+        return [y0_dot, y0, *p, *given, *t0_dot]
+    _start(k, fun, [y0, *p, *given], [(at["y"], 0), (at["y"], n), *_leaf_targets(bigger.p_avals, at["p"])])
+
+
+def _tangent_request(params, avals_in, avals_out):
+    system, tab = params["system"].augmented(params["wrt"]), METHODS[params["method"]]
+    return RecordRequest(_Memory(**_size(system, tab)).heap, 0, tab.stages, ())
+
+
+def _tangent_rule(k, outs, ins, *, system, method, rate, wrt):
+    source, t0, y0, sigma, *rest = ins
+    bigger = system.augmented(wrt)
+    at = _Memory(**_size(bigger, METHODS[method])).addresses(k)
+    _tangent_start(k, system, bigger, wrt, [y0, *rest], at)
+    mesh, steps, span = _mesh_of(k, source)
+    _forward(k, bigger, method, at=at, t0=k.scalar(t0), span=span, sigma=sigma, out=k.pointer(outs[0]), n=system.n, n_out=system.n, n_rec=0, rate=rate,
+             mesh=mesh, steps=steps)
+
+
+tangent_call = Call(_tangent_rule, _tangent_request)
+
+
+# ---------------------------------------------------------------- adjoint
+def _adjoint_memory(system, method, wrt):
+    tab = METHODS[method]
+    return _Memory(p=max(system.n_p, 1), **_back_size(system, tab, wrt))
+
+
+def _adjoint_request(params, avals_in, avals_out):
+    return RecordRequest(_adjoint_memory(params["system"], params["method"], params["wrt"]).heap, 0, 0, ())
+
+
+def _adjoint_rule(k, outs, ins, *, system, method, rate, wrt):
+    source, t0, _, sigma, *rest = ins
+    p, w = rest[:-1], rest[-1]
+    at = _adjoint_memory(system, method, wrt).addresses(k)
+    if p:
+        _start(k, lambda *p: list(p), p, _leaf_targets(system.p_avals, at["p"]))
+    _adjoint(k, system, method, wrt, source=source, at=at, t0=k.scalar(t0), sigma=sigma, w=k.pointer(w), n_out=system.n, rate=rate)
+    _bars_out(k, system, wrt, at, outs)
+
+
+adjoint_call = Call(_adjoint_rule, _adjoint_request)
+
+
+# ---------------------------------------------------------------- curvature
+def _curvature_flags(wrt, along):
+    return (wrt[0], True, *wrt[2:], *[False] * (sum(along[2:]) + along[0]))
+
+
+def _curvature_memory(bigger, method, flags, m):
+    tab = METHODS[method]
+    return _Memory(**_size(bigger, tab), **_back_size(bigger, tab, flags), weights=max(m * bigger.n, 1), spare=max(m * bigger.n, 1))
+
+
+def _curvature_request(params, avals_in, avals_out):
+    bigger = params["system"].augmented(params["along"])
+    flags = _curvature_flags(params["wrt"], params["along"])
+    tab = METHODS[params["method"]]
+    return RecordRequest(_curvature_memory(bigger, params["method"], flags, avals_in[3].size).heap, bigger.n, tab.stages, ())
+
+
+def _curvature_rule(k, outs, ins, *, system, method, rate, wrt, along):
+    source, t0, y0, sigma, *rest = ins
+    n, m, n_p = system.n, sigma.size, len(system.p_avals)
+    p, w, given, w_dot = rest[:n_p], rest[n_p], rest[n_p + 1:-1], rest[-1]
+    bigger, flags = system.augmented(along), _curvature_flags(wrt, along)
+    at = _curvature_memory(bigger, method, flags, m).addresses(k)
+    _tangent_start(k, system, bigger, along, [y0, *p, *given], at)
+    mesh, steps, span = _mesh_of(k, source)
+    k.context_store(MESH, mesh, "ptr")
+    start = k.scalar(t0)
+    _forward(k, bigger, method, at=at, t0=start, span=span, sigma=sigma, out=at["spare"], n=n, n_out=2 * n, n_rec=2 * n, rate=rate, mesh=mesh, steps=steps)
+    if m:
+        _start(k, lambda w, w_dot: [concatenate(w, w_dot, axis=1)], [w, w_dot], [(at["weights"], 0)])
+    _adjoint(k, bigger, method, flags, source=k.base, at=at, t0=start, sigma=sigma, w=at["weights"], n_out=2 * n, rate=rate)
+    _bars_out(k, system, wrt, at, outs, y_from=n)
+
+
+curvature_call = Call(_curvature_rule, _curvature_request)

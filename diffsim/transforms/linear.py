@@ -19,6 +19,7 @@ from .forward import split
 #: Constant operands up to this size are copied when a derivative keeps them; larger ones are locked.
 COPY_BYTES = 1 << 16
 PLAIN = (np.ndarray, np.float64, np.float32)
+WEAK = frozenset((bool, int, float, complex))
 
 
 class Ref:
@@ -132,10 +133,10 @@ class LinearTrace(Trace):
 
 def strong(args):
     """Operands with Python scalars made arrays of the dtype they take beside the others (NEP 50)."""
-    if not any(isinstance(x, (bool, int, float, complex)) for x in args):
+    if not any(type(x) in WEAK for x in args):
         return args
-    dtypes = [x.dtype for x in args if hasattr(x, "dtype")]
-    return tuple(np.asarray(x, np.result_type(x, *[d for d in dtypes if d.kind != "b"])) if isinstance(x, (bool, int, float, complex)) else x for x in args)
+    dtypes = [x.dtype for x in args if hasattr(x, "dtype") and x.dtype.kind in "iufc"]
+    return tuple(np.asarray(x, np.result_type(x, *dtypes)) if type(x) in WEAK else x for x in args)
 
 
 def linearize(f, primals, active, verb):

@@ -1,5 +1,7 @@
 """Contractions: sums of products over shared axes, batched or not."""
 
+import math
+
 import numpy as np
 
 from ..core import Aval, Linear, Primitive
@@ -7,6 +9,9 @@ from ..core.emission import Gather
 from .elementwise import add
 from .family import REAL, draw
 from .layout import transpose as permute
+
+#: Rows shorter than this are summed element by element.
+SHORT_ROW = 4
 
 
 def _free(ndim, contracted, batch):
@@ -61,11 +66,17 @@ def _dot_jvp(x, y, x_dot, **params):
     return right if left is None else left if right is None else add(left, right)
 
 
-def _dot_index(k, index, a, b, *, contract, batch):
+def _dot_work(a, b, *, contract, batch):
+    """One multiplication and addition for each element of the value and each index summed over."""
+    return _dot_aval(a, b, contract=contract, batch=batch).size * math.prod(a.shape[i] for i in contract[0])
+
+
+def _dot_term(k, a, b, contract, batch):
+    """``term(index, inner)``: the product that enters element ``index`` for the summation indices ``inner``."""
     n_batch, free_a = len(batch[0]), _free(a.ndim, contract[0], batch[0])
     free_b = _free(b.ndim, contract[1], batch[1])
 
-    def term(inner):
+    def term(index, inner):
         at_a, at_b = [0] * a.ndim, [0] * b.ndim
         for axes, entries in ((batch[0], index[:n_batch]), (free_a, index[n_batch:n_batch + len(free_a)]), (contract[0], inner)):
             for axis, i in zip(axes, entries, strict=True):
@@ -75,7 +86,29 @@ def _dot_index(k, index, a, b, *, contract, batch):
                 at_b[axis] = i
         return k.mul(a(tuple(at_a)), b(tuple(at_b)))
 
-    return k.reduce("add", tuple(a.shape[i] for i in contract[0]), term, a.aval)
+    return term
+
+
+def _dot_index(k, index, a, b, *, contract, batch):
+    term = _dot_term(k, a, b, contract, batch)
+    aval = Aval((), np.result_type(a.dtype, b.dtype))
+    return k.reduce("add", tuple(a.shape[i] for i in contract[0]), lambda inner: term(index, inner), aval)
+
+
+def _dot_store(k, out, a, b, *, contract, batch):
+    """Where the value's last axis is the last axis of an operand, rows are added to rows: memory is then read in order."""
+    free_a, free_b = _free(a.ndim, contract[0], batch[0]), _free(b.ndim, contract[1], batch[1])
+    rows = free_b[-1] == b.ndim - 1 if free_b else bool(free_a) and free_a[-1] == a.ndim - 1
+    if not rows or out.shape[-1] < SHORT_ROW:
+        k.loop(out.shape, lambda index: out.store(index, k.convert(_dot_index(k, index, a, b, contract=contract, batch=batch), out.dtype)))
+        return
+    term, inner, n = _dot_term(k, a, b, contract, batch), tuple(a.shape[i] for i in contract[0]), out.shape[-1]
+
+    def row(lead):
+        k.loop((n,), lambda j: out.store((*lead, *j), k.const(0, out.dtype)))
+        k.loop((*inner, n), lambda i: out.add((*lead, i[-1]), k.convert(term((*lead, i[-1]), i[:-1]), out.dtype)))
+
+    k.loop(out.shape[:-1], row)
 
 
 def _dot_samples(rng):
@@ -91,6 +124,6 @@ dot_general = Primitive(
     aval=_dot_aval,
     jvp=_dot_jvp,
     transpose=_dot_transpose,
-    emit=Gather(_dot_index),
+    emit=Gather(_dot_index, _dot_store, work=_dot_work),
     samples=_dot_samples,
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core import UFUNCS, Aval, Linear, Primitive
 from ..core.emission import Scalar
-from .family import (ABOVE_ONE, MODEST, NONZERO, NOT_LINEAR, POSITIVE, REAL, UNIT, broadcast_shapes, draw, elementwise_samples,
+from .family import (ABOVE_ONE, HALVES, MODEST, NONZERO, NOT_LINEAR, POSITIVE, QUARTERS, REAL, UNIT, broadcast_shapes, draw, elementwise_samples,
                      nondifferentiable)
 from .layout import like, unbroadcast
 
@@ -75,7 +75,7 @@ sub = elementwise("sub", np.subtract, 1, -1, emit=lambda k, x, y: k.sub(x, y), d
 mul = elementwise("mul", np.multiply, lambda x, y, z: y, lambda x, y, z: x, emit=lambda k, x, y: k.mul(x, y), domain=(REAL, REAL),
                   transpose=_in_place(lambda g, x, y: mul(g, y), lambda g, x, y: mul(g, x)))
 div = elementwise("div", np.true_divide, lambda x, y, z: 1.0 / y, lambda x, y, z: -z / y, emit=lambda k, x, y: k.div(x, y),
-                  domain=(REAL, NONZERO), transpose=_in_place(lambda g, x, y: div(g, y), lambda g, x, y: div(g, x)))
+                  domain=(REAL, NONZERO), transpose=lambda y_bar, x, y: (None if isinstance(y, Linear) else unbroadcast(div(y_bar, y), x.aval), None))
 
 # ---------------------------------------------------------------- one operand
 reciprocal = elementwise("reciprocal", np.reciprocal, lambda x, y: -y * y, emit=lambda k, x: k.div(k.const(1.0, x.dtype), x), domain=NONZERO)
@@ -138,9 +138,9 @@ def _softmax_part(x, z):
 
 power = elementwise("pow", np.power, _power_base, _power_exponent, emit="pow", domain=(POSITIVE, REAL))
 maximum = elementwise("maximum", np.maximum, lambda x, y, z: _tie(greater(x, y), None, equal(x, y)),
-                      lambda x, y, z: _tie(greater(y, x), None, equal(x, y)), emit=lambda k, x, y: k.maximum(x, y), domain=(REAL, REAL))
+                      lambda x, y, z: _tie(greater(y, x), None, equal(x, y)), emit=lambda k, x, y: k.maximum(x, y), domain=(HALVES, QUARTERS))
 minimum = elementwise("minimum", np.minimum, lambda x, y, z: _tie(less(x, y), None, equal(x, y)),
-                      lambda x, y, z: _tie(less(y, x), None, equal(x, y)), emit=lambda k, x, y: k.minimum(x, y), domain=(REAL, REAL))
+                      lambda x, y, z: _tie(less(y, x), None, equal(x, y)), emit=lambda k, x, y: k.minimum(x, y), domain=(HALVES, QUARTERS))
 hypot = elementwise("hypot", np.hypot, lambda x, y, z: _hypot_part(x, z), lambda x, y, z: _hypot_part(y, z), emit="hypot", domain=(NONZERO, NONZERO))
 arctan2 = elementwise("arctan2", np.arctan2, lambda y, x, z: _arctan2_part(x, y, x), lambda y, x, z: -_arctan2_part(y, y, x), emit="atan2",
                       domain=(REAL, NONZERO))

@@ -11,8 +11,9 @@ SHAPES_1 = ((), (3,), (2, 3), (0,))
 SHAPES_2 = (((), ()), ((3,), (3,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2, 2)), ((0, 3), (3,)))
 SHAPES_3 = (((), (), ()), ((3,), (3,), (3,)), ((2, 3), (3,), ()), ((2, 1), (1, 3), (2, 3)))
 
-#: Where an operand is drawn: (low, high, signs mixed).
+#: Where an operand is drawn: (low, high, signs mixed), and for operands that must not tie the offset of a lattice of spacing 1/2.
 REAL, POSITIVE, NONZERO = (-2.0, 2.0, False), (0.3, 3.0, False), (0.4, 2.0, True)
+HALVES, QUARTERS = (-2.0, 2.0, False, 0.0), (-2.0, 2.0, False, 0.25)
 UNIT, ABOVE_ONE, MODEST = (-0.9, 0.9, False), (1.2, 3.0, False), (-1.2, 1.2, False)
 
 NOT_LINEAR = Absent("it is not linear: reverse mode transposes its tangent program instead")
@@ -20,8 +21,10 @@ NOT_LINEAR = Absent("it is not linear: reverse mode transposes its tangent progr
 
 def draw(rng, domain, shape):
     """A sample of an operand."""
-    low, high, signed = domain
+    low, high, signed, *lattice = domain
     x = rng.uniform(low, high, shape)
+    if lattice:
+        return np.asarray(np.round(2.0 * x) / 2.0 + lattice[0])
     return np.asarray(np.where(rng.integers(0, 2, shape) == 1, -x, x) if signed else x)
 
 
@@ -69,5 +72,5 @@ def nondifferentiable(name, *, impl, aval, emit, samples):
     return Primitive(name, impl=impl, aval=aval, jvp=lambda x, y, x_dot, **params: None, transpose=NOT_LINEAR, emit=emit, samples=samples)
 
 
-__all__ = ["ABOVE_ONE", "MODEST", "NONZERO", "NOT_LINEAR", "POSITIVE", "REAL", "UNIT", "Aval", "broadcast_shapes", "draw", "elementwise_samples",
+__all__ = ["ABOVE_ONE", "HALVES", "MODEST", "NONZERO", "NOT_LINEAR", "POSITIVE", "QUARTERS", "REAL", "UNIT", "Aval", "broadcast_shapes", "draw", "elementwise_samples",
            "linear", "nondifferentiable", "same", "shaped", "zeros"]

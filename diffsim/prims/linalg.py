@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..core import Absent, Aval, Primitive
+from ..core import Absent, Aval, Linear, Primitive
 from .contract import dot_general
 from .elementwise import neg, sub
 from .family import REAL, draw
@@ -40,7 +40,7 @@ solve = Primitive(
     impl=np.linalg.solve,
     aval=lambda a, b: Aval(b.shape, np.result_type(a.dtype, b.dtype)),
     jvp=_solve_jvp,
-    transpose=lambda y_bar, a, b: (None, solve(_swap(a), y_bar)),
+    transpose=lambda y_bar, a, b: (None, None if isinstance(a, Linear) else solve(_swap(a), y_bar)),
     emit=Absent("matrices are factorised by LAPACK through NumPy"),
     samples=_solve_samples,
 )

@@ -1,0 +1,153 @@
+"""Checks of derivatives for users: of a function, of a primitive's rules, of a gradient by its Taylor remainder."""
+
+import numpy as np
+
+from .. import tree
+from ..api import jvp, vjp
+from ..core import Primitive
+from ..errors import InputError, InputTypeError
+from .laws import LAWS, close, inner, richardson, samples
+
+
+def _generator(rng):
+    return np.random.default_rng(0) if rng is None else rng
+
+
+def _direction(x, rng):
+    return tree.map(lambda a: rng.uniform(-1, 1, np.shape(a)) if np.ndim(a) else float(rng.uniform(-1, 1)), x)
+
+
+def _flat_function(f, args):
+    """``f`` on lists of leaves, returning a list of leaves."""
+    structure = tree.structure(args)
+
+    def flat(point):
+        return [np.asarray(y) for y in tree.leaves(f(*tree.unflatten(structure, point)))]
+    return flat
+
+
+def check_grads(f, args, order=2, modes=("fwd", "rev"), atol=1e-6, rtol=1e-6, *, rng=None):
+    """Check derivatives of a function against differences, along one random direction.
+
+    Parameters
+    ----------
+    f : callable
+        Of pytrees of floating-point arrays.
+    args : tuple of pytree
+        Where to check.
+    order : int
+        How many derivatives: the check is repeated on the derivative itself.
+    modes : sequence of {"fwd", "rev"}
+    atol, rtol : float
+        Allowed error, absolute and relative to the largest component.
+    rng : numpy.random.Generator, optional
+        Draws the direction.
+
+    Raises
+    ------
+    AssertionError
+        A derivative differs; the message says which.
+    InputError
+        A mode that does not exist, or an order below one.
+    """
+    if not isinstance(args, tuple):
+        raise InputTypeError("check_grads: args is a tuple of arguments; write (x,) for one")
+    unknown = set(modes) - {"fwd", "rev"}
+    if unknown or order < 1:
+        raise InputError(f"check_grads: modes are 'fwd' and 'rev' and order is at least 1; got modes={modes!r}, order={order!r}")
+    rng = _generator(rng)
+    v = _direction(args, rng)
+    numeric = richardson(_flat_function(f, args), [np.asarray(a, float) for a in tree.leaves(args)], [np.asarray(a) for a in tree.leaves(v)])
+    tol = max(atol, rtol)
+    if "fwd" in modes:
+        close([np.asarray(t) for t in tree.leaves(jvp(f, args, v)[1])], numeric, tol, "forward derivative against differences")
+        if order > 1:
+            check_grads(lambda *a: jvp(f, a, v)[1], args, order - 1, modes, atol, rtol, rng=rng)
+    if "rev" in modes:
+        y, pullback = vjp(f, *args)
+        w = _direction(y, rng)
+        left, scale = inner([np.asarray(a) for a in tree.leaves(w)], numeric)
+        right, _ = inner([np.asarray(a) for a in tree.leaves(pullback(w))], [np.asarray(a) for a in tree.leaves(v)])
+        if not abs(left - right) <= tol * (1.0 + scale):
+            raise AssertionError(f"reverse derivative against differences: <w, J v> = {left!r} by differences but <J' w, v> = {right!r}")
+        if order > 1:
+            check_grads(lambda *a: vjp(f, *a)[1](w), args, order - 1, modes, atol, rtol, rng=rng)
+
+
+def check_primitive(prim, *, rng=None):
+    """Check every law of a primitive on every sample its row offers.
+
+    Parameters
+    ----------
+    prim : Primitive
+    rng : numpy.random.Generator, optional
+
+    Returns
+    -------
+    int
+        How many samples were checked.
+
+    Raises
+    ------
+    AssertionError
+        A law is broken; the message names the law and the sample.
+    InputError
+        The row offers no sample.
+    """
+    if not isinstance(prim, Primitive):
+        raise InputTypeError(f"check_primitive: a Primitive is needed, not a {type(prim).__name__}")
+    rng = _generator(rng)
+    drawn = samples(prim, rng)
+    if not drawn:
+        raise InputError(f"check_primitive: `{prim.name}` offers no samples: {getattr(prim.samples, 'why', 'the list is empty')}")
+    for sample in drawn:
+        for law in LAWS:
+            try:
+                law(sample, rng)
+            except AssertionError as error:
+                shapes = [np.shape(a) for a in sample.x]
+                raise AssertionError(f"{law.__name__} is broken by `{prim.name}` at shapes {shapes}, parameters {sample.params}: {error}") from error
+    return len(drawn)
+
+
+def taylor_test(f, x, v=None, *, h=1e-2, halvings=4, rng=None):
+    """Order at which the first-order Taylor remainder of a scalar function falls: 2 for a right gradient.
+
+    The remainder ``|f(x + h v) - f(x) - h <grad f(x), v>|`` is measured while h is halved.
+
+    Parameters
+    ----------
+    f : callable
+        Of one pytree, returning a scalar.
+    x, v : pytree
+        A point, and a direction (random if left out).
+    h : float
+        First step.
+    halvings : int
+        How often it is halved.
+
+    Returns
+    -------
+    float
+        The smallest order observed; ``inf`` if the remainder is rounding from the start (a linear function).
+
+    Raises
+    ------
+    AssertionError
+        The order is below 1.8.
+    """
+    rng = _generator(rng)
+    v = _direction(x, rng) if v is None else v
+    value, slope = jvp(f, (x,), (v,))
+    value, slope = float(value), float(slope)
+    steps = [h / 2**k for k in range(halvings + 1)]
+    remainders = [abs(float(f(tree.map(lambda a, t, s=s: a + s * t, x, v))) - value - s * slope) for s in steps]
+    floor = 1e3 * np.finfo(float).eps * (abs(value) + abs(h * slope))
+    rates = [np.log2(a / b) for a, b in zip(remainders, remainders[1:], strict=False) if b > floor]
+    order = float(min(rates)) if rates else float("inf")
+    if order < 1.8:                                                         # noqa: PLR2004
+        raise AssertionError(f"taylor_test: the remainder falls with order {order:.2f}, not 2: the gradient is wrong. Remainders {remainders} at steps {steps}")
+    return order
+
+
+__all__ = ["check_grads", "check_primitive", "taylor_test"]

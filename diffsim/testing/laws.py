@@ -1,0 +1,278 @@
+"""The laws every primitive keeps.  A law is a function of a sample; ``LAWS`` is the list; the suite is its product with the registry.
+
+A sample is one choice of operands and parameters a row offers (``samples``).  Laws look at a row only through the transforms, so a
+new primitive earns all of them by existing.
+"""
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..core import Absent, Linear, aval_of, eval_graph
+from ..core.aval import is_float
+from ..transforms import jvp, linearize, pull, trace
+
+
+@dataclass
+class Sample:
+    """A primitive at a point.
+
+    Parameters
+    ----------
+    prim : Primitive
+    x : tuple of ndarray
+        All operands.
+    params : dict
+    """
+
+    prim: Any
+    x: tuple
+    params: dict
+
+    @cached_property
+    def active(self):
+        """Numbers of the operands that carry a derivative."""
+        return tuple(i for i, a in enumerate(self.x) if is_float(aval_of(a).dtype))
+
+    @property
+    def point(self):
+        """The operands that carry a derivative."""
+        return [np.asarray(self.x[i]) for i in self.active]
+
+    def f(self, *point):
+        """The primitive as a function of those operands: a list of arrays."""
+        full = list(self.x)
+        for i, a in zip(self.active, point, strict=True):
+            full[i] = a
+        y = self.prim(*full, **self.params)
+        return list(y) if self.prim.multiple else [y]
+
+    def value(self, point):
+        """Value at another point, by ``impl`` alone."""
+        full = list(self.x)
+        for i, a in zip(self.active, point, strict=True):
+            full[i] = a
+        y = self.prim.impl(*full, **self.params)
+        return [np.asarray(v) for v in (y if self.prim.multiple else (y,))]
+
+    def direction(self, rng):
+        """A random tangent of the point."""
+        return [np.asarray(rng.uniform(-1, 1, a.shape)).astype(a.dtype) for a in self.point]
+
+    def covector(self, rng):
+        """A random cotangent of the value; None for parts without derivative."""
+        return [np.asarray(rng.uniform(-1, 1, v.shape)).astype(v.dtype) if is_float(v.dtype) else None for v in self.value(self.point)]
+
+
+def samples(prim, rng):
+    """The samples a row offers; none where its slot says so."""
+    return [] if isinstance(prim.samples, Absent) else [Sample(prim, x, params) for x, params in prim.samples(rng)]
+
+
+# ---------------------------------------------------------------- helpers of the laws
+def zero_or(t, like):
+    """A tangent, zero spelled out."""
+    return np.zeros(np.shape(like)) if t is None else np.asarray(t)
+
+
+def pushed(f, point, v):
+    """Tangents of ``f`` at a point along ``v``; a list."""
+    y, y_dot = jvp(f, point, v)
+    return [zero_or(t, a) for a, t in zip(y, y_dot, strict=True)]
+
+
+def pulled(f, point, w):
+    """Cotangents of the point for those of the value; a list, zeros spelled out."""
+    y, equations, outputs = linearize(f, point, [True] * len(point), "vjp")
+    bars = pull(equations, [None if n is None else b for n, b in zip(outputs, w, strict=True)], outputs, len(point))
+    return [np.zeros(a.shape, a.dtype) if b is None else b for a, b in zip(map(aval_of, point), bars, strict=True)]
+
+
+def inner(a, b):
+    """Sum of products over lists of arrays, and the sum of their sizes for scale."""
+    terms = [np.asarray(x * y, float).ravel() for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+    flat = np.concatenate(terms) if terms else np.zeros(0)
+    return float(np.sum(flat)), float(np.sum(np.abs(flat)))
+
+
+def _precision(sample):
+    """Rounding of the coarsest number involved."""
+    dtypes = [a.dtype for a in [*sample.point, *sample.value(sample.point)] if is_float(a.dtype)]
+    return max([float(np.finfo(d).eps) for d in dtypes], default=0.0)
+
+
+def moved(point, v, h):
+    """The point at a distance along a direction."""
+    return [a + h * t for a, t in zip(point, v, strict=True)]
+
+
+def richardson(f, point, v, h=2e-3):
+    """Derivative of a list of arrays along ``v``: central differences, extrapolated twice (error of order h⁶)."""
+    def central(step):
+        up, down = f(moved(point, v, step)), f(moved(point, v, -step))
+        return [(np.asarray(a, float) - np.asarray(b, float)) / (2 * step) for a, b in zip(up, down, strict=True)]
+    rows = [central(h), central(h / 2), central(h / 4)]
+    first = [[(4 * b - a) / 3 for a, b in zip(low, high, strict=True)] for low, high in zip(rows, rows[1:], strict=False)]
+    return [(16 * b - a) / 15 for a, b in zip(*first, strict=True)]
+
+
+def complex_step(sample, v):
+    """Derivative along ``v`` from an imaginary step, or None where the implementation takes no complex numbers."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            y = sample.value([a + 1e-30j * t for a, t in zip(sample.point, v, strict=True)])
+    except (TypeError, ValueError, Warning):
+        return None
+    return [np.imag(part) / 1e-30 for part in y] if all(np.iscomplexobj(part) for part in y) else None
+
+
+def close(a, b, tol, what):
+    """Raise unless two lists of arrays agree to ``tol`` relative to their size.
+
+    Raises
+    ------
+    AssertionError
+    """
+    for n, (x, y) in enumerate(zip(a, b, strict=True)):
+        x, y = np.asarray(x), np.asarray(y)
+        if x.shape != y.shape:
+            raise AssertionError(f"{what}: part {n} has shape {x.shape}, expected {y.shape}")
+        error = float(np.max(np.abs(x - y), initial=0.0))
+        scale = 1.0 + float(np.max(np.abs(y), initial=0.0))
+        if not error <= tol * scale:
+            raise AssertionError(f"{what}: part {n} differs by {error:.3g} (allowed {tol * scale:.3g})\n got      {x}\n expected {y}")
+
+
+# ---------------------------------------------------------------- the laws
+def aval_predicts_impl(sample, rng):
+    """Shape and dtype of the value are those the aval rule announces, in double and in single precision."""
+    for dtype in (np.float64, np.float32):
+        x = [np.asarray(a).astype(dtype) if is_float(np.asarray(a).dtype) else np.asarray(a) for a in sample.x]
+        y = sample.prim.impl(*x, **sample.params)
+        predicted = sample.prim.rule("aval")(*map(aval_of, x), **sample.params)
+        pairs = zip(y, predicted, strict=True) if sample.prim.multiple else [(y, predicted)]
+        for value, aval in pairs:
+            got = aval_of(np.asarray(value))
+            if got != aval:
+                raise AssertionError(f"{sample.prim.name}: impl gives {got}, the aval rule announces {aval}")
+
+
+def tangent_is_the_derivative(sample, rng):
+    """The jvp agrees with differences, and with the complex step to rounding where the implementation is analytic."""
+    v = sample.direction(rng)
+    got = pushed(sample.f, sample.point, v)
+    wanted = richardson(sample.value, sample.point, v)
+    single = any(a.dtype == np.float32 for a in sample.value(sample.point))
+    close(got, wanted, 5e-3 if single else 2e-7, f"jvp of {sample.prim.name} against differences")
+    exact = complex_step(sample, v)
+    if exact is not None and all(np.allclose(a, b, rtol=1e-6, atol=1e-6) for a, b in zip(exact, wanted, strict=True)):
+        close(got, exact, 1e-12, f"jvp of {sample.prim.name} against the complex step")
+
+
+def tangent_keeps_shape_and_dtype(sample, rng):
+    """A tangent has the shape and dtype of its value, a cotangent those of its operand, also in single precision."""
+    for dtype in (np.float64, np.float32):
+        x = tuple(np.asarray(a).astype(dtype) if is_float(np.asarray(a).dtype) else a for a in sample.x)
+        single = Sample(sample.prim, x, sample.params)
+        y, y_dot = jvp(single.f, single.point, single.direction(rng))
+        for value, t in zip(y, y_dot, strict=True):
+            if t is not None and aval_of(t) != aval_of(np.asarray(value)):
+                raise AssertionError(f"{sample.prim.name}: a value {aval_of(np.asarray(value))} has a tangent {aval_of(t)}")
+        for a, bar in zip(single.point, pulled(single.f, single.point, single.covector(rng)), strict=True):
+            if aval_of(bar) != aval_of(a):
+                raise AssertionError(f"{sample.prim.name}: an operand {aval_of(a)} has a cotangent {aval_of(bar)}")
+
+
+def pullback_is_the_adjoint(sample, rng):
+    """⟨w, J v⟩ = ⟨Jᵀ w, v⟩ to rounding.  No difference quotient, hence no tolerance to tune."""
+    v, w = sample.direction(rng), sample.covector(rng)
+    left, scale = inner(w, pushed(sample.f, sample.point, v))
+    right, _ = inner(pulled(sample.f, sample.point, w), v)
+    if not abs(left - right) <= 256 * _precision(sample) * (1.0 + scale):
+        raise AssertionError(f"{sample.prim.name}: <w, J v> = {left!r} but <J' w, v> = {right!r}")
+
+
+def transpose_rule_transposes(sample, rng):
+    """For each operand a row calls linear: ⟨w, P(v) - P(0)⟩ = ⟨Pᵀ w, v⟩ with the other operands held."""
+    if isinstance(sample.prim.transpose, Absent) or sample.prim.multiple:
+        return
+    w = sample.covector(rng)
+    if w[0] is None:
+        return
+    for n, i in enumerate(sample.active):
+        x = [Linear(aval_of(a)) if k == i else np.asarray(a) for k, a in enumerate(sample.x)]
+        bar = sample.prim.transpose(w[0], *x, **sample.params)[i]
+        if bar is None:
+            continue
+        v = sample.direction(rng)[n]
+        at = [[v if k == n else a for k, a in enumerate(sample.point)], [0 * v if k == n else a for k, a in enumerate(sample.point)]]
+        change = [a - b for a, b in zip(sample.value(at[0]), sample.value(at[1]), strict=True)]
+        left, scale = inner(w, change)
+        right, _ = inner([bar], [v])
+        if not abs(left - right) <= 256 * _precision(sample) * (1.0 + scale):
+            raise AssertionError(f"{sample.prim.name}, operand {i}: <w, P v> = {left!r} but <P' w, v> = {right!r}")
+
+
+def second_derivatives_agree(sample, rng):
+    """Forward over reverse equals reverse over forward, and both the difference of gradients."""
+    v, w = sample.direction(rng), sample.covector(rng)
+
+    def gradient(*point):
+        return pulled(sample.f, list(point), w)
+
+    def tangent(*point):
+        y, y_dot = jvp(sample.f, list(point), v)
+        return [np.zeros(np.shape(a)) if t is None else t for a, t in zip(y, y_dot, strict=True)]
+
+    forward_over_reverse = pushed(gradient, sample.point, v)
+    reverse_over_forward = pulled(tangent, sample.point, [0.0 if b is None else b for b in w])
+    close(forward_over_reverse, reverse_over_forward, 1e-11, f"{sample.prim.name}: second derivatives, forward over reverse and back")
+    close(forward_over_reverse, richardson(lambda p: gradient(*p), sample.point, v), 1e-6, f"{sample.prim.name}: second derivatives against differences")
+
+
+def nested_derivatives_keep_apart(sample, rng):
+    """d/ds at 1 of the derivative of s f(y) along v is f's own: an inner tangent never reads an outer one."""
+    v = sample.direction(rng)
+    if any(b is None for b in sample.covector(rng)):
+        return
+
+    def outer(s):
+        y_dot = jvp(lambda *p: [s * part for part in sample.f(*p)], sample.point, v)[1]
+        return [np.zeros(()) if t is None else t for t in y_dot]
+
+    one = np.float64(1.0)
+    got = pushed(outer, [one], [one])
+    wanted = pushed(sample.f, sample.point, v)
+    close([g + np.zeros(np.shape(t)) for g, t in zip(got, wanted, strict=True)], wanted, 1e-14, f"{sample.prim.name}: derivative of a derivative")
+
+
+def graph_is_the_program(sample, rng):
+    """The traced graph is valid and evaluates to the same bits; so does the graph of the pullback."""
+    avals = [aval_of(a) for a in sample.point]
+    graph, _ = trace(sample.f, avals)
+    graph.verify()
+    _same_bits(sample.prim.name, eval_graph(graph, *sample.point), sample.f(*sample.point))
+    w = sample.covector(rng)
+
+    def gradient(*point):
+        return pulled(sample.f, list(point), w)
+
+    graph, _ = trace(gradient, avals)
+    graph.verify()
+    close(eval_graph(graph, *sample.point), gradient(*sample.point), 1e-14, f"{sample.prim.name}: graph of the pullback")
+
+
+def _same_bits(name, a, b):
+    for x, y in zip(a, b, strict=True):
+        if np.asarray(x).dtype != np.asarray(y).dtype or not np.array_equal(x, y, equal_nan=True):
+            raise AssertionError(f"{name}: the graph evaluates to {x!r}, the program to {y!r}")
+
+
+LAWS = [aval_predicts_impl, tangent_is_the_derivative, tangent_keeps_shape_and_dtype, pullback_is_the_adjoint, transpose_rule_transposes,
+        second_derivatives_agree, nested_derivatives_keep_apart, graph_is_the_program]
+
+__all__ = ["LAWS", "Sample", "samples"]

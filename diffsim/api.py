@@ -11,7 +11,7 @@ from .core.aval import is_float
 from .errors import InputError, InputTypeError
 from .numpy.array import Array
 from .numpy.rebind import rebound
-from .numpy.stacking import stacked
+from .numpy.stacking import is_value, stacked
 from .passes import optimise
 from .prims import layout
 from .transforms import forward, linearize as _linearize, pull, push, trace
@@ -74,7 +74,7 @@ class _Flat:
             aux, self.aux_struct = tree.flatten(extra)
         flat, self.out_struct = tree.flatten(out)
         self.n_out = len(flat)
-        return [stacked(x) for x in flat] + [stacked(x) for x in aux]
+        return [stacked(x) for x in flat] + [stacked(x) if is_value(x) else x for x in aux]
 
 
 @functools.lru_cache(maxsize=1024)

@@ -18,8 +18,9 @@ def predator_prey(t, y, p):
 
 
 # ---------------------------------------------------------------- answers
-# R1: SUNDIALS cvsLotkaVolterra_ASA, x' = p0 x - p1 x y, y' = p3 x y - p2 y; values recomputed with heyoka's variational equations at 1e-18.
-R1_END = (1.026344801589, 0.909691063924)
+# R1: the problem of SUNDIALS' cvsLotkaVolterra_ASA, x' = p0 x - p1 x y, y' = p3 x y - p2 y, u0 = (1, 1), p = (1.5, 1, 3, 1), T = 10, g = |u(T) - 1|^2 / 2.
+# Gradient: heyoka's variational equations at tolerance 1e-18.  End state: SciPy's DOP853 at rtol 1e-13 (Radau at 1e-11 agrees to 2e-12).
+R1_END = (1.026344767575, 0.909691078136)
 R1_Y0 = (0.2995995083036782, -0.0141518163448535)
 R1_P = (0.6219615855512728, 0.0680014041508734, 0.1691764639958905, 0.2725606939500041)
 
@@ -80,7 +81,7 @@ def test_the_probe_can_be_left_out():
 def test_solutions_equal_scipy_at_tight_tolerance():
     t = np.linspace(0, 10, 31)
     want = scipy.integrate.solve_ivp(predator_prey, (0, 10), Y0, method="DOP853", t_eval=t, args=(P,), rtol=1e-12, atol=1e-12)
-    for method, rtol in (("Tsit5", 1e-10), ("RK45", 1e-10), ("RK23", 1e-8)):
+    for method, rtol in (("Tsit5", 1e-10), ("RK45", 1e-10), ("RK23", 1e-9)):
         sol = ds.solve_ivp(predator_prey, (0, 10), Y0, method=method, t_eval=t, args=(P,), rtol=rtol, atol=rtol)
         assert sol.success
         assert sol.status == 0

@@ -52,12 +52,12 @@ def _function(f, checks, seen):
     if inner is not None and getattr(f, "__module__", "").startswith("diffsim"):
         return _function(inner, checks, seen)
     if isinstance(f, types.MethodType):
-        _value(lambda: f.__self__, checks, seen, 0)
+        _value(lambda owner=f.__self__: owner, checks, seen, 0)
         f = original(f.__func__)
     if not isinstance(f, types.FunctionType):
         call = getattr(type(f), "__call__", None)
         if isinstance(call, types.FunctionType):
-            _value(lambda: f, checks, seen, 0)
+            _value(lambda owner=f: owner, checks, seen, 0)
             _function(call, checks, seen)
         return None
     if id(f) in seen:

@@ -11,7 +11,7 @@ from ..core import Aval, Tracer, aval_of, eval_graph
 from ..errors import ConcretizationError, FallbackWarning, InputTypeError, MissingRule
 from ..numpy.array import Array
 from ..numpy.rebind import rebound
-from ..numpy.stacking import stacked
+from ..numpy.stacking import is_value, stacked
 from ..passes import optimise
 from ..transforms import trace
 from .guard import snapshot
@@ -32,10 +32,11 @@ def warn_once(key, message):
 class Compiled:
     """One traced and compiled program of a function, and what it rests on."""
 
-    __slots__ = ("captured", "graph", "guard", "out_struct", "program")
+    __slots__ = ("captured", "constants", "graph", "guard", "out_struct", "program")
 
-    def __init__(self, graph, captured, out_struct, guard):
-        self.graph, self.captured, self.out_struct, self.guard, self.program = graph, captured, out_struct, guard, None
+    def __init__(self, graph, captured, out_struct, constants, guard):
+        self.graph, self.captured, self.out_struct, self.constants, self.guard = graph, captured, out_struct, constants, guard
+        self.program = None
 
     def run(self, leaves):
         """Outputs on concrete leaves."""
@@ -83,6 +84,8 @@ class Jitted:
                 self._refuse(signature, missing)
                 return self.__wrapped__(*args, **kwargs)
         self._last = entry
+        for i, x in entry.constants:
+            out.insert(i, x)
         return tree.unflatten(entry.out_struct, out)
 
     def _signature(self, args, kwargs):
@@ -149,7 +152,8 @@ class Jitted:
             for i, x in sorted(static):
                 args.insert(i, x)
             out, found["struct"] = tree.flatten(rebound(f)(*args, **kwargs))
-            return [stacked(x) for x in out]
+            found["constants"] = [(i, x) for i, x in enumerate(out) if not is_value(x)]
+            return [stacked(x) for x in out if is_value(x)]
 
         avals = [Aval(k[0], k[1]) for k in kinds if k[0] != "static"]
         try:
@@ -157,7 +161,7 @@ class Jitted:
         except (ConcretizationError, MissingRule) as reason:
             self._refuse(signature, reason)
             return None
-        return Compiled(graph, captured, found["struct"], guard)
+        return Compiled(graph, captured, found["struct"], found["constants"], guard)
 
     def _refuse(self, signature, reason):
         """Run this signature uncompiled from now on, and say so once."""

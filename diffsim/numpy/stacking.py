@@ -54,6 +54,13 @@ def lift(x):
     return x if x.dtype is not OBJECT else _from_objects(x)
 
 
+def is_value(x):
+    """Whether a leaf is numbers, traced or not: what transforms and graphs can carry."""
+    if isinstance(x, np.ndarray):
+        return x.dtype.kind in "fiubc" or (x.dtype is OBJECT and holds_traced(x))
+    return isinstance(x, (Tracer, Handle, float, int, complex)) or (isinstance(x, np.generic) and x.dtype.kind in "fiubc")
+
+
 def lift_all(sequence):
     """Each member of a sequence of arrays as a value."""
     return [lift(x) for x in sequence]

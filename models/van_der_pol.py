@@ -1,7 +1,8 @@
 """Van der Pol's oscillator, x'' = mu (1 - x^2) x' - x: the period of its limit cycle and how it changes with mu.
 
-The period T and the amplitude A solve the two equations x(T) = A, x'(T) = 0 for a start at (A, 0).  Newton's method takes their
-derivatives from the solver, the end of the time span included; the implicit function theorem then gives dT/dmu.
+The cycle crosses x = 0 upwards with a speed s and does so again after the period T: x(T) = 0, x'(T) = s for a start at (0, s).  Newton's
+method takes the derivatives of these two equations from the solver, the end of the time span included; the implicit function theorem
+then gives dT/dmu.
 
 Run it: ``python models/van_der_pol.py [--plot PATH]``.
 """
@@ -16,7 +17,7 @@ import diffsim as ds
 
 times = np.linspace(0.5, 10.0, 20)
 theta0 = {"mu": 1.2, "start": np.array([2.0, 0.0])}
-COLOURS = ("#56B4E9", "#0072B2", "#D55E00", "#000000")
+COLOURS = ("#56B4E9", "#0072B2", "#009E73", "#D55E00", "#000000")
 
 
 def rhs(t, y, mu):
@@ -36,15 +37,15 @@ def loss(theta, **options):
 
 
 def closure(unknowns, mu):
-    """What is left of (A, 0) after one turn: zero for the amplitude A and period T of the limit cycle."""
-    amplitude, period = unknowns
-    start = np.stack([amplitude, 0.0 * amplitude])
+    """How far from (0, s) the motion is after one turn: zero for the speed s and the period T of the limit cycle."""
+    speed, period = unknowns
+    start = np.array([0.0, speed])
     sol = ds.solve_ivp(rhs, (0.0, period), start, t_eval=np.stack([period]), args=(mu,), rtol=1e-11, atol=1e-12)
     return sol.y[:, -1] - start
 
 
 def limit_cycle(mu, guess=(2.0, 2.0 * np.pi)):
-    """Amplitude, period, and the derivative of the period by mu.
+    """Speed at x = 0 and period, and the derivatives of the two by mu: two arrays (2,).
 
     Raises
     ------
@@ -57,18 +58,17 @@ def limit_cycle(mu, guess=(2.0, 2.0 * np.pi)):
         step = np.linalg.solve(by_unknowns(unknowns, mu), -closure(unknowns, mu))
         unknowns = unknowns + step
         if np.max(np.abs(step)) < 1e-10:  # noqa: PLR2004  a hundred times the solver's tolerance
-            slope = np.linalg.solve(by_unknowns(unknowns, mu), -by_mu(unknowns, mu))
-            return unknowns[0], unknowns[1], slope[1]
-    raise RuntimeError(f"no limit cycle found for mu = {mu} from amplitude {guess[0]} and period {guess[1]}")
+            return unknowns, np.linalg.solve(by_unknowns(unknowns, mu), -by_mu(unknowns, mu))
+    raise RuntimeError(f"no limit cycle found for mu = {mu} from speed {guess[0]} and period {guess[1]}")
 
 
 def draw(path, cycles):
     """The limit cycles in the phase plane, and x over one turn."""
     figure = Figure(figsize=(8.0, 3.6), layout="constrained")
     plane, wave = figure.subplots(1, 2)
-    for (mu, (amplitude, period, _)), colour in zip(cycles.items(), COLOURS, strict=True):
+    for (mu, ((speed, period), _)), colour in zip(cycles.items(), COLOURS, strict=True):
         t = np.linspace(0.0, period, 300)
-        y = ds.solve_ivp(rhs, (0.0, period), np.array([amplitude, 0.0]), t_eval=t, args=(mu,)).y
+        y = ds.solve_ivp(rhs, (0.0, period), np.array([0.0, speed]), t_eval=t, args=(mu,)).y
         plane.plot(*y, color=colour, label=f"mu = {mu:g}, T = {period:.4f}")
         wave.plot(t, y[0], color=colour)
     plane.set(xlabel="position x", ylabel="velocity x'", title="limit cycles")
@@ -84,12 +84,13 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description="Period of van der Pol's limit cycle and its derivative by mu.")
     parser.add_argument("--plot", default="van_der_pol.png", metavar="PATH", help="where to write the picture (default: %(default)s)")
     path = Path(parser.parse_args(arguments).plot)
-    cycles, guess = {}, (2.0, 2.0 * np.pi)
-    print(f"{'mu':>6}{'amplitude':>14}{'period':>14}{'d period/d mu':>16}")
-    for mu in (0.1, 0.5, 1.0, 2.0):
-        cycles[mu] = limit_cycle(mu, guess)
-        guess = cycles[mu][:2]
-        print(f"{mu:6.2f}{cycles[mu][0]:14.8f}{cycles[mu][1]:14.8f}{cycles[mu][2]:16.8f}")
+    cycles, mu, unknowns, slopes = {}, 0.0, np.array([2.0, 2.0 * np.pi]), np.zeros(2)       # the cycle for mu = 0 is a circle
+    print(f"{'mu':>6}{'speed at 0':>14}{'period':>14}{'d period/d mu':>16}")
+    for following in (0.1, 0.5, 1.0, 1.5, 2.0):
+        guess = unknowns + (following - mu) * slopes       # along the tangent from the cycle before
+        mu = following
+        unknowns, slopes = cycles[mu] = limit_cycle(mu, guess)
+        print(f"{mu:6.2f}{unknowns[0]:14.8f}{unknowns[1]:14.8f}{slopes[1]:16.8f}")
     draw(path, cycles)
     print(f"\nPicture: {path.resolve()}")
     return cycles

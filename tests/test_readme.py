@@ -16,7 +16,7 @@ def test_the_python_blocks_run_and_fit_what_they_say(capsys):
         exec(compile(block, "README.md", "exec"), program)
     assert len(blocks) == 2
     assert set(program["gradient"]) == {"p", "y0"}
-    assert program["best"].fun < 0.1 * program["value"]
+    assert program["best"].fun < 0.3 * program["value"]
     np.testing.assert_allclose(list(program["result"].values.values())[:4], program["best"].x["p"], rtol=1e-3)
     assert "a = 0." in capsys.readouterr().out
 

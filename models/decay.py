@@ -56,6 +56,7 @@ def draw(path):
         ax.set_xlabel("time (h)")
         ax.set_ylabel(label)
         ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylim(bottom=0.0)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     figure.savefig(path, dpi=150)
 

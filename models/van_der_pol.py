@@ -64,7 +64,7 @@ def limit_cycle(mu, guess=(2.0, 2.0 * np.pi)):
 
 def draw(path, cycles):
     """The limit cycles in the phase plane, and x over one turn."""
-    figure = Figure(figsize=(8.0, 3.6), layout="constrained")
+    figure = Figure(figsize=(8.0, 3.9), layout="constrained")
     plane, wave = figure.subplots(1, 2)
     for (mu, ((speed, period), _)), colour in zip(cycles.items(), COLOURS, strict=True):
         t = np.linspace(0.0, period, 300)
@@ -75,7 +75,7 @@ def draw(path, cycles):
     wave.set(xlabel="time", ylabel="position x", title="one turn")
     for axes in (plane, wave):
         axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(*plane.get_legend_handles_labels(), loc="outside lower center", ncols=len(cycles), frameon=False, fontsize="small")
+    figure.legend(*plane.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize="small")
     figure.savefig(path, dpi=150)
 
 

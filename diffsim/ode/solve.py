@@ -335,7 +335,8 @@ def _failed(problem, error):
         t, ys = np.float64(times.t0) + record.nodes, record.stages[:, 0, :]
     else:
         keep = np.abs(times.sigma) <= abs(reached)
-        t, ys = times.t_eval[keep], error.out[keep]
+        # A linked program hands over the steps and not the outputs: they are read off the steps again.
+        t, ys = times.t_eval[keep], problem.states(record, times.sigma[keep])[0] if error.out is None else error.out[keep]
     result = _result(problem, t, ys, record)
     result.update(status=-1, message=str(error), success=False)
     return result

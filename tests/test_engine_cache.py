@@ -145,7 +145,8 @@ def test_a_loop_s_text_needs_its_kernels_and_libm_alone():
     assert {name for name in declared if not name.startswith("llvm.")} <= {"ds_rhs", "sqrt", "pow", "exp", "log"}
     defined = re.findall(r"^define (?!internal)[^@]*@([\w.]+)\(", erk.FORWARD.text, re.MULTILINE)
     assert defined == ["erk_forward"]
-    assert erk.FORWARD.text.count("llvm.loop.unroll.full") == 1
+    for text in (erk.FORWARD.text, erk.FORWARD.instance({"ds_rhs": "f"}, S=6, degree=4)):
+        assert "llvm.loop.unroll.full" not in text
 
 
 def test_importing_the_loops_imports_no_compiler():

@@ -416,8 +416,7 @@ def compiled(loop, form):
         kernels = [LV_RHS]
     else:
         kernels = [loops.trampoline(symbol, ctypes.cast(CALLBACKS[symbol], ctypes.c_void_p).value) for symbol in loops.SYMBOLS]
-    # the sizes are arguments here, so that no loop can be unrolled: without this LLVM would say so on stderr
-    text = loop.text.replace("llvm.loop.unroll.full", "unknown.sizes")
+    text = loop.text
     return engine.compile_ir([*kernels, text], [loop.symbol])
 
 
@@ -462,7 +461,6 @@ def test_compiled_failures_are_those_of_the_python_loop():
 def test_instances_with_other_names_share_a_module():
     texts = [LV_RHS.replace("@ds_rhs", "@first"), LV_RHS.replace("@ds_rhs", "@second")]
     texts += [erk.FORWARD.instance({"ds_rhs": name, "erk_forward": f"loop_{name}"}) for name in ("first", "second")]
-    texts = [text.replace("llvm.loop.unroll.full", "unknown.sizes") for text in texts]
     code = engine.compile_ir(texts, ["loop_first", "loop_second"])
     assert code.address("loop_first") != code.address("loop_second")
 
@@ -502,7 +500,7 @@ def specialised():
     tables = [loops.constant(f"tsit5_{name}", getattr(TSIT5, name)) for name in ("a", "c", "e", "dense")]
     call = erk.FORWARD.call("status", values, "loop_3")
     entry = "".join(tables) + erk.FORWARD.declaration("loop_3") + ENTRY.replace("CALL", call)
-    return [entry, LV_RHS.replace("@ds_rhs", "@prey"), erk.FORWARD.instance({"ds_rhs": "prey", "erk_forward": "loop_3"})]
+    return [entry, LV_RHS.replace("@ds_rhs", "@prey"), erk.FORWARD.instance({"ds_rhs": "prey", "erk_forward": "loop_3"}, S=6, degree=4)]
 
 
 @pytest.mark.parametrize("long_loops", [True, False])

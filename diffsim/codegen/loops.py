@@ -120,16 +120,32 @@ class Loop:
                 parts.append(hashlib.sha256(file.read()).hexdigest())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
 
-    def instance(self, symbols):
+    def instance(self, symbols, **sizes):
         """The IR with external symbols and the loop itself renamed, so that several instances fit into one module.
 
         Parameters
         ----------
         symbols : dict
             Old name to new name, e.g. ``{"ds_rhs": "lv_rhs", "erk_forward": "erk_forward_3"}``.
+        **sizes : int
+            Sizes the marked loops depend on, ``S=6, degree=4``: these loops are unrolled, and what a call passes for
+            the sizes is ignored. Kept on disk: it saves every model the work.
         """
         pattern = re.compile(r"@(" + "|".join(map(re.escape, symbols)) + r")\b")
-        return pattern.sub(lambda match: "@" + symbols[match[1]], self.text)
+        return pattern.sub(lambda match: "@" + symbols[match[1]], self._fixed(tuple(sorted(sizes.items()))))
+
+    @functools.cache  # noqa: B019  (loops are few and live as long as their modules)
+    def _fixed(self, sizes):
+        """The IR for given sizes, with its marked loops unrolled."""
+        if not sizes:
+            return self.text
+        name = "-".join(f"{size}{value}" for size, value in sizes)
+        kept = cache.get("loop", f"{self._key()}-{name}")
+        if kept is None:
+            whole = self.text.replace(_MARK, _UNROLL).replace(f"@{self.symbol}(", "@whole(")
+            kept = engine.cleaned([_fixing_wrapper(self, dict(sizes)), whole], [self.symbol]).encode()
+            cache.put("loop", f"{self._key()}-{name}", kept)
+        return kept.decode()
 
     def declaration(self, symbol=None):
         """Text that declares the loop in another module."""
@@ -343,6 +359,7 @@ def _unoptimised(loop):
             config.OPT = kept
 
 
+_MARK, _UNROLL = "diffsim.unroll", "llvm.loop.unroll.full"      # LLVM knows the second and would warn that it cannot do it yet
 _BLOCK = re.compile(r"B(\d+)(?:\.\S*)?:")
 _BACK = re.compile(r"  br label %B(\d+)$")
 
@@ -353,7 +370,7 @@ def _marked(text):
     Numba names blocks after offsets in the bytecode, so that a branch to a lower number closes a loop.
     """
     lines, number = text.split("\n"), -1
-    marks, backs, close = [], [], []
+    marks, backs, close = [], [], set()
     for at, line in enumerate(lines):
         if line.startswith("define"):
             marks, backs, number = [], [], -1
@@ -365,14 +382,25 @@ def _marked(text):
         elif (back := _BACK.match(line)) and int(back[1]) <= number:
             backs.append((int(back[1]), number, at))
         elif line.startswith("}"):
-            for mark in marks:
-                inside = [(last - first, at_) for first, last, at_ in backs if first <= mark <= last]
-                close.append(min(inside)[1])
-    for count, at in enumerate(sorted(set(close))):
+            close |= {min((b - a, at_) for a, b, at_ in backs if a <= mark <= b)[1] for mark in marks}
+    for count, at in enumerate(sorted(close)):
         lines[at] += f", !llvm.loop !{90000 + 2 * count}"
         lines.append(f"!{90000 + 2 * count} = distinct !{{!{90000 + 2 * count}, !{90001 + 2 * count}}}")
-        lines.append(f'!{90001 + 2 * count} = !{{!"diffsim.unroll"}}')
+        lines.append(f'!{90001 + 2 * count} = !{{!"{_MARK}"}}')
     return "\n".join(lines)
+
+
+def _fixing_wrapper(loop, sizes):
+    """The loop with some of its sizes fixed; the signature stays."""
+    formal = ", ".join(f"{kind}{' noalias' * (kind == 'ptr')} %{name}" for name, kind in loop.signature)
+    actual = ", ".join(f"{kind} {sizes.get(name, '%' + name)}" for name, kind in loop.signature)
+    plain = ", ".join(kind for _, kind in loop.signature)
+    return f"""declare i64 @whole({plain})
+define i64 @{loop.symbol}({formal}) alwaysinline {{
+  %result = call i64 @whole({actual})
+  ret i64 %result
+}}
+"""
 
 
 def _wrapper(loop, inner):
@@ -399,5 +427,4 @@ def _loop_ir(loop):
     """LLVM IR of a loop, inlined and cleaned but with its loops as they are, ready to be specialised."""
     raw = _marked(_unoptimised(loop))
     inner = re.search(rf"define i32 @(_Z\w*{loop.symbol}_entry\w*)\(", raw)[1]
-    text = engine.cleaned([_wrapper(loop, inner), raw], [loop.symbol])
-    return text.replace("diffsim.unroll", "llvm.loop.unroll.full")      # not before: LLVM would warn that it did not unroll yet
+    return engine.cleaned([_wrapper(loop, inner), raw], [loop.symbol])

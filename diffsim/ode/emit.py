@@ -170,7 +170,7 @@ def _forward(k, system, method, *, at, t0, span, sigma, out, n, n_out, n_rec, ra
     """Call the forward loop; ``at`` are the addresses of its work arrays, ``mesh`` a mesh to replay."""
     tab = METHODS[method]
     loop = k.unique("erk_forward")
-    k.link(erk.FORWARD.instance({"ds_rhs": _rhs_kernel(k, system), "erk_forward": loop}))
+    k.link(erk.FORWARD.instance({"ds_rhs": _rhs_kernel(k, system), "erk_forward": loop}, S=tab.stages, degree=tab.degree))
     atol = k.constants(np.ones(n) if control is None else control.atol_vector(n))
     values = {
         "N": system.n, "n": n, "n_out": n_out, "n_rec": n_rec, "n_p": system.n_p, "S": tab.stages, "degree": tab.degree, "m": sigma.size,
@@ -204,7 +204,7 @@ def _adjoint(k, system, method, wrt, *, source, at, t0, sigma, w, n_out, rate):
     """Call the adjoint loop over the record whose context base is ``source``; cotangents are left in the work arrays."""
     tab = METHODS[method]
     loop = k.unique("erk_adjoint")
-    k.link(erk.ADJOINT.instance({"ds_vjp": _vjp_kernel(k, system, wrt), "erk_adjoint": loop}))
+    k.link(erk.ADJOINT.instance({"ds_vjp": _vjp_kernel(k, system, wrt), "erk_adjoint": loop}, S=tab.stages, degree=tab.degree))
     back = _back_size(system, tab, wrt)
     for name in ("y_bar", "p_bar", "t_bar"):
         _clear(k, at[name], back[name])

@@ -155,13 +155,14 @@ def weights(dense, theta, h, rate, w):
     for i in range(w.shape[0]):
         unroll()
         acc = 0.0
-        for back in range(dense.shape[1] - lowest + 1):
+        for back in range(dense.shape[1]):
             unroll()
             d = dense.shape[1] - back
-            factor = 1.0
-            for r in range(rate):
-                factor *= d - r
-            acc = acc * theta + factor * dense[i, d - 1]
+            if d >= lowest:
+                factor = 1.0
+                for r in range(rate):
+                    factor *= d - r
+                acc = acc * theta + factor * dense[i, d - 1]
         if rate == 0:
             acc *= theta
         w[i] = scale * acc
@@ -357,7 +358,7 @@ def forward(  # noqa: C901  (one loop, read from top to bottom)
     return status
 
 
-def adjoint(  # noqa: C901  (the same loop backwards)
+def adjoint(
     k, t0, span, steps, rate, a, c, dense, p, sigma, mesh, nodes, stages, out_bar, y_bar, p_bar, t_bar, kappa, g, w,
 ):  # fmt: skip
     """Discrete adjoint over the recorded steps: exact for outputs at any time, because the interpolant is differentiated.
@@ -401,10 +402,7 @@ def adjoint(  # noqa: C901  (the same loop backwards)
             g[end, q] = y_bar[q]
             y_bar[q] = 0.0
             kappa[end, q] = kappa[0, q]
-        for i in range(end):
-            unroll()
-            for q in range(n):
-                kappa[i, q] = 0.0
+        clear(kappa, end)
         o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, kappa, g, w)
         vjp(k, t + c[end] * h, row3(stages, step + 1, 0), p, row(kappa, end), row(g, end), p_bar, t_bar)
         retreat(k, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g)
@@ -418,6 +416,14 @@ def adjoint(  # noqa: C901  (the same loop backwards)
             for q in range(n):
                 y_bar[q] += out_bar[i, q]
     return steps * end + 1
+
+
+def clear(kappa, end):
+    """Rows 0 .. end - 1 become 0."""
+    for i in range(end):
+        unroll()
+        for q in range(kappa.shape[1]):
+            kappa[i, q] = 0.0
 
 
 def gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, kappa, g, w):
@@ -492,5 +498,5 @@ ADJOINT = Loop(
         **SHAPES, "out_bar": "m, n_out", "stages": "cap + 1, S, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "S + 1, n",
         "g": "S + 1, n",
     },
-    helpers=(weights, gather_outputs, slope_cotangent, retreat),
+    helpers=(weights, clear, gather_outputs, slope_cotangent, retreat),
 )  # fmt: skip

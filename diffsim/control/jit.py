@@ -7,13 +7,14 @@ import numpy as np
 
 from .. import tree
 from ..codegen.program import Program
-from ..core import Aval, Tracer, aval_of, eval_graph
+from ..core import Aval, Tracer, eval_graph
 from ..errors import ConcretizationError, FallbackWarning, InputTypeError, MissingRule
 from ..numpy.array import Array
 from ..numpy.rebind import rebound
 from ..numpy.stacking import is_value, stacked
 from ..passes import optimise
 from ..transforms import trace
+from .entrance import builder, matcher
 from .guard import snapshot
 
 STATIC = (bool, int, str, bytes, type(None))
@@ -32,17 +33,23 @@ def warn_once(key, message):
 class Compiled:
     """One traced and compiled program of a function, and what it rests on."""
 
-    __slots__ = ("captured", "constants", "graph", "guard", "out_struct", "program")
+    __slots__ = ("build", "captured", "constants", "graph", "holds", "match", "program")
 
-    def __init__(self, graph, captured, out_struct, constants, guard):
-        self.graph, self.captured, self.out_struct, self.constants, self.guard = graph, captured, out_struct, constants, guard
+    def __init__(self, graph, captured, build, constants, holds, match):
+        self.graph, self.captured, self.build, self.constants, self.holds, self.match = graph, captured, build, constants, holds, match
         self.program = None
 
     def run(self, leaves):
         """Outputs on concrete leaves."""
         if self.program is None:
             self.program = Program(optimise(self.graph))
-        return self.program(*leaves)
+        return self.result(self.program(*leaves))
+
+    def result(self, out):
+        """The result's tree from the program's outputs."""
+        for i, x in self.constants:
+            out.insert(i, x)
+        return self.build(out)
 
 
 class Jitted:
@@ -62,7 +69,7 @@ class Jitted:
         functools.update_wrapper(self, f, updated=())
         self.__wrapped__ = f
         self._static = frozenset((static_argnums,) if isinstance(static_argnums, int) else static_argnums)
-        self._compiled, self._last = {}, None
+        self._compiled, self._last, self._arguments = {}, None, 0
 
     def __repr__(self):
         return f"<compiled {getattr(self.__wrapped__, '__name__', self.__wrapped__)}>"
@@ -71,22 +78,24 @@ class Jitted:
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args, **kwargs):
+        last = self._last
+        if last is not None and not kwargs and last.match is not None and len(args) == self._arguments:
+            leaves = last.match(*args)
+            if leaves is not None and last.holds():
+                return last.result(last.program(*leaves))
         leaves, signature, traced = self._signature(args, kwargs)
-        entry = self._entry(signature, leaves, args, kwargs)
+        entry = self._entry(signature, leaves)
         if entry is None:
             return self.__wrapped__(*args, **kwargs)
         if traced or entry.captured:
-            out = eval_graph(entry.graph, *leaves, *entry.captured)
-        else:
-            try:
-                out = entry.run(leaves)
-            except MissingRule as missing:
-                self._refuse(signature, missing)
-                return self.__wrapped__(*args, **kwargs)
-        self._last = entry
-        for i, x in entry.constants:
-            out.insert(i, x)
-        return tree.unflatten(entry.out_struct, out)
+            return entry.result(eval_graph(entry.graph, *leaves, *entry.captured))
+        try:
+            out = entry.run(leaves)
+        except MissingRule as missing:
+            self._refuse(signature, missing)
+            return self.__wrapped__(*args, **kwargs)
+        self._last, self._arguments = entry, len(args)
+        return out
 
     def _signature(self, args, kwargs):
         """Traceable leaves, the hashable rest, and whether any leaf is a tracer."""
@@ -123,13 +132,13 @@ class Jitted:
                                      f"in static_argnums")
         return leaves, (struct, tuple(kinds), static), traced
 
-    def _entry(self, signature, leaves, args, kwargs):
+    def _entry(self, signature, leaves):
         entries = self._compiled.get(signature)
         if entries is False:
             return None
         if entries is not None:
             for entry in entries:
-                if entry.guard.holds():
+                if entry.holds():
                     return entry
         else:
             entries = self._compiled[signature] = []
@@ -161,7 +170,8 @@ class Jitted:
         except (ConcretizationError, MissingRule) as reason:
             self._refuse(signature, reason)
             return None
-        return Compiled(graph, captured, found["struct"], found["constants"], guard)
+        match = None if static or struct[2][1][2] else matcher(struct, kinds)
+        return Compiled(graph, captured, builder(found["struct"]), found["constants"], guard.holds, match)
 
     def _refuse(self, signature, reason):
         """Run this signature uncompiled from now on, and say so once."""
@@ -187,4 +197,4 @@ class Jitted:
 
 
 FLOAT = ((), np.dtype(np.float64))
-__all__ = ["Compiled", "Jitted", "aval_of", "warn_once"]
+__all__ = ["Compiled", "Jitted", "warn_once"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import FitError
-from ..optimize import cosine, gauss_newton_step, solve_least_squares, stationary
+from ..optimize.scipy_bridge import cosine, gauss_newton_step, solve_least_squares, stationary
 
 __all__ = ["METHODS", "Point", "Search", "free_to_move", "polish", "search"]
 

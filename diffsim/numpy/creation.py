@@ -12,7 +12,7 @@ from ..core import UFUNCS, Tracer
 from ..prims import elementwise as ew
 from ..prims import layout
 from .array import Array
-from .dispatch import lost, row, value_of
+from .dispatch import LIKE, lost, row, value_of
 from .reductions import at_least_array
 from .shapes import broadcast_to, concatenate, joined, reshaped
 from .stacking import OBJECT, Handle, holds_traced, lift, lift_all
@@ -180,5 +180,8 @@ CREATORS = {
     np.asarray: asarray, np.asanyarray: asarray, np.ascontiguousarray: asarray, np.asfortranarray: asarray, np.arange: arange,
     np.linspace: linspace, np.zeros_like: zeros_like, np.ones_like: ones_like, np.empty_like: empty_like, np.full_like: full_like,
 }
+
+LIKE.update({f.__name__: ours for f, ours in CREATORS.items()})
+LIKE["require"] = asarray
 
 __all__ = ["CREATORS", "array", "asarray"]

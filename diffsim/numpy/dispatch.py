@@ -183,6 +183,9 @@ def _outer(ufunc, a, b):
     return UFUNCS[ufunc](layout.reshape(a, shape=tuple(a.shape) + (1,) * len(b.shape)), b)
 
 
+#: Creators by name, for calls with ``like=``: NumPy dispatches those under functions of its own.
+LIKE = {}
+
 #: (ufunc, method) -> rule; filled beside the functions they share.
 UFUNC_METHODS = {}
 
@@ -259,11 +262,11 @@ def _at(ufunc, target, key, *values):
 # ---------------------------------------------------------------- functions
 def array_function(func, args, kwargs):
     """NEP 18: what a NumPy function does when an argument is a tracer or a mutable array."""
-    rule = FUNCTIONS.get(func)
+    rule = FUNCTIONS.get(func) or LIKE.get(func.__name__)
     if rule is not None:
         return rule(*args, **kwargs)
     if _holds_tracer(args) or _holds_tracer(kwargs.values()):
-        reason = REFUSED.get(func, "no rule is known for this function")
+        reason = reason_of(func) or "no rule is known for this function"
         name = f"{getattr(func, '__module__', 'numpy')}.{func.__name__}".replace("numpy", "np", 1)
         raise MissingRule(name, "derivative", f"{user_line()}: {reason}. Apply it to values that do not depend on what is differentiated "
                           f"(diffsim.stop_gradient), or write it with functions that have a rule")
@@ -288,9 +291,34 @@ def value_of(x, what):
     return indexing.concrete(x, what) if isinstance(x, Tracer) else x
 
 
+def reason_of(func):
+    """Why a NumPy function is refused; empty where no particular reason is known."""
+    return REFUSED.get(func) or next((why for f, why in REFUSED.items() if f.__name__ == func.__name__ and f.__module__ == func.__module__), "")
+
+
+def support(functions):
+    """How each of some NumPy functions is treated.
+
+    Parameters
+    ----------
+    functions : iterable of callable
+
+    Returns
+    -------
+    dict
+        function -> ("differentiable" | "value only" | "refused" | "unknown", reason or "")
+    """
+    out = {}
+    for f in functions:
+        known = f in UFUNCS or f in FUNCTIONS or LIKE.get(f.__name__) is not None
+        status = "value only" if f in VALUE_ONLY else "differentiable" if known else "refused" if reason_of(f) else "unknown"
+        out[f] = status, reason_of(f) if status == "refused" else ""
+    return out
+
+
 METHODS["__array_ufunc__"] = array_ufunc
 METHODS["__array_function__"] = array_function
 METHODS["__getitem__"] = indexing.getitem
 
-__all__ = ["REFUSED", "UFUNC_METHODS", "VALUE_ONLY", "array_function", "array_ufunc", "elementwise_entry", "holds_traced", "into", "lost",
-           "refuse", "row", "ufunc_row", "value_of"]
+__all__ = ["LIKE", "REFUSED", "UFUNC_METHODS", "VALUE_ONLY", "array_function", "array_ufunc", "elementwise_entry", "holds_traced", "into", "lost",
+           "refuse", "row", "support", "ufunc_row", "value_of"]

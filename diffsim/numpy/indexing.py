@@ -14,7 +14,7 @@ from ..errors import ConcretizationError
 from ..prims import elementwise as ew
 from ..prims.gather import gather, put
 from ..prims.layout import Basic, convert, index, index_set, like, reshape
-from .stacking import Handle, lift
+from .stacking import holds_traced, lift
 
 _INTS = (int, np.integer)
 
@@ -149,7 +149,7 @@ def concrete(x, what):
 
 def _entry(k):
     """One entry of a key: tracers of integers stay where their number is unknown, anything else becomes plain."""
-    if isinstance(k, (list, np.ndarray, Handle)):
+    if holds_traced(k):
         k = lift(k)
     if not isinstance(k, Tracer):
         return k

@@ -12,7 +12,7 @@ from .dispatch import refuse, row
 from .reductions import at_least_array, axes_of, max, min, reduced, safe_sqrt, sum
 from .shapes import broadcast_to, concatenate, permuted, reshaped
 from .stacking import lift_all
-from .ufuncs import matmul
+from .ufuncs import matmul, vecdot
 
 
 def _size(x):
@@ -100,6 +100,10 @@ def _last(x, axis):
     n = len(x.shape)
     i = axes_of(axis, n)[0]
     return permuted(x, (*[j for j in range(n) if j != i], i))
+
+
+row(np.linalg.matmul, operands=2)(lambda x1, x2, /: matmul(x1, x2))
+row(np.linalg.vecdot, operands=2)(lambda x1, x2, /, *, axis=-1: vecdot(_last(x1, axis), _last(x2, axis)))
 
 
 # ---------------------------------------------------------------- einsum
@@ -198,6 +202,11 @@ def einsum(*operands, optimize=False, **options):
         pool.append(_pair(x, y, set(output).union(*[t for _, t in pool])))
     value, term = _summed(*pool[0], set(output))
     return permute(value, axes=tuple(term.index(c) for c in output)) if term != output else value
+
+
+@row(np.einsum_path, operands=0, view=True, value=True)
+def einsum_path(*operands, **options):
+    return np.einsum_path(*[np.broadcast_to(np.int8(0), tuple(x.shape)) if hasattr(x, "shape") else x for x in operands], **options)
 
 
 # ---------------------------------------------------------------- linear systems

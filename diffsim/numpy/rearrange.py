@@ -1,6 +1,7 @@
 """Rearrangements, triangles, diagonals, choices, and what writes into its argument."""
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ..core import Aval, Tracer
 from ..prims import elementwise as ew
@@ -24,7 +25,7 @@ def _moves(function):
 
 
 repeat, resize, delete = _moves(np.repeat), _moves(np.resize), _moves(np.delete)
-diagonal, tile = _moves(np.diagonal), _moves(np.tile)
+diagonal, tile, windows = _moves(np.diagonal), _moves(np.tile), _moves(sliding_window_view)
 
 
 @row(np.roll)
@@ -88,6 +89,10 @@ def diagflat(v, k=0):
 @row(np.trace)
 def trace(a, offset=0, axis1=0, axis2=1, dtype=None):
     return sum(diagonal(a, offset, axis1, axis2), -1, dtype)
+
+
+row(np.linalg.diagonal)(lambda x, /, *, offset=0: diagonal(x, offset, -2, -1))
+row(np.linalg.trace)(lambda x, /, *, offset=0, dtype=None: trace(x, offset, -2, -1, dtype))
 
 
 # ---------------------------------------------------------------- elements chosen

@@ -76,7 +76,7 @@ def transpose(a, axes=None):
     return permuted(a, axes)
 
 
-@row(np.matrix_transpose, view=True)
+@row(np.matrix_transpose, np.linalg.matrix_transpose, view=True)
 def matrix_transpose(x, /):
     n = len(x.shape)
     return permuted(x, (*range(n - 2), n - 1, n - 2))

@@ -22,6 +22,9 @@ for _ufunc, _prim in list(UFUNCS.items()):
             VALUE_ONLY.add(_ufunc)
 
 
+UFUNCS[np._core.umath.clip] = elementwise_entry(ew.clip, 3)                 # what ``a.clip(low, high)`` of a plain array calls
+
+
 # ---------------------------------------------------------------- powers
 _MAX_POWER = 64
 

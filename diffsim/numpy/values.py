@@ -119,7 +119,13 @@ refuse("Fourier transforms have no rule yet", *[getattr(np.fft, n) for n in (
     "fft", "ifft", "rfft", "irfft", "fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn", "hfft", "ihfft", "fftshift", "ifftshift")])
 refuse("it calls a Python function once an element; apply the function to the whole array", np.apply_along_axis, np.apply_over_axes)
 refuse("it packs bits", np.packbits, np.unpackbits)
-refuse("it writes a file; save plain values after the transform", np.save, np.savez, np.savez_compressed, np.savetxt)
+refuse("it reads or writes a file; do that with plain values outside the transform", np.save, np.savez, np.savez_compressed, np.savetxt, np.loadtxt,
+       np.genfromtxt, np.fromfile)
+refuse("it makes an array of something else than numbers that are differentiated; use np.array", np.frombuffer, np.fromfunction, np.fromiter, np.fromstring)
+refuse("Bessel functions have no rule yet", np.i0)
+refuse("how many elements it returns depends on their values", np.trim_zeros, np.unique_all, np.unique_counts, np.unique_inverse, np.unique_values)
+refuse("its result is complex for part of the arguments; use the function of the same name in numpy", *[
+    getattr(np.emath, n) for n in ("arccos", "arcsin", "arctanh", "log", "log10", "log2", "logn", "power", "sqrt")])
 refuse("it is defined for dates", np.busday_count, np.busday_offset, np.is_busday, np.datetime_as_string)
 refuse("sorting by other means than np.sort has no rule yet", np.partition, np.sort_complex)
 

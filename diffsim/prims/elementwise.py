@@ -249,7 +249,16 @@ def _clip_part(x, lo, hi, y):
     return where(logical_and(less_equal(lo, x), less_equal(x, hi)), 1.0, 0.0)
 
 
+def _clip_low_part(x, lo, hi, y):
+    """1 below the lower bound, unless the bounds are crossed: NumPy then answers with the upper one."""
+    return where(logical_and(less(x, lo), less_equal(lo, hi)), 1.0, 0.0)
+
+
+def _clip_high_part(x, lo, hi, y):
+    return where(greater(maximum(x, lo), hi), 1.0, 0.0)
+
+
 clip = elementwise(
-    "clip", None, _clip_part, lambda x, lo, hi, y: where(less(x, lo), 1.0, 0.0), lambda x, lo, hi, y: where(greater(x, hi), 1.0, 0.0),
+    "clip", None, _clip_part, _clip_low_part, _clip_high_part,
     impl=lambda x, lo, hi: np.clip(x, lo, hi), aval=lambda *x: Aval(broadcast_shapes(*[a.shape for a in x]), np.result_type(*[a.dtype for a in x])),
     emit=lambda k, x, lo, hi: k.minimum(k.maximum(x, lo), hi), domain=(REAL, (-1.0, -0.5, False), (0.5, 1.0, False)))

@@ -49,23 +49,29 @@ def forward(y0, p, times, rtol, atol, stages, sizes, landed, observed):
         left = times[seen] - t
         hits = h >= left * (1 - 1e-12)
         used = left if hits else min(h, 0.5 * left)
-        for s in range(S + 1):
-            if s:
-                for i in range(2):
-                    total = 0.0
-                    for j in range(s):
-                        total += A[s, j] * k[j, i]
-                    new[i] = y[i] + used * total
-                rhs(new, p, k[s])
-            if s < S:
-                for i in range(2):
-                    stages[step, s, i] = new[i] if s else y[i]
+        states = stages[step]
+        for i in range(2):
+            states[0, i] = y[i]
+        for s in range(1, S):
+            for i in range(2):
+                total = 0.0
+                for j in range(s):
+                    total += A[s, j] * k[j, i]
+                states[s, i] = y[i] + used * total
+            rhs(states[s], p, k[s])
+        for i in range(2):
+            total = 0.0
+            for j in range(S):
+                total += A[S, j] * k[j, i]
+            new[i] = y[i] + used * total
+        rhs(new, p, k[S])
         square = 0.0
         for i in range(2):
             total = 0.0
             for j in range(S + 1):
                 total += E[j] * k[j, i]
-            square += (total / (atol + rtol * max(abs(y[i]), abs(new[i])))) ** 2
+            total /= atol + rtol * max(abs(y[i]), abs(new[i]))
+            square += total * total
         error = used * np.sqrt(square / 2)
         factor = 10.0 if error == 0 else min(10.0, max(0.2, 0.9 * error**-0.2))
         if error <= 1:

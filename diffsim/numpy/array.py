@@ -358,6 +358,9 @@ class Array(Handle):
     def __repr__(self):
         return repr(self._peek())
 
+    def __str__(self):
+        return str(self._peek())
+
     def __copy__(self):
         return self.copy()
 

@@ -20,7 +20,10 @@ def _gather_impl(x, at):
 
 
 def _gather_into(accumulator, y_bar, x, at):
-    np.add.at(accumulator.reshape(-1), at, y_bar)
+    if accumulator.flags.c_contiguous:
+        np.add.at(accumulator.reshape(-1), at, y_bar)
+    else:                                                   # a flat view would be a copy
+        np.add.at(accumulator, np.unravel_index(at, accumulator.shape), y_bar)
 
 
 def _gather_jvp(x, y, x_dot):
@@ -71,7 +74,7 @@ def winners(at, size):
 
 
 def _put_impl(x, new, at):
-    out = np.array(x)
+    out = np.array(x, order="C")                            # so that the flat view is no copy
     out.reshape(-1)[at] = new
     return out
 

@@ -68,6 +68,10 @@ class Caller:
         """Append an instruction that has a result; returns the result."""
         return self.printer.line(code)
 
+    def store(self, address, value, kind="double"):
+        """Write a number to an address."""
+        self.printer.lines.append(f"  store {kind} {value}, ptr {address}")
+
     def call(self, result, symbol, arguments):
         """Call a linked function.
 
@@ -102,7 +106,7 @@ class Caller:
 
     def context_store(self, i, value, kind="i64"):
         """Write word i of this call's request."""
-        self.printer.lines.append(f"  store {kind} {value}, ptr {self._word(i, None)}")
+        self.store(self._word(i, None), value, kind)
 
     def context_address(self, i, base=None):
         """Address of word i, for code that writes there."""

@@ -5,6 +5,8 @@ and calls.  Each value stands in the outermost block where its operands are know
 before it, once.
 """
 
+import math
+
 import numpy as np
 
 from ..errors import MissingRule
@@ -52,7 +54,7 @@ class Literal:
     """A number in the program.  ``structural`` zeros come from padding: any product with one is zero, whatever the other factor."""
 
     __slots__ = ("block", "dtype", "structural", "value")
-    op, args, number = "literal", (), -1
+    op, args, number = "literal", (), math.inf
 
     def __init__(self, value, dtype, block, structural=False):
         self.value, self.dtype, self.block, self.structural = value, dtype, block, structural

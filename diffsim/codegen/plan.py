@@ -48,7 +48,7 @@ class Plan:
 
     def _small(self, e, limit):
         size = e.outputs[0].aval.size
-        return size <= limit and (self._work[e] <= 4 * limit or (size == 1 and self._work[e] == 1))
+        return size <= limit and (self._work[e] <= 2 * limit or (size == 1 and self._work[e] == 1))
 
     def _uses(self, graph):
         """Variables that calls read from memory, and how many elements of each variable are read in all."""
@@ -61,11 +61,13 @@ class Plan:
             reads[x] = reads.get(x, 0) + x.aval.size
         for e in reversed(graph.eqns):
             if isinstance(e.prim.emit, Call):
-                must.update(x for x in e.inputs if isinstance(x, Var))
+                for x in e.inputs:
+                    must.add(x)
+                    reads[x] = reads.get(x, 0) + x.aval.size
                 continue
             out = e.outputs[0]
             size = max(out.aval.size, 1)
-            shared = readers.get(out, 0) > 1 and not _moves(e)
+            shared = out in must or (readers.get(out, 0) > 1 and not _moves(e))
             ratio = (out.aval.size if shared else reads.get(out, 0)) / size
             for x in e.inputs:
                 reads[x] = reads.get(x, 0) + ratio * _elements_read(e, x, self._work[e])

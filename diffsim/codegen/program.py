@@ -27,7 +27,7 @@ from .python_printer import python_source
 ENTRY, BODY = "diffsim_entry", "diffsim_body"
 #: Scratch memory up to this many bytes is on the stack; more belongs to the call's frame.
 STACK = 1 << 18
-PARAMS = (("in", "ptr"), ("out", "ptr"), ("ctx", "ptr"))
+PARAMS = (("inputs", "ptr"), ("outputs", "ptr"), ("ctx", "ptr"))
 _SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 
 
@@ -91,8 +91,8 @@ class Program:
 
     # ------------------------------------------------------------ compiling
     def _nest(self):
-        places = [place and ("in", *place[:2]) for place in self._inputs]
-        targets = [place and Output("out", *place[:2]) for place in self._outputs]
+        places = [place and ("inputs", *place[:2]) for place in self._inputs]
+        targets = [place and Output("outputs", *place[:2]) for place in self._outputs]
         return lower(BODY, PARAMS, self._graph, places, targets, self._unroll)
 
     def _text(self):
@@ -206,7 +206,7 @@ class Program:
 def _entry_text(sizes):
     """Text of the entry: unpacks the frame and calls the body, with one pointer for each slot of scratch memory outside the stack."""
     lines = [f"define i64 @{ENTRY}(ptr noalias %frame) nounwind {{"]
-    for i, name in enumerate(("in", "out", "scratch", "ctx")):
+    for i, name in enumerate(("inputs", "outputs", "scratch", "ctx")):
         lines += [f"  %{name}.at = getelementptr inbounds i8, ptr %frame, i64 {8 * i}", f"  %{name} = load ptr, ptr %{name}.at"]
     arguments, start = [f"ptr %{name}" for name, _ in PARAMS], 0
     for i, size in enumerate(sizes):
@@ -275,12 +275,9 @@ def _key(graph, unroll):
 
 
 def _stored(key):
-    """Header and code from the cache, or (None, None); an entry that cannot be loaded is as good as none."""
+    """Header and code from the cache, or (None, None)."""
     kept = cache.get("program", key)
     if kept is None:
         return None, None
     head, _, code = kept.partition(b"\n")
-    try:
-        return json.loads(head), engine.load_object(code)
-    except (ValueError, RuntimeError):
-        return None, None
+    return json.loads(head), engine.load_object(code)

@@ -57,6 +57,8 @@ class _Printer:
             for x in operands(s):
                 self.uses[x] = self.uses.get(x, 0) + 1
                 self.home[x] = block
+            if type(s) is Loop:
+                self.home.update((c[2], s.body) for c in s.carried)
             for inner in blocks(s):
                 self._count(inner)
 

@@ -1,0 +1,310 @@
+"""Generated code: every emission rule agrees with its NumPy rule, in every form the code can take."""
+
+import ctypes
+import math
+
+import numpy as np
+import pytest
+
+import diffsim.numpy  # noqa: F401  (registers its primitives)
+from diffsim.codegen import engine
+from diffsim.codegen.kernel import kernel_ir, kernel_python, kernel_source
+from diffsim.codegen.llvm_printer import FunctionPrinter, Text
+from diffsim.codegen.lower import Output, lower
+from diffsim.codegen.python_printer import compiled_python
+from diffsim.core import REGISTRY, Absent, Aval, Eqn, Graph, Var, aval_of, eval_graph
+from diffsim.core.emission import Call
+from diffsim.errors import MissingRule
+from diffsim.prims import elementwise as e
+from diffsim.prims import layout as la
+from diffsim.prims.contract import dot_general
+from diffsim.prims.gather import gather, put, scatter_add
+from diffsim.transforms import linearize, pull, trace
+
+FLOAT = np.dtype(np.float64)
+EMITTED = [p for p in REGISTRY.values() if not isinstance(p.emit, (Absent, Call)) and not isinstance(p.samples, Absent)]
+FORMS = {"chosen": None, "loops": 0, "unrolled": 10**6}
+
+
+def one_equation(prim, x, params):
+    """Graph of one primitive."""
+    inputs = [Var(aval_of(a)) for a in x]
+    out = Var(prim.aval(*[v.aval for v in inputs], **params))
+    return Graph(inputs, [Eqn(prim, inputs, params, [out])], [out])
+
+
+def nest(graph, unroll):
+    """Loop nest with a parameter for each input and output."""
+    places = [(f"a{i}", 0, v.aval.dtype) for i, v in enumerate(graph.inputs)]
+    targets = [Output(f"b{i}", 0, x.aval.dtype) for i, x in enumerate(graph.outputs)]
+    return lower("f", [(p[0], "ptr") for p in places] + [(t.base, "ptr") for t in targets], graph, places, targets, unroll)
+
+
+def call(function, graph, x):
+    """Run a function of pointers, printed as machine code or Python, on copies."""
+    flat = [np.ascontiguousarray(a, v.aval.dtype).reshape(-1).copy() for a, v in zip(x, graph.inputs, strict=True)]
+    out = [np.full(max(v.aval.size, 1), 77, v.aval.dtype) for v in graph.outputs]
+    with np.errstate(all="ignore"):
+        function(*flat, *out)
+    return [b[: v.aval.size].reshape(v.aval.shape) for b, v in zip(out, graph.outputs, strict=True)]
+
+
+def machines(functions):
+    """Loop nests as machine code that takes arrays: one module of all."""
+    text, runs = Text(), []
+    for number, function in enumerate(functions):
+        function.name = f"f{number}"
+        FunctionPrinter(function, text).print()
+    code = engine.compile_ir([str(text)], [f.name for f in functions])
+    for function in functions:
+        entry = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(function.params))(code.address(function.name))
+
+        def run(*arrays, entry=entry):
+            entry(*[a.ctypes.data for a in arrays])
+            return code  # as long as this function lives, so does the code
+
+        runs.append(run)
+    return runs
+
+
+def machine(function):
+    return machines([function])[0]
+
+
+def same(got, want, scale=None):
+    """Equal; floats within four units in the last place of what was summed."""
+    want = np.asarray(want)
+    assert got.shape == want.shape
+    assert got.dtype == want.dtype
+    if want.dtype.kind != "f":
+        np.testing.assert_array_equal(got, want)
+        return
+    size = np.abs(want) if scale is None else scale
+    with np.errstate(invalid="ignore"):
+        close = np.abs(got - want) <= 4 * np.spacing(np.maximum(size, np.finfo(want.dtype).tiny))
+    assert np.all(close | (got == want) | (np.isnan(got) & np.isnan(want))), f"{got} is not {want}"
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("prim", EMITTED, ids=lambda p: p.name)
+def test_emitted_code_is_the_numpy_rule(prim, dtype, rng):
+    cases = []
+    for drawn, params in prim.samples(rng):
+        x = tuple(np.asarray(a).astype(dtype) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for a in drawn)
+        graph = one_equation(prim, x, params)
+        want = np.asarray(prim.impl(*x, **params)).astype(graph.outputs[0].aval.dtype)
+        scale = None
+        if prim is dot_general:
+            scale = prim.impl(*map(np.abs, x), **params)
+        elif prim.name in ("reduce_sum", "cumsum", "scatter_add"):
+            scale = np.full(want.shape, np.abs(x[0]).sum(dtype=dtype))
+        cases += [(x, graph, want, scale, nest(graph, unroll)) for unroll in FORMS.values()]
+    for (x, graph, want, scale, function), compiled in zip(cases, machines([c[-1] for c in cases]), strict=True):
+        same(call(compiled, graph, x)[0], want, scale)
+        same(call(compiled_python(function), graph, x)[0], want, scale)
+
+
+HARD = np.array([0.0, -0.0, 1.0, -1.0, 2.5, -2.5, np.inf, -np.inf, np.nan, 1e308, 5e-324])
+
+
+TWO = ["maximum", "minimum", "mod", "floor_divide", "fmod", "copysign", "logaddexp", "pow", "hypot", "arctan2", "lt", "ne", "and", "xor"]
+
+
+@pytest.mark.parametrize("name", TWO)
+def test_two_operands_meet_every_special_value_as_numpy_does(name):
+    x, y = map(np.ravel, np.meshgrid(HARD, HARD))
+    with np.errstate(all="ignore"):
+        want = REGISTRY[name].impl(x, y)
+    graph = one_equation(REGISTRY[name], (x, y), {})
+    same(call(machine(nest(graph, 0)), graph, (x, y))[0], want)
+
+
+@pytest.mark.parametrize("name", ["sign", "abs", "floor", "rint", "isnan", "isinf", "isfinite", "not", "sqrt", "exp", "log", "tanh"])
+def test_one_operand_meets_every_special_value_as_numpy_does(name):
+    with np.errstate(all="ignore"):
+        want = REGISTRY[name].impl(HARD)
+    graph = one_equation(REGISTRY[name], (HARD,), {})
+    same(call(machine(nest(graph, 0)), graph, (HARD,))[0], want)
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_the_first_nan_is_the_extreme(name):
+    for x in map(np.array, ([1.0, np.nan, 3.0, np.nan], [np.nan, 1.0], [2.0, 2.0, 1.0, 1.0])):
+        graph = one_equation(REGISTRY[name], (x,), {"axis": 0})
+        for unroll in FORMS.values():
+            assert call(machine(nest(graph, unroll)), graph, (x,))[0] == REGISTRY[name].impl(x, axis=0)
+
+
+WHOLE = ["mod", "floor_divide", "add", "mul", "sub", "lt", "maximum", "sign", "abs", "convert"]
+#: NumPy has no difference or sign of truths, and divides them as int8, which generated code does not compute in.
+TRUTHS = [name for name in WHOLE if name not in ("mod", "floor_divide", "sub", "sign")]
+
+
+@pytest.mark.parametrize(("name", "dtype"), [(n, d) for d in (np.int64, np.int32) for n in WHOLE] + [(n, bool) for n in TRUTHS])
+def test_integers_and_truths_follow_numpy(name, dtype):
+    prim = REGISTRY[name]
+    x, y = np.array([7, -7, 7, -7, 0, 1]).astype(dtype), np.array([2, 2, -2, -2, 5, 0]).astype(dtype)
+    operands = (x,) if name in ("sign", "abs", "convert") else (x, y)
+    params = {"dtype": FLOAT} if name == "convert" else {}
+    with np.errstate(all="ignore"):
+        want = prim.impl(*operands, **params)
+    graph = one_equation(prim, operands, params)
+    same(call(machine(nest(graph, 0)), graph, operands)[0], want)
+
+
+def test_an_unknown_dtype_is_refused_by_name():
+    x = np.zeros(3, np.complex128)
+    with pytest.raises(MissingRule, match="complex128"):
+        nest(one_equation(REGISTRY["neg"], (x,), {}), None)
+
+
+# ---------------------------------------------------------------- compositions
+def rolled(x):
+    """A stencil with a border, as users write it."""
+    up = la.concatenate(np.ones((1, x.shape[1])), la.index(x, at=la.basic(x.shape, (slice(0, -1), slice(None)))), axis=0)
+    left = la.concatenate(la.index(x, at=la.basic(x.shape, (slice(None), slice(1, None)))), np.zeros((x.shape[0], 1)), axis=1)
+    return e.sub(e.mul(up, left), e.mul(2.0, e.sin(x)))
+
+
+def strided(x):
+    odd = la.index(x, at=la.basic(x.shape, (slice(1, None, 2), slice(None, None, -1))))
+    return la.embed(e.exp(odd), shape=x.shape, at=la.basic(x.shape, (slice(0, 2 * odd.shape[0], 2), slice(None))))
+
+
+def reshaped(x):
+    flat = la.reshape(la.transpose(x, axes=(1, 0)), shape=(x.shape[0] * x.shape[1],))
+    return e.add(la.cumsum(flat, axis=0, reverse=False), e.cos(flat))
+
+
+def products(x):
+    g = dot_general(x, x, contract=((1,), (1,)), batch=((), ()))
+    h = dot_general(x, g, contract=((0,), (0,)), batch=((), ()))
+    return e.add(la.reduce_sum(h, axes=(0,)), e.tanh(la.reduce_sum(h, axes=(0, 1))))
+
+
+def indexed(x):
+    at = np.array([[0, 5], [5, 2]])
+    y = gather(x, at)
+    z = scatter_add(e.mul(y, y), at, shape=(7,))
+    return put(z, e.neg(y), at)
+
+
+def overwritten(x):
+    for i in range(3):
+        x = la.index_set(x, la.reduce_sum(x, axes=(0,)), at=la.basic(x.shape, (i, slice(None))))
+    return x
+
+
+def masked(x):
+    return e.where(e.greater(x, 0.3), e.log(e.maximum(x, 0.1)), e.integer_pow(x, n=3))
+
+
+COMPOSITIONS = [rolled, strided, reshaped, products, indexed, overwritten, masked]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shape", [(3, 4), (6, 9)])
+@pytest.mark.parametrize("f", COMPOSITIONS, ids=lambda f: f.__name__)
+def test_a_function_and_its_adjoint_compile_to_what_they_compute(f, shape, form, rng):
+    x = rng.uniform(-1, 1, shape)
+    y = f(x)
+    w = rng.normal(size=y.shape)
+
+    def both(x, w):
+        value, equations, outputs = linearize(lambda x: [f(x)], [x], [True], "vjp")
+        return [value[0], pull(equations, [w], outputs, 1)[0]]
+
+    graph, _ = trace(both, [aval_of(x), aval_of(w)])
+    want = eval_graph(graph, x, w)
+    function = nest(graph, FORMS[form])
+    for run in (machine(function), compiled_python(function)):
+        for got, exact in zip(call(run, graph, (x, w)), want, strict=True):
+            np.testing.assert_allclose(got, exact, rtol=1e-13, atol=1e-13)
+
+
+def test_a_stencil_is_one_nest_of_loops_without_tests_or_memory():
+    graph, _ = trace(lambda x: [rolled(x)], [Aval((40, 50), FLOAT)])
+    source = compiled_python(nest(graph, None)).source
+    assert "if" not in source
+    assert "empty" not in source
+
+
+def test_padding_leaves_no_trace_in_unrolled_code():
+    def f(x):
+        first = la.embed(la.index(x, at=la.basic((3,), (0,))), shape=(3,), at=la.basic((3,), (0,)))
+        return [e.add(first, la.embed(la.index(x, at=la.basic((3,), (2,))), shape=(3,), at=la.basic((3,), (2,))))]
+
+    graph, _ = trace(f, [Aval((3,), FLOAT)])
+    assert compiled_python(nest(graph, None)).source.splitlines()[1:] == ["    b0[0] = a0[0]", "    b0[1] = 0.0", "    b0[2] = a0[2]"]
+
+
+def test_equal_expressions_of_different_elements_are_computed_once():
+    graph, _ = trace(lambda x: [la.stack(*[e.exp(e.add(x, 1.0)) for _ in range(4)], axis=0)], [Aval((), FLOAT)])
+    assert compiled_python(nest(graph, None)).source.count("np.exp") == 1
+
+
+# ---------------------------------------------------------------- kernels
+PARAMS = [("t", "double"), ("y", "ptr"), ("p", "ptr"), ("out", "ptr")]
+
+
+def rhs(t, y, p):
+    return [e.add(e.mul(y, p), e.sin(t))]
+
+
+def kernel(symbol="ds_rhs", n=3, add=False, unroll=None, f=rhs):
+    graph, _ = trace(f, [Aval((), FLOAT), Aval((n,), FLOAT), Aval((), FLOAT)])
+    return symbol, PARAMS, graph, [("t", 0), ("y", 1), ("p", 2)], [("out", 1, add)], unroll
+
+
+def run_kernel(arguments, t, *arrays):
+    code = engine.compile_ir([kernel_ir(*arguments)], [arguments[0]])
+    entry = ctypes.CFUNCTYPE(None, ctypes.c_double, *[ctypes.c_void_p] * len(arrays))(code.address(arguments[0]))
+    entry(t, *[a.ctypes.data for a in arrays])
+
+
+@pytest.mark.parametrize("unroll", [None, 0])
+@pytest.mark.parametrize("add", [False, True])
+def test_a_kernel_reads_and_writes_where_it_is_told(add, unroll):
+    y, p = np.arange(5.0), np.array([0.0, 0.0, 10.0])
+    want = np.ones(6)
+    want[1:4] = add * 1.0 + y[1:4] * 10.0 + math.sin(0.5)
+    for run in (run_kernel, lambda arguments, *x: kernel_python(*arguments)(*x)):
+        out = np.ones(6)
+        run(kernel(add=add, unroll=unroll), 0.5, y, p, out)
+        np.testing.assert_array_equal(out, want)
+
+
+def test_the_source_of_a_kernel_reads_like_the_function():
+    assert kernel_source(*kernel(n=1)) == "def ds_rhs(t, y, p, out):\n    out[1] = y[1] * p[2] + np.sin(t)\n"
+
+
+def test_kernels_with_much_scratch_memory_take_it_from_the_heap():
+    n = 300_000
+
+    def f(t, y, p):
+        z = la.cumsum(e.exp(e.mul(y, p)), axis=0, reverse=False)
+        return [la.cumsum(e.mul(z, t), axis=0, reverse=True)]
+
+    arguments = kernel(n=n, f=f)
+    assert "@malloc" in kernel_ir(*arguments)
+    y, p, out = np.linspace(0, 1, n + 1), np.array([0.0, 0.0, -1.0]), np.zeros(n + 1)
+    run_kernel(arguments, 2.0, y, p, out)
+    z = 2 * np.cumsum(np.exp(-y[1:]))
+    np.testing.assert_allclose(out[1:], np.cumsum(z[::-1])[::-1], rtol=1e-12)
+    assert out[0] == 0
+
+
+def test_a_kernel_runs_under_numba_too():
+    numba = pytest.importorskip("numba")
+    run = numba.njit(kernel_python(*kernel(unroll=0)))
+    out, want = np.zeros(5), np.zeros(5)
+    y, p = np.arange(5.0), np.array([0.0, 0.0, 3.0])
+    run(0.1, y, p, out)
+    kernel_python(*kernel())(0.1, y, p, want)
+    np.testing.assert_allclose(out, want, rtol=1e-15)
+
+
+def test_a_primitive_that_cannot_be_emitted_is_named():
+    graph, _ = trace(lambda a, b: [REGISTRY["solve"](a, b)], [Aval((2, 2), FLOAT), Aval((2, 1), FLOAT)])
+    with pytest.raises(MissingRule, match="solve"):
+        kernel_ir("f", [("a", "ptr"), ("b", "ptr"), ("out", "ptr")], graph, [("a", 0), ("b", 0)], [("out", 0, False)])

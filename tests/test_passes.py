@@ -1,0 +1,196 @@
+"""Graph passes: each keeps the meaning of a graph and does what its name says."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import diffsim.numpy  # noqa: F401  (registers its primitives)
+from diffsim.codegen.program import Program
+from diffsim.core import REGISTRY, Aval, Const, eval_graph
+from diffsim.passes import PASSES, cse, dce, fold, optimise, simplify
+from diffsim.prims import elementwise as e
+from diffsim.prims import layout as la
+from diffsim.transforms import linearize, pull, trace
+
+FLOAT = np.dtype(np.float64)
+
+
+def graph_of(f, *shapes):
+    return trace(f, [Aval(s, FLOAT) for s in shapes])[0]
+
+
+def names(graph):
+    return [eqn.prim.name for eqn in graph.eqns]
+
+
+# ---------------------------------------------------------------- each pass
+def test_equal_equations_are_computed_once():
+    graph = cse(graph_of(lambda x: [e.add(e.mul(e.sin(x), e.sin(x)), e.mul(e.sin(x), e.sin(x)))], (3,)).verify())
+    assert names(graph.verify()) == ["sin", "mul", "add"]
+
+
+def test_equations_that_differ_in_a_param_or_a_constant_stay_apart():
+    def f(x):
+        a = la.reduce_sum(x, axes=(0,))
+        b = la.reduce_sum(x, axes=(1,))
+        return [e.add(e.mul(a, 0.0), e.mul(b, -0.0)), e.integer_pow(a, n=2), e.integer_pow(a, n=3)]
+
+    graph = graph_of(f, (2, 2))
+    assert cse(graph) is graph
+
+
+def test_what_no_output_needs_is_dropped():
+    graph = dce(graph_of(lambda x: [e.exp(x), e.sin(e.cos(x))][:1], (3,)))
+    assert names(graph.verify()) == ["exp"]
+
+
+def test_constants_are_folded_up_to_a_size():
+    def f(x):
+        return [e.add(x, e.exp(e.mul(np.arange(3.0), 2.0)))]
+
+    graph = fold(graph_of(f, (3,)))
+    traced = graph_of(lambda x: [e.add(x, REGISTRY["exp"](e.add(la.reduce_sum(np.ones(3), axes=(0,)), e.mul(x, 0.0))))], (3,))
+    assert names(graph.verify()) == ["add"]
+    assert fold(traced) is traced  # 0 * x is not a constant: x may be infinite
+
+
+def test_a_program_of_constants_becomes_its_value():
+    from diffsim.core import Eqn, Graph, Var  # noqa: PLC0415
+
+    out = Var(Aval((), FLOAT))
+    graph = fold(Graph([], [Eqn(e.exp, [Const(np.float64(1.0))], {}, [out])], [out]).verify())
+    assert graph.eqns == []
+    assert graph.outputs[0].value == np.exp(1.0)
+
+
+IDENTITIES = {
+    "x + 0": lambda x: e.add(x, 0.0),
+    "0 + x": lambda x: e.add(np.zeros(3), x),
+    "x - 0": lambda x: e.sub(x, 0.0),
+    "x * 1": lambda x: e.mul(1.0, x),
+    "x / 1": lambda x: e.div(x, 1.0),
+    "--x": lambda x: e.neg(e.neg(x)),
+    "x ** 1": lambda x: e.integer_pow(x, n=1),
+    "same shape": lambda x: la.reshape(la.broadcast_to(la.convert(x, dtype=FLOAT), shape=(3,)), shape=(3,)),
+    "there and back": lambda x: la.reshape(la.reshape(x, shape=(3, 1)), shape=(3,)),
+    "whole slice": lambda x: la.index(x, at=la.basic((3,), (slice(None),))),
+    "join of one": lambda x: la.concatenate(x, axis=0),
+    "sum over nothing": lambda x: la.reduce_sum(x, axes=()),
+    "transposed twice": lambda x: la.reshape(la.transpose(la.transpose(la.reshape(x, shape=(3, 1)), axes=(1, 0)), axes=(1, 0)), shape=(3,)),
+}
+
+
+@pytest.mark.parametrize("f", IDENTITIES.values(), ids=IDENTITIES)
+def test_identities_vanish(f):
+    graph = optimise(graph_of(lambda x: [f(x)], (3,)))
+    assert graph.verify().eqns == []
+    assert graph.outputs == graph.inputs
+
+
+REWRITES = {
+    "a + -b": (lambda x, y: e.add(x, e.neg(y)), ["sub"]),
+    "-a + b": (lambda x, y: e.add(e.neg(x), y), ["sub"]),
+    "a - -b": (lambda x, y: e.sub(x, e.neg(y)), ["add"]),
+    "-a * -b": (lambda x, y: e.mul(e.neg(x), e.neg(y)), ["mul"]),
+    "-1 * a + b": (lambda x, y: e.add(e.mul(-1.0, x), y), ["sub"]),
+}
+
+
+@pytest.mark.parametrize(("f", "want"), REWRITES.values(), ids=REWRITES)
+def test_signs_are_absorbed(f, want, rng):
+    graph = graph_of(lambda x, y: [f(x, y)], (3,), (3,))
+    better = optimise(graph).verify()
+    assert names(better) == want
+    x, y = rng.normal(size=(2, 3))
+    np.testing.assert_array_equal(eval_graph(better, x, y)[0], eval_graph(graph, x, y)[0])
+
+
+KEPT = {
+    "0 * x": lambda x: e.mul(x, 0.0),
+    "x - x": lambda x: e.sub(x, x),
+    "x / x": lambda x: e.div(x, x),
+    "sum is not the array": lambda x: la.reduce_sum(x, axes=(0,)),
+    "broadcasting zero": lambda x: e.add(x, np.zeros((2, 3))),
+    "a reversed slice": lambda x: la.index(x, at=la.basic((3,), (slice(None, None, -1),))),
+}
+
+
+@pytest.mark.parametrize("f", KEPT.values(), ids=KEPT)
+def test_what_holds_for_some_values_only_is_not_rewritten(f):
+    graph = graph_of(lambda x: [f(x)], (3,))
+    assert simplify(graph) is graph
+
+
+def test_nothing_to_do_returns_the_graph_itself():
+    graph = graph_of(lambda x, y: [e.add(x, e.sin(y))], (3,), (3,))
+    assert optimise(graph) is graph
+
+
+# ---------------------------------------------------------------- random graphs
+SHAPE = (2, 2)
+ROW, COLUMN, BACKWARDS = (la.basic(SHAPE, key) for key in ((0, slice(None)), (slice(None), 1), (slice(None), slice(None, None, -1))))
+MIDDLE = la.basic((4, 2), (slice(1, 3), slice(None)))
+UNARY = [
+    e.sin,
+    e.neg,
+    e.absolute,
+    e.square,
+    lambda x: e.exp(e.minimum(x, 1.0)),
+    lambda x: e.integer_pow(x, n=3),
+    lambda x: la.transpose(x, axes=(1, 0)),
+    lambda x: la.reshape(x, shape=SHAPE),
+    lambda x: la.index(x, at=BACKWARDS),
+    lambda x: la.cumsum(x, axis=0, reverse=False),
+    lambda x: la.broadcast_to(la.reduce_sum(x, axes=(1,)), shape=SHAPE),
+    lambda x: la.embed(la.index(x, at=ROW), shape=SHAPE, at=COLUMN),
+]
+BINARY = [
+    e.add,
+    e.sub,
+    e.mul,
+    e.maximum,
+    lambda x, y: e.where(e.less(x, y), x, y),
+    lambda x, y: e.div(x, e.add(e.square(y), 1.0)),
+    lambda x, y: la.index(la.concatenate(x, la.broadcast_to(y, shape=SHAPE), axis=0), at=MIDDLE),
+]
+CONSTANTS = [0.0, 1.0, -1.0, 2.0, np.array([[0.0, 1.0], [0.5, -2.0]])]
+step = st.one_of(st.tuples(st.integers(0, len(UNARY) - 1), st.integers(0, 9)),
+                 st.tuples(st.integers(0, len(BINARY) - 1), st.integers(0, 9), st.integers(0, 9)),
+                 st.tuples(st.integers(0, len(BINARY) - 1), st.integers(0, 9), st.sampled_from(range(-len(CONSTANTS), 0))))  # fmt: skip
+
+
+def program(steps):
+    """A function of two 2 x 2 matrices made of steps that read earlier values or constants."""
+
+    def f(x, y):
+        values = [x, y]
+        for which, *reads in steps:
+            operands = [CONSTANTS[r] if r < 0 else values[r % len(values)] for r in reads]
+            values.append((UNARY if len(operands) == 1 else BINARY)[which](*operands))
+        return values[-2:]
+
+    return f
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.lists(step, min_size=1, max_size=8))
+def test_random_graphs_keep_their_values_through_every_pass_and_through_compilation(steps):
+    f = program(steps)
+    rng = np.random.default_rng(len(steps))
+    x = rng.uniform(-1, 1, (4, 2, 2))
+
+    def both(x, y, v, w):
+        value, equations, outputs = linearize(f, [x, y], [True, True], "vjp")
+        bars = pull(equations, [v, w], outputs, 2)
+        return [*value, *[np.zeros((2, 2)) if b is None else b for b in bars]]
+
+    graph = graph_of(both, *[(2, 2)] * 4).verify()
+    want = eval_graph(graph, *x)
+    for each in PASSES:
+        for got, exact in zip(eval_graph(each(graph).verify(), *x), want, strict=True):
+            np.testing.assert_array_equal(got, exact)
+    optimised = optimise(graph).verify()
+    for unroll in (None, 0):
+        for got, exact in zip(Program(optimised, unroll)(*x), want, strict=True):
+            np.testing.assert_allclose(got, exact, rtol=1e-12, atol=1e-12)

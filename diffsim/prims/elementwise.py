@@ -74,7 +74,14 @@ sub = elementwise("sub", np.subtract, 1, -1, emit=lambda k, x, y: k.sub(x, y), d
                   transpose=_in_place(lambda g, x, y: g, lambda g, x, y: neg(g)))
 mul = elementwise("mul", np.multiply, lambda x, y, z: y, lambda x, y, z: x, emit=lambda k, x, y: k.mul(x, y), domain=(REAL, REAL),
                   transpose=_in_place(lambda g, x, y: mul(g, y), lambda g, x, y: mul(g, x)))
-div = elementwise("div", np.true_divide, lambda x, y, z: 1.0 / y, lambda x, y, z: -z / y, emit=lambda k, x, y: k.div(x, y),
+
+
+def _inverse(y):
+    """1 / y, where a Python zero divides as NumPy's does."""
+    return 1.0 / (np.float64(y) if y.__class__ in (float, int) and y == 0 else y)
+
+
+div = elementwise("div", np.true_divide, lambda x, y, z: _inverse(y), lambda x, y, z: -z / y, emit=lambda k, x, y: k.div(x, y),
                   domain=(REAL, NONZERO), transpose=lambda y_bar, x, y: (None if isinstance(y, Linear) else unbroadcast(div(y_bar, y), x.aval), None))
 
 # ---------------------------------------------------------------- one operand
@@ -164,7 +171,7 @@ def _integer_pow_emit(k, x, *, n):
 
 
 def _integer_pow_deriv(x, y, *, n):
-    return float(n) if n == 1 else 2.0 * x if n == 2 else float(n) * integer_pow(x, n=n - 1)
+    return float(n) if n in (0, 1) else 2.0 * x if n == 2 else float(n) * integer_pow(x, n=n - 1)
 
 
 integer_pow = Primitive(

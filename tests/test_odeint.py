@@ -38,7 +38,7 @@ class Case:
         self.static = {"system": system(kind), "method": method}
         self.z = [T0, np.array([1.0, 1.2]), SIGMA, np.array([1.5, 0.8]), np.float64(1.1)]
         control = Control(rtol, rtol)
-        self.record = odeint(T0, SPAN, self.z[1], SIGMA, *self.z[3:], rate=0, control=control, probe=None, **self.static)[1]
+        self.record = odeint(T0, SPAN, self.z[1], SIGMA, *self.z[3:], rate=0, control=control, probe=None, keep=True, **self.static)[1]
         self.weights = rng.normal(size=(len(SIGMA), N))
         self.rng = rng
 

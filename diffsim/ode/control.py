@@ -34,13 +34,12 @@ class Control:
     probed: bool = True
 
     def atol_vector(self, n):
-        """Absolute tolerance of each component, shape (n,)."""
+        """Absolute tolerance of each component, shape (n,); the probe's too, whose components are of the size of the state's."""
         return np.ascontiguousarray(np.broadcast_to(np.asarray(self.atol, float), (n,)))
 
-    @property
-    def probe_atol(self):
-        """Absolute tolerance of the probe: its components are of the size of the state's, so the state's scalar tolerance serves."""
-        return self.atol
+
+#: For a replay, which has no error control: nothing of it is used but its shape.
+REPLAYING = Control(1e-6, 1.0, max_steps=10**9)
 
 
 def order_of_error(method):

@@ -15,7 +15,7 @@ from ..prims.elementwise import absolute, equal, mul, where
 from ..prims.layout import concatenate
 from ..transforms import trace
 from . import erk
-from .control import PROBE_FACTOR, order_of_error, probe_signs
+from .control import PROBE_FACTOR, REPLAYING, order_of_error, probe_signs
 from .failure import failure
 from .record import WORDS, Record
 from .system import FLOAT
@@ -166,17 +166,17 @@ def _back_size(system, tab, wrt):
     return {"y_bar": n, "p_bar": max(n_bar, 1), "t_bar": 1, "kappa": (tab.stages + 1) * n, "g": (tab.stages + 1) * n, "w2": tab.stages + 1}
 
 
-def _forward(k, system, method, *, at, t0, span, sigma, out, n, n_out, n_rec, rate, control=None, probe=False, mesh=None, steps=0):
+def _forward(k, system, method, *, at, t0, span, sigma, out, n, n_out, n_rec, rate, control=REPLAYING, probe=False, mesh=None, steps=0):
     """Call the forward loop; ``at`` are the addresses of its work arrays, ``mesh`` a mesh to replay."""
     tab = METHODS[method]
     loop = k.unique("erk_forward")
     k.link(erk.FORWARD.instance({"ds_rhs": _rhs_kernel(k, system), "erk_forward": loop}, S=tab.stages, degree=tab.degree))
-    atol = k.constants(np.ones(n) if control is None else control.atol_vector(n))
+    atol = k.constants(control.atol_vector(n))
     values = {
         "N": system.n, "n": n, "n_out": n_out, "n_rec": n_rec, "n_p": system.n_p, "S": tab.stages, "degree": tab.degree, "m": sigma.size,
-        "cap": k.context(CAP, "i64"), "order": order_of_error(method), "t0": t0, "span": span, "rtol": 1e-6 if control is None else control.rtol,
-        "probe_factor": PROBE_FACTOR if probe else 0.0, "first_step": 0.0 if control is None else control.first_step,
-        "max_step": np.inf if control is None else control.max_step, "max_steps": 10**9 if control is None else control.max_steps, "replay": steps,
+        "cap": k.context(CAP, "i64"), "order": order_of_error(method), "t0": t0, "span": span, "rtol": control.rtol,
+        "probe_factor": PROBE_FACTOR if probe else 0.0, "first_step": control.first_step,
+        "max_step": control.max_step, "max_steps": control.max_steps, "replay": steps,
         "rate": rate, "a": k.constants(tab.a), "c": k.constants(tab.c), "e": k.constants(tab.e), "dense": k.constants(tab.dense), "atol": atol,
         "probe_atol": atol, "sigma": k.pointer(sigma), "out": out, "mesh": k.context(MESH) if mesh is None else mesh, "nodes": k.context(NODES),
         "stages": k.context(STAGES), "counts": k.context_address(COUNTS), "last": k.context_address(LAST), **{x: at[x] for x in ("y", "p", "ks", "new", "w")},
@@ -272,10 +272,11 @@ def _odeint_system(system, probe):
 def _odeint_request(params, avals_in, avals_out):
     system, method = params["system"], params["method"]
     tab = METHODS[method]
-    return RecordRequest(_Memory(**_size(_odeint_system(system, params["probe"]), tab)).heap, system.n, tab.stages, (system.digest, method))
+    heap, keep = _Memory(**_size(_odeint_system(system, params["probe"]), tab)).heap, params["keep"]
+    return RecordRequest(heap, system.n if keep else 0, tab.stages, (system.digest, method) if keep else ())
 
 
-def _odeint_rule(k, outs, ins, *, system, method, rate, control, probe):
+def _odeint_rule(k, outs, ins, *, system, method, rate, control, probe, keep):
     t0, span, y0, sigma, *p = ins
     n, whole = system.n, _odeint_system(system, probe)
     at = _Memory(**_size(whole, METHODS[method])).addresses(k)
@@ -284,7 +285,7 @@ def _odeint_rule(k, outs, ins, *, system, method, rate, control, probe):
         _start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *leaves])
     else:
         _start(k, _probe_fun(probe, n, [a.size for a in system.p_avals]), [y0, *p], [(at["y"], 0), (at["y"], n), *leaves])
-    _forward(k, whole, method, at=at, t0=k.scalar(t0), span=k.scalar(span), sigma=sigma, out=k.pointer(outs[0]), n=n, n_out=n, n_rec=n, rate=rate,
+    _forward(k, whole, method, at=at, t0=k.scalar(t0), span=k.scalar(span), sigma=sigma, out=k.pointer(outs[0]), n=n, n_out=n, n_rec=n if keep else 0, rate=rate,
              control=control, probe=probe is not None)
 
 

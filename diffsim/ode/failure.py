@@ -3,23 +3,34 @@
 from ..errors import SolveError
 from . import erk
 
+#: Status to reason and remedy.
 REASONS = {
-    erk.UNDERFLOW: ("the step size fell below the spacing of numbers", "the solution may blow up near there, or the problem is stiff or discontinuous: "
-                    "end the span before it, loosen rtol and atol, or set the times of jumps as ends of separate solves"),
-    erk.MAX_STEPS: ("max_steps was reached", "raise max_steps, loosen rtol and atol, or use a shorter span; many rejected steps point to stiffness"),
-    erk.NOT_FINITE: ("the state or its derivative is not finite", "check y0 and the parameters for NaN and inf, and the right-hand side for overflow, "
-                     "log or sqrt of negative numbers and division by zero"),
+    erk.UNDERFLOW: (
+        "the step size fell below the spacing of numbers",
+        "the solution may blow up near there, or the problem is stiff or discontinuous: end the span before it, loosen rtol and atol, or solve "
+        "in pieces between the jumps",
+    ),
+    erk.MAX_STEPS: (
+        "max_steps was reached",
+        "raise max_steps, loosen rtol and atol, or use a shorter span; many rejected steps point to stiffness",
+    ),
+    erk.NOT_FINITE: (
+        "the state or its derivative is not finite",
+        "check y0 and the parameters for NaN and inf, and the right-hand side for overflow, log or sqrt of negative numbers and division by zero",
+    ),
 }
 
 
-def failure(status, record, t0, span, out=None):
-    """The error of a solve that stopped before its end; it carries the record and the outputs reached."""
+def failure(status, record, t0, span):
+    """The error of a solve that stopped before its end; its ``record`` holds the steps taken."""
     s = record.statistics
-    t = float(t0) + s["s"]
+    t0, end, t = float(t0), float(t0) + float(span), float(t0) + s["s"]
     reason, remedy = REASONS[status]
+    n = record.n
+    worst = f"the sensitivity of y[{s['worst'] - n}]" if n and s["worst"] >= n else f"y[{s['worst']}]"
     error = SolveError(
-        f"solve_ivp stopped at t = {t:.6g} of {float(t0):.6g} to {float(t0) + float(span):.6g}: {reason}. Accepted {s['accepted']} steps, rejected "
-        f"{s['rejected']}, last step size {s['h']:.3g}, last error norm {s['error']:.3g}, worst component y[{s['worst']}]. Remedy: {remedy}.",
+        f"solve_ivp stopped at t = {t:.6g} of {t0:.6g} to {end:.6g}: {reason}. Accepted {s['accepted']} steps, rejected {s['rejected']}, last step "
+        f"size {s['h']:.3g}, last error norm {s['error']:.3g}, worst component {worst}. Remedy: {remedy}.",
         status=int(status), t=t)
-    error.record, error.out = record, out
+    error.record = record
     return error

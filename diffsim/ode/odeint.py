@@ -33,8 +33,9 @@ from .system import FLOAT, SCALAR
 NO_SAMPLES = Absent("its operands are a system and a record: tests/test_odeint.py holds its laws")
 
 
-def record_aval(system, method):
-    return Opaque("record", (system.digest, method), WORDS)
+def record_aval(system, method, keep=True):
+    """What a record is worth: its stage states serve the adjoint of the system they are of, if they were kept."""
+    return Opaque("record", (system.digest, method) if keep else (), WORDS)
 
 
 def _states(n, m):
@@ -90,23 +91,30 @@ def _solve_jvp(x, y, x_dot, *, mesh_at, system, method, rate):
     return out, None
 
 
-def _odeint_jvp(x, y, x_dot, *, system, method, rate, control, probe):
+def _odeint_jvp(x, y, x_dot, *, system, method, rate, control, probe, keep):
     t0, _, y0, sigma, *p = x
     t0_dot, _, y0_dot, sigma_dot, *p_dot = x_dot
     return _solve_jvp((t0, y0, sigma, *p), y, (t0_dot, y0_dot, sigma_dot, *p_dot), mesh_at=None, system=system, method=method, rate=rate)
 
 
 def _prepare(x, active, params):
-    """Before a derivative is taken, let the step sizes resolve the linearised flow too."""
-    if active is None or params["probe"] is not None or not params["control"].probed:
+    """Before a derivative is taken, record the stages, and let the step sizes resolve the linearised flow too.
+
+    Nested derivatives come here one after the other: the probe points into everything that any of them differentiates.
+    """
+    if active is None:
         return params
     t0, _, y0, _, *p = active
     wrt = (t0, y0, *p)
-    return {**params, "probe": wrt} if any(wrt) else params
+    if not any(wrt):
+        return {**params, "keep": True}
+    if params["probe"] is not None:
+        wrt = tuple(a or b for a, b in zip(wrt, params["probe"], strict=True))
+    return {**params, "keep": True, "probe": wrt if params["control"].probed else None}
 
 
-def _odeint_aval(t0, span, y0, sigma, *p, system, method, rate, control, probe):
-    return _states(system.n, sigma.shape[0]), record_aval(system, method)
+def _odeint_aval(t0, span, y0, sigma, *p, system, method, rate, control, probe, keep):
+    return _states(system.n, sigma.shape[0]), record_aval(system, method, keep)
 
 
 odeint = Primitive(

@@ -31,6 +31,20 @@ class Record:
         self.increments, self.nodes, self.stages, self.counts, self.last = increments, nodes, stages, counts, last
 
     @property
+    def n(self):
+        """Size of the recorded state, 0 if stages were not kept."""
+        return self.stages.shape[2]
+
+    def of(self, spec):
+        """The same memory under another spec."""
+        return Record(spec, self.increments, self.nodes, self.stages, self.counts, self.last)
+
+    def without_last(self):
+        """The same memory without the last step."""
+        counts = self.counts - np.array([1, 0, 0, 0])
+        return Record((), self.increments[:-1], self.nodes[:-1], self.stages[:-1], counts, self.last)
+
+    @property
     def words(self):
         """Context words for a program that takes this record as an input."""
         words = np.zeros(WORDS, np.int64)

@@ -7,7 +7,7 @@ import numpy as np
 from ..codegen.program import Program
 from ..core import REGISTRY, Eqn, Graph, Var, aval_of
 from . import erk
-from .control import PROBE_FACTOR, order_of_error, probe_signs
+from .control import PROBE_FACTOR, REPLAYING, order_of_error, probe_signs
 from .failure import failure
 from .record import Record
 from .system import PythonKernels, pack
@@ -48,15 +48,14 @@ def _increments(mesh):
     return mesh.increments if isinstance(mesh, Record) else np.asarray(mesh, float)
 
 
-def _forward(system, method, rate, t0, span, y0, sigma, p, n_out, n_rec, *, control=None, probe=False, mesh=None):
+def _forward(system, method, rate, t0, span, y0, sigma, p, n_out, n_rec, *, control=REPLAYING, probe=False, mesh=None):
     """Run the forward loop uncompiled, with buffers that grow; returns (out, Record)."""
     tab = METHODS[method]
     n_all = len(y0)
     n = n_all // 2 if probe else n_all
     cap = 256 if mesh is None else len(mesh)
     sigma, out = np.asarray(sigma, float), np.zeros((len(sigma), n_out))
-    atol = np.ones(n) if control is None else control.atol_vector(n)
-    probe_atol = np.ones(n) if control is None else np.ascontiguousarray(np.broadcast_to(np.asarray(control.probe_atol, float), (n,)))
+    atol = probe_atol = control.atol_vector(n)
     while True:
         increments, nodes = np.zeros(cap), np.zeros(cap + 1)
         if mesh is not None:
@@ -64,33 +63,30 @@ def _forward(system, method, rate, t0, span, y0, sigma, p, n_out, n_rec, *, cont
         stages = np.zeros((cap + 1, tab.stages, n_rec))
         counts, last = np.zeros(4, np.int64), np.zeros(4)
         work = np.zeros((tab.stages + 1, n_all)), np.zeros(n_all), np.zeros(tab.stages + 1)
-        status = erk.forward(
-            PythonKernels(system), order_of_error(method), t0, span, 1e-6 if control is None else control.rtol, PROBE_FACTOR if probe else 0.0,
-            0.0 if control is None else control.first_step, np.inf if control is None else control.max_step,
-            10**9 if control is None else control.max_steps, 0 if mesh is None else len(mesh), rate, tab.a, tab.c, tab.e, tab.dense,
-            np.array(y0, float), p, atol, probe_atol, sigma, out, increments, nodes, stages, *work, counts, last)
+        with np.errstate(all="ignore"):                   # overflow is the loop's to find: it rejects the step
+            status = erk.forward(
+                PythonKernels(system), order_of_error(method), t0, span, control.rtol, PROBE_FACTOR if probe else 0.0, control.first_step,
+                control.max_step, control.max_steps, 0 if mesh is None else len(mesh), rate, tab.a, tab.c, tab.e, tab.dense, np.array(y0, float), p,
+                atol, probe_atol, sigma, out, increments, nodes, stages, *work, counts, last)
         if status != erk.FULL:
             break
         cap *= 2
     steps = int(counts[0])
     record = Record((system.digest, method), increments[:steps], nodes[:steps + 1], stages[:steps + 1], counts, last)
     if status != erk.DONE:
-        raise failure(status, record, t0, span, out)
+        raise failure(status, record, t0, span)
     return out, record
 
 
-def _odeint_python(t0, span, y0, sigma, *p, system, method, rate, control, probe):
+def _odeint_python(t0, span, y0, sigma, *p, system, method, rate, control, probe, keep):
     t0, span, y0 = float(t0), float(span), np.asarray(y0, float)
-    if probe is None:
-        return _forward(system, method, rate, t0, span, y0, sigma, pack(p), system.n, system.n, control=control)
-    start, leaves = probe_start(probe, y0, p)
-    return _renamed(system, method, _forward(system.augmented(probe, tangent_first=False), method, rate, t0, span, start, sigma, pack(leaves), system.n,
-                                             system.n, control=control, probe=True))
-
-
-def _renamed(system, method, pair):
-    out, record = pair
-    return out, Record((system.digest, method), record.increments, record.nodes, record.stages, record.counts, record.last)
+    whole, start, leaves = system, y0, p
+    if probe is not None:
+        whole = system.augmented(probe, tangent_first=False)
+        start, leaves = probe_start(probe, y0, p)
+    out, record = _forward(whole, method, rate, t0, span, start, sigma, pack(leaves), system.n, system.n if keep else 0, control=control,
+                           probe=probe is not None)
+    return out, record.of((system.digest, method) if keep else ())
 
 
 def _sized(x):

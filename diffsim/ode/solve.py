@@ -17,6 +17,7 @@ from ..prims.elementwise import sub
 from ..prims.layout import basic, concatenate, convert, index, reshape, transpose
 from ..transforms import trace
 from .control import Control
+from .erk import NOT_FINITE
 from .odeint import odeint, replay
 from .record import Mesh
 from .result import OdeResult
@@ -302,7 +303,7 @@ def _solved(problem, dense_output):
     sigma = np.zeros(0) if times.sigma is None else times.sigma
     try:
         ys, record = odeint(times.t0, times.span, problem.y0, sigma, *problem.leaves, system=problem.system, method=problem.method, rate=0,
-                            control=problem.control, probe=None)
+                            control=problem.control, probe=None, keep=False)
     except SolveError as error:
         if traced:
             raise
@@ -330,13 +331,18 @@ def _at_steps(problem, record):
 def _failed(problem, error):
     """SciPy's way: what was reached, success False."""
     record, times = error.record, problem.times
-    reached = record.nodes[-1]
+    if error.status == NOT_FINITE and record.steps:
+        record = record.without_last()
+    t0 = np.float64(times.t0)
     if times.t_eval is None:
-        t, ys = np.float64(times.t0) + record.nodes, record.stages[:, 0, :]
+        sigma, t = record.nodes, t0 + record.nodes
     else:
-        keep = np.abs(times.sigma) <= abs(reached)
-        # A linked program hands over the steps and not the outputs: they are read off the steps again.
-        t, ys = times.t_eval[keep], problem.states(record, times.sigma[keep])[0] if error.out is None else error.out[keep]
+        reached = np.abs(times.sigma) <= abs(record.nodes[-1])
+        sigma, t = times.sigma[reached], times.t_eval[reached]
+    try:
+        ys, _ = problem.states(record, sigma)             # read off the accepted steps once more
+    except SolveError:                                    # not even the start is finite
+        t, ys = t[:0], np.zeros((0, len(problem.y0)))
     result = _result(problem, t, ys, record)
     result.update(status=-1, message=str(error), success=False)
     return result

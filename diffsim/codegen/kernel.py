@@ -45,35 +45,31 @@ def kernel_ir(symbol, params, graph, inputs, outputs, unroll=None):
     function = _nest(symbol, params, graph, inputs, outputs, unroll)
     text = Text()
     printer = FunctionPrinter(function, text)
-    if sum(printer.slot_sizes) <= STACK:
+    if printer.scratch_size <= STACK:
         printer.print()
     else:
         function.name = f"{symbol}.body"
         printer = FunctionPrinter(function, text, scratch="param").print()
-        text.functions.append(_on_heap(symbol, params, function.name, printer.slot_sizes, text))
+        text.functions.append(_on_heap(symbol, params, function.name, printer.scratch_size, text))
     return str(text)
 
 
-def _on_heap(symbol, params, body, sizes, text):
+def _on_heap(symbol, params, body, size, text):
     """Text of a function that calls ``body`` with scratch memory from malloc."""
     text.declare("malloc", "noalias ptr", ["i64"], "nounwind")
     text.declare("free", "void", ["ptr"], "nounwind")
     formal = ", ".join(f"{'ptr noalias' if kind == 'ptr' else kind} %{name}" for name, kind in params)
-    actual = [f"{kind} %{name}" for name, kind in params]
-    lines = [
-        f"define void @{symbol}({formal}) nounwind {{",
-        f"  %.m = call noalias ptr @malloc(i64 {sum(sizes) + 64})",
-        "  %.a = ptrtoint ptr %.m to i64",
-        "  %.b = add i64 %.a, 63",
-        "  %.c = and i64 %.b, -64",
-        "  %.d = inttoptr i64 %.c to ptr",
-    ]
-    start = 0
-    for i, size in enumerate(sizes):
-        lines.append(f"  %.s{i} = getelementptr inbounds i8, ptr %.d, i64 {start}")
-        actual.append(f"ptr %.s{i}")
-        start += size
-    return "\n".join([*lines, f"  call void @{body}({', '.join(actual)})", "  call void @free(ptr %.m)", "  ret void", "}"])
+    actual = ", ".join([f"{kind} %{name}" for name, kind in params] + ["ptr %.d"])
+    return f"""define void @{symbol}({formal}) nounwind {{
+  %.m = call noalias ptr @malloc(i64 {size + 64})
+  %.a = ptrtoint ptr %.m to i64
+  %.b = add i64 %.a, 63
+  %.c = and i64 %.b, -64
+  %.d = inttoptr i64 %.c to ptr
+  call void @{body}({actual})
+  call void @free(ptr %.m)
+  ret void
+}}"""
 
 
 def kernel_source(symbol, params, graph, inputs, outputs, unroll=None):

@@ -68,7 +68,7 @@ class FunctionPrinter:
     function : nest.Function
     text : Text
     scratch : {"alloca", "param"}
-        Whether scratch memory is the function's own stack or comes as further pointers ``%.s0, %.s1, ...``.
+        Whether scratch memory is the function's own stack, or comes as a further pointer ``%scratch`` to ``scratch_size`` bytes.
     link : callable, optional
         ``link(printer, statement)`` writes a ``Link``.
     result : str
@@ -82,6 +82,11 @@ class FunctionPrinter:
         self.slot, self.slot_sizes = slots(function.body)
         self.label, self._n = "entry", 0
 
+    @property
+    def scratch_size(self):
+        """Bytes of scratch memory in all."""
+        return sum(self.slot_sizes)
+
     def print(self):
         """Append the definition to the module."""
         params = [f"ptr noalias %{n}" if kind == "ptr" else f"{kind} %{n}" for n, kind in self.function.params]
@@ -89,7 +94,11 @@ class FunctionPrinter:
         if self.scratch == "alloca":
             head += [f"  %.s{i} = alloca [{n} x i8], align 64" for i, n in enumerate(self.slot_sizes)]
         else:
-            params += [f"ptr noalias align 64 %.s{i}" for i in range(len(self.slot_sizes))]
+            params.append("ptr noalias align 64 %scratch")
+            start = 0
+            for i, n in enumerate(self.slot_sizes):
+                head.append(f"  %.s{i} = getelementptr inbounds i8, ptr %scratch, i64 {start}")
+                start += n
         self.block(self.function.body)
         last = "  ret void" if self.result == "void" else f"  ret {self.result} 0"
         opening = f"define {self.result} @{self.function.name}({', '.join(params)}) nounwind {{"

@@ -107,11 +107,11 @@ class Program:
 
         nest = self._nest()
         printer = FunctionPrinter(nest, text, link=link, result="i64")
-        total = sum(printer.slot_sizes)
+        total = printer.scratch_size
         on_stack = total <= STACK
         printer.scratch = "alloca" if on_stack else "param"
         printer.print()
-        text.functions.append(_entry_text([] if on_stack else printer.slot_sizes))
+        text.functions.append(_entry_text(on_stack))
         return str(text), modules, {"scratch": 0 if on_stack else total}
 
     def text(self):
@@ -203,16 +203,12 @@ class Program:
         return self._entry(frame)
 
 
-def _entry_text(sizes):
-    """Text of the entry: unpacks the frame and calls the body, with one pointer for each slot of scratch memory outside the stack."""
+def _entry_text(on_stack):
+    """Text of the entry: unpacks the frame and calls the body, with scratch memory if the body's is not on its stack."""
     lines = [f"define i64 @{ENTRY}(ptr noalias %frame) nounwind {{"]
     for i, name in enumerate(("inputs", "outputs", "scratch", "ctx")):
         lines += [f"  %{name}.at = getelementptr inbounds i8, ptr %frame, i64 {8 * i}", f"  %{name} = load ptr, ptr %{name}.at"]
-    arguments, start = [f"ptr %{name}" for name, _ in PARAMS], 0
-    for i, size in enumerate(sizes):
-        lines.append(f"  %.s{i} = getelementptr inbounds i8, ptr %scratch, i64 {start}")
-        arguments.append(f"ptr %.s{i}")
-        start += size
+    arguments = [f"ptr %{name}" for name, _ in PARAMS] + ([] if on_stack else ["ptr %scratch"])
     return "\n".join([*lines, f"  %status = call i64 @{BODY}({', '.join(arguments)})", "  ret i64 %status", "}"])
 
 

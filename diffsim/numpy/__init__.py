@@ -8,7 +8,7 @@ import numpy as _np
 from . import array as _array
 from . import linear, methods, rearrange, reductions, shapes, ufuncs, values  # noqa: F401  (they fill the tables)
 from .creation import CREATORS as _CREATORS
-from .rebind import original, rebound
+from .rebind import original, rebound  # noqa: F401  (public names)
 
 Array = _array.Array
 

@@ -14,7 +14,7 @@ from ..prims import layout
 from .array import Array
 from .dispatch import LIKE, lost, row, value_of
 from .reductions import at_least_array
-from .shapes import broadcast_to, concatenate, joined, reshaped
+from .shapes import broadcast_to, concatenate, joined, part, reshaped
 from .stacking import OBJECT, Handle, holds_traced, lift, lift_all
 
 
@@ -61,7 +61,7 @@ def _cast(x, dtype, what):
     return Array(x) if x.shape and x.dtype.kind == "f" else x
 
 
-def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, like=None):                    # noqa: A002
+def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, like=None):
     """As ``numpy.array``; elements may be traced."""
     if holds_traced(object):
         x = at_least_array(lift(object))
@@ -69,7 +69,7 @@ def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, lik
             x = reshaped(x, (1,) * (ndmin - len(x.shape)) + tuple(x.shape))
         if isinstance(x, Tracer):
             return _cast(x, dtype, "np.array")
-        object = x                                                                                         # noqa: A001
+        object = x
     return _made(np.array(object, dtype, copy=copy, ndmin=ndmin))
 
 
@@ -88,7 +88,8 @@ def arange(*args, dtype=None, device=None, like=None, **named):
         return _made(np.arange(*args, dtype=dtype, **named))
     parts = dict(zip(("start", "stop", "step"), args if len(args) > 1 else (0, *args), strict=False)) | named
     start, stop, step = (lift(parts.get(k, d)) for k, d in (("start", 0), ("stop", None), ("step", 1)))
-    n = math.ceil(float((value_of(stop, "the length of np.arange") - value_of(start, "the length of np.arange")) / value_of(step, "the length of np.arange")))
+    low, high, gap = (value_of(x, "the length of np.arange") for x in (start, stop, step))
+    n = math.ceil(float((high - low) / gap))
     return _cast(ew.add(ew.mul(np.arange(max(n, 0)), step), start), dtype, "np.arange")
 
 
@@ -115,7 +116,7 @@ for _function, _rule in ((np.zeros_like, zeros_like), (np.ones_like, ones_like),
     row(_function, operands=0, view=True)(_rule)
 
 
-def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):
+def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):       # noqa: PLR0913  (NumPy's)
     """As ``numpy.linspace``; the ends may be traced."""
     if not holds_traced(start) and not holds_traced(stop):
         y = np.linspace(start, stop, num, endpoint, retstep, dtype, axis)
@@ -134,12 +135,12 @@ def _line(start, stop, num, endpoint):
     y = ew.add(ew.mul(k, step), start) if pieces > 0 else broadcast_to(start, (num, *tuple(span.shape)))
     if endpoint and num > 1:                                # the end itself, not what rounding makes of it
         last = broadcast_to(stop, (1, *tuple(span.shape)))
-        y = concatenate([layout.index(y, at=layout.basic(tuple(y.shape), (slice(0, num - 1),) + (slice(None),) * len(span.shape))), last], 0)
+        y = concatenate([part(y, slice(0, num - 1)), last], 0)
     return y, step
 
 
 @row(np.linspace, operands=2)
-def linspace_rule(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):
+def linspace_rule(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):  # noqa: PLR0913  (NumPy's)
     y, step = _line(start, stop, int(num), endpoint)
     return (y, step) if retstep else y
 

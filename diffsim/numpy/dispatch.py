@@ -14,10 +14,12 @@ from ..prims import layout
 from ..prims.elementwise import where
 from . import indexing
 from .array import Array, fresh
-from .stacking import READY, holds_traced, lift
+from .stacking import READY, lift
 
 #: NumPy functions that return plain values, and those that are refused, with the reason.
 VALUE_ONLY, REFUSED = set(), {}
+ADVICE = ("Apply it to values that do not depend on what is differentiated (diffsim.stop_gradient), "
+          "or write it with functions that have a rule")
 _NO_PARAMS = {}
 
 
@@ -146,8 +148,8 @@ def _write_out(result, out):
 def lost(what):
     """The error of storing a traced value in a plain array."""
     return DerivativeLost(
-        f"{user_line()}: a traced value was to be written into {what}, a plain array, which would drop its derivative. Create that array inside "
-        f"the function that is differentiated (np.zeros, np.empty, np.zeros_like), or use the returned value.")
+        f"{user_line()}: a traced value was to be written into {what}, a plain array, which would drop its derivative. Create that array "
+        f"inside the function that is differentiated (np.zeros, np.empty, np.zeros_like), or use the returned value.")
 
 
 # ---------------------------------------------------------------- ufuncs
@@ -168,13 +170,13 @@ def array_ufunc(ufunc, method, inputs, kwargs):
     rule = UFUNC_METHODS.get((ufunc, method))
     out = kwargs.pop("out", None)
     if rule is None and method == "outer":
-        a, b = map(lift, inputs)
         rule = functools.partial(_outer, ufunc)
     if rule is None:
         if not _holds_tracer(inputs):
             return _settle(getattr(ufunc, method)(*map(_plain, inputs), **kwargs), out, True)
-        raise MissingRule(f"np.{ufunc.__name__}.{method}", "derivative", f"{user_line()}: it is not available on traced values; "
-                          f"available are add.reduce, multiply.reduce, maximum.reduce, minimum.reduce, add.accumulate, multiply.accumulate, outer, add.at")
+        raise MissingRule(f"np.{ufunc.__name__}.{method}", "derivative",
+                          f"{user_line()}: it is not available on traced values; available are add.reduce, multiply.reduce, "
+                          f"maximum.reduce, minimum.reduce, add.accumulate, multiply.accumulate, outer and add.at")
     return _settle(rule(*map(lift, inputs), **kwargs), out, mutable)
 
 
@@ -196,17 +198,9 @@ def _with_options(ufunc, inputs, options, mutable):
     for name in ("casting", "order", "subok"):
         options.pop(name, None)
     out = out[0] if isinstance(out, tuple) else out
-    operands = [lift(x) for x in inputs]
-    if not _holds_tracer(operands) and not isinstance(lift(mask), Tracer):
-        if isinstance(out, Array) and mask is not True:
-            base = out.read().copy() if not isinstance(out.read(), Tracer) else None
-            if base is not None:
-                out.write(ufunc(*operands, out=base, where=lift(mask), dtype=dtype))
-                return out
-        if mask is True or not isinstance(out, Array):
-            target = {} if out is None or isinstance(out, Array) else {"out": out}
-            result = ufunc(*operands, dtype=dtype, where=_plain(mask), **target, **options)
-            return _settle(result, out if isinstance(out, Array) else None, mutable)
+    operands, mask = [lift(x) for x in inputs], mask if mask is True else lift(mask)
+    if not _holds_tracer([*operands, mask, out]):
+        return _plain_with_options(ufunc, operands, {"where": mask, "dtype": dtype, **options}, out, mutable)
     apply = UFUNCS.get(ufunc)
     result = apply(*operands) if apply is not None and not options else _unknown_ufunc(ufunc, inputs, options)
     if dtype is not None and result.dtype != np.dtype(dtype):
@@ -214,15 +208,20 @@ def _with_options(ufunc, inputs, options, mutable):
     if mask is not True:
         if not isinstance(out, Array):
             raise MissingRule(f"np.{ufunc.__name__}(where=...)", "derivative",
-                              f"{user_line()}: where= leaves the other elements undefined; write np.where(mask, value, other), or give out= an array "
-                              f"created inside the function")
-        result = where(lift(mask), result, out.read())
+                              f"{user_line()}: where= leaves the other elements undefined; write np.where(mask, value, other), "
+                              f"or give out= an array created inside the function")
+        result = where(mask, result, out.read())
     if out is None:
         return _settle(result, None, mutable)
-    if isinstance(out, Array):
-        out.write(result)
-        return out
-    return _accumulated(ufunc, inputs, out, result)
+    return _write_out(result, out) if isinstance(out, Array) else _accumulated(ufunc, inputs, out, result)
+
+
+def _plain_with_options(ufunc, operands, options, out, mutable):
+    """The same where nothing is traced: NumPy's own, into a copy of what ``out`` holds."""
+    if not isinstance(out, Array):
+        result = ufunc(*operands, **({} if out is None else {"out": out}), **options)
+        return _settle(result, None, mutable and out is None)
+    return _write_out(ufunc(*operands, out=np.array(out.read()), **options), out)
 
 
 def _accumulated(ufunc, inputs, out, result):
@@ -243,8 +242,7 @@ def _unknown_ufunc(ufunc, inputs, options):
         return ufunc(*operands, **options)
     name = ufunc.__name__
     reason = REFUSED.get(ufunc, "no rule is known for this ufunc")
-    raise MissingRule(f"np.{name}", "derivative", f"{user_line()}: {reason}. Apply it to values that do not depend on what is differentiated "
-                      f"(diffsim.stop_gradient), or write it with functions that have a rule")
+    raise MissingRule(f"np.{name}", "derivative", f"{user_line()}: {reason}. {ADVICE}")
 
 
 def _at(ufunc, target, key, *values):
@@ -256,7 +254,8 @@ def _at(ufunc, target, key, *values):
         plain = np.array(target.read())
         ufunc.at(plain, key, *map(_plain, values))
         return target.write(plain)
-    raise MissingRule(f"np.{ufunc.__name__}.at", "derivative", f"{user_line()}: only np.add.at and np.subtract.at accumulate traced values")
+    raise MissingRule(f"np.{ufunc.__name__}.at", "derivative",
+                      f"{user_line()}: only np.add.at and np.subtract.at accumulate traced values")
 
 
 # ---------------------------------------------------------------- functions
@@ -268,8 +267,7 @@ def array_function(func, args, kwargs):
     if _holds_tracer(args) or _holds_tracer(kwargs.values()):
         reason = reason_of(func) or "no rule is known for this function"
         name = f"{getattr(func, '__module__', 'numpy')}.{func.__name__}".replace("numpy", "np", 1)
-        raise MissingRule(name, "derivative", f"{user_line()}: {reason}. Apply it to values that do not depend on what is differentiated "
-                          f"(diffsim.stop_gradient), or write it with functions that have a rule")
+        raise MissingRule(name, "derivative", f"{user_line()}: {reason}. {ADVICE}")
     return _settle(func(*map(_plain, args), **{k: _plain(v) for k, v in kwargs.items()}), None, True)
 
 
@@ -293,7 +291,8 @@ def value_of(x, what):
 
 def reason_of(func):
     """Why a NumPy function is refused; empty where no particular reason is known."""
-    return REFUSED.get(func) or next((why for f, why in REFUSED.items() if f.__name__ == func.__name__ and f.__module__ == func.__module__), "")
+    named = (func.__module__, func.__name__)
+    return REFUSED.get(func) or next((why for f, why in REFUSED.items() if (f.__module__, f.__name__) == named), "")
 
 
 def support(functions):
@@ -320,5 +319,5 @@ METHODS["__array_ufunc__"] = array_ufunc
 METHODS["__array_function__"] = array_function
 METHODS["__getitem__"] = indexing.getitem
 
-__all__ = ["LIKE", "REFUSED", "UFUNC_METHODS", "VALUE_ONLY", "array_function", "array_ufunc", "elementwise_entry", "holds_traced", "into", "lost",
-           "refuse", "row", "support", "ufunc_row", "value_of"]
+__all__ = ["LIKE", "REFUSED", "UFUNC_METHODS", "VALUE_ONLY", "array_function", "array_ufunc", "elementwise_entry", "into", "lost", "refuse",
+           "row", "support", "ufunc_row", "value_of"]

@@ -216,8 +216,8 @@ def _traced_positions(shape, key):
     strides, axis, flat = _strides(shape), 0, base
     for k in flat_key:
         if isinstance(k, Tracer):
-            k = k if k.dtype == np.intp else convert(k, dtype=np.dtype(np.intp))
-            wrapped = ew.where(ew.less(k, 0), ew.add(k, shape[axis]), k)
+            i = k if k.dtype == np.intp else convert(k, dtype=np.dtype(np.intp))
+            wrapped = ew.where(ew.less(i, 0), ew.add(i, shape[axis]), i)
             wide = like(wrapped, Aval(joint, wrapped.dtype))
             flat = ew.add(flat, ew.mul(reshape(wide, shape=joint + (1,) * after), strides[axis]))
         axis += _width(k)

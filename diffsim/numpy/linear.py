@@ -14,6 +14,9 @@ from .shapes import broadcast_to, concatenate, permuted, reshaped
 from .stacking import lift_all
 from .ufuncs import matmul, vecdot
 
+#: Dimensions of a matrix, and of the space of a cross product.
+MATRIX, SPACE = 2, 3
+
 
 def _size(x):
     return int(np.prod(x.shape))
@@ -84,9 +87,9 @@ def kron(a, b):
 def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
     axisa, axisb, axisc = (axis,) * 3 if axis is not None else (axisa, axisb, axisc)
     a, b = (_last(x, i) for x, i in ((a, axisa), (b, axisb)))
-    if a.shape[-1] != 3 or b.shape[-1] != 3:                                # noqa: PLR2004
+    if a.shape[-1] != SPACE or b.shape[-1] != SPACE:
         raise ValueError(f"cross: both arrays need three components, got {a.shape[-1]} and {b.shape[-1]}")
-    x, y = ([indexing.getitem(v, (..., i)) for i in range(3)] for v in (a, b))
+    x, y = ([indexing.getitem(v, (..., i)) for i in range(SPACE)] for v in (a, b))
     parts = [ew.sub(ew.mul(x[i], y[j]), ew.mul(x[j], y[i])) for i, j in ((1, 2), (2, 0), (0, 1))]
     joined = concatenate([reshaped(p, (*tuple(p.shape), 1)) for p in parts], -1)
     n = len(joined.shape)
@@ -123,10 +126,9 @@ def _parse(spec, shapes):
     full = []
     for term, shape in zip(terms, shapes, strict=True):
         n = len(shape) - len(term) + 3 if "..." in term else 0
-        term = term.replace("...", names[widest - n:])
-        if len(term) != len(shape):
-            raise ValueError(f"einsum: {spec!r} gives {len(term)} subscripts to an operand of shape {tuple(shape)}")
-        full.append(term)
+        full.append(term.replace("...", names[widest - n:]))
+        if len(full[-1]) != len(shape):
+            raise ValueError(f"einsum: {spec!r} gives {len(full[-1])} subscripts to an operand of shape {tuple(shape)}")
     joint = "".join(full)
     if not arrow:
         output = names + "".join(sorted(c for c in set(joint) if joint.count(c) == 1 and c not in names))
@@ -194,10 +196,10 @@ def einsum(*operands, optimize=False, **options):
     terms, output = _parse(operands[0], [x.shape for x in values])
     pool = [_diagonals(x, t) for x, t in zip(values, terms, strict=True)]
     path = [(0, 1)] * (len(pool) - 1)
-    if optimize and len(pool) > 2:                                          # noqa: PLR2004
-        shadows = [np.broadcast_to(np.int8(0), tuple(x.shape)) for x in values]
-        path = [p for p in np.einsum_path(operands[0], *shadows, optimize=optimize)[0][1:] if len(p) == 2]                # noqa: PLR2004
-    for i, j in path if len(path) == len(pool) - 1 else [(0, 1)] * (len(pool) - 1):
+    if optimize and len(path) > 1:
+        best = [p for p in einsum_path(operands[0], *values, optimize=optimize)[0][1:] if len(p) == len(path[0])]
+        path = best if len(best) == len(path) else path
+    for i, j in path:
         y, x = pool.pop(builtin_max(i, j)), pool.pop(i if i < j else j)
         pool.append(_pair(x, y, set(output).union(*[t for _, t in pool])))
     value, term = _summed(*pool[0], set(output))
@@ -217,7 +219,7 @@ def _matrices(a, b):
 
 
 def _square(a, name):
-    if len(a.shape) < 2 or a.shape[-1] != a.shape[-2]:                      # noqa: PLR2004
+    if len(a.shape) < MATRIX or a.shape[-1] != a.shape[-2]:
         raise np.linalg.LinAlgError(f"{name}: a square matrix is needed, not an array of shape {tuple(a.shape)}")
 
 
@@ -266,7 +268,7 @@ def norm(x, ord=None, axis=None, keepdims=False):
     axes = axes_of(axis, len(x.shape)) if axis is None or np.ndim(axis) == 0 else tuple(int(i) % len(x.shape) for i in axis)
     if len(axes) == 1:
         return _vector_norm(x, ord, axes[0], keepdims)
-    if len(axes) != 2:                                                      # noqa: PLR2004
+    if len(axes) != MATRIX:
         raise ValueError(f"norm: ord={ord} is defined for vectors and matrices, not over {len(axes)} axes")
     return _matrix_norm(x, ord, axes, keepdims)
 
@@ -283,7 +285,8 @@ def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
 def _joint_norm(x, ord, axis, keepdims):
     axes = axes_of(axis, len(x.shape))
     kept = tuple(i for i in range(len(x.shape)) if i not in axes)
-    y = _vector_norm(reshaped(permuted(x, kept + axes), (*[x.shape[i] for i in kept], int(np.prod([x.shape[i] for i in axes])))), ord, len(kept), False)
+    flat = reshaped(permuted(x, kept + axes), (*[x.shape[i] for i in kept], int(np.prod([x.shape[i] for i in axes]))))
+    y = _vector_norm(flat, ord, len(kept), False)
     return reshaped(y, tuple(1 if i in axes else s for i, s in enumerate(x.shape))) if keepdims else y
 
 
@@ -293,7 +296,7 @@ def matrix_norm(x, /, *, keepdims=False, ord="fro"):
 
 
 def _vector_norm(x, order, axis, keepdims):
-    if order is None or order == 2:                                         # noqa: PLR2004
+    if order is None or order == 2:                         # noqa: PLR2004  (the order of the norm)
         return safe_sqrt(sum(ew.square(x), axis, None, keepdims))
     size = ew.absolute(x)
     if order == np.inf:
@@ -325,6 +328,7 @@ def _linalg(*names):
 
 refuse("determinants have no rule yet", *_linalg("det", "slogdet"))
 refuse("matrix factorisations have no rule yet; solve, inv and norm have", *_linalg(
-    "cholesky", "qr", "svd", "svdvals", "eig", "eigh", "eigvals", "eigvalsh", "pinv", "lstsq", "cond", "matrix_rank", "tensorinv", "tensorsolve"))
+    "cholesky", "qr", "svd", "svdvals", "eig", "eigh", "eigvals", "eigvalsh", "pinv", "lstsq", "cond", "matrix_rank", "tensorinv",
+    "tensorsolve"))
 
 __all__ = ["cross", "dot", "einsum", "inner", "kron", "norm", "outer", "solve", "tensordot"]

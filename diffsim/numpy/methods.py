@@ -12,7 +12,8 @@ from .array import Array, fresh
 from .stacking import lift
 
 _SAME = {"sum": np.sum, "mean": np.mean, "prod": np.prod, "max": np.max, "min": np.min, "any": np.any, "all": np.all, "argmax": np.argmax,
-         "argmin": np.argmin, "var": np.var, "std": np.std, "cumsum": np.cumsum, "cumprod": np.cumprod, "clip": np.clip, "squeeze": np.squeeze,
+         "argmin": np.argmin, "var": np.var, "std": np.std, "cumsum": np.cumsum, "cumprod": np.cumprod, "clip": np.clip,
+         "squeeze": np.squeeze,
          "swapaxes": np.swapaxes, "ravel": np.ravel, "take": np.take, "repeat": np.repeat, "diagonal": np.diagonal, "trace": np.trace,
          "round": np.round, "dot": np.dot, "ptp": np.ptp, "compress": np.compress, "nonzero": np.nonzero, "argsort": np.argsort,
          "searchsorted": np.searchsorted, "choose": np.choose, "put": np.put}
@@ -38,7 +39,9 @@ def reshape(self, *shape, order="C", copy=None):
 
 def transpose(self, *axes):
     """As ``ndarray.transpose``: the axes as one tuple or as several ints."""
-    return FUNCTIONS[np.transpose](self, None if not axes or axes == (None,) else axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes)
+    if len(axes) == 1 and not isinstance(axes[0], int):
+        axes = axes[0]
+    return FUNCTIONS[np.transpose](self, axes or None)
 
 
 def copy(self, order="C"):
@@ -73,7 +76,8 @@ def item(self, *index):
     if isinstance(x, Tracer):
         if x.dtype.kind in "iub":
             return indexing.concrete(x, "item()").item(*index)
-        raise DerivativeLost(f"{user_line()}: item() of a traced value would drop its derivative. Use the value itself (x[0], or x when it has no dimension)")
+        raise DerivativeLost(f"{user_line()}: item() of a traced value would drop its derivative. Use the value itself: x[0], or x where "
+                             f"it has no dimension")
     return x.item(*index)
 
 

@@ -35,8 +35,8 @@ def roll(a, shift, axis=None):
     if axis is None:
         return reshaped(roll(reshaped(a, (int(np.prod(shape)),)), shift, 0), shape)
     shifts, axes = np.broadcast_arrays(shift, axis)
-    for s, i in zip(shifts.ravel(), axes.ravel(), strict=True):
-        i = axes_of(int(i), len(shape))[0]
+    for s, each in zip(shifts.ravel(), axes.ravel(), strict=True):
+        i = axes_of(int(each), len(shape))[0]
         n = shape[i]
         cut = int(-s) % n if n else 0
         if cut:

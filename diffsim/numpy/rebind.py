@@ -23,7 +23,7 @@ from .creation import CREATORS
 FunctionType, MethodType, ModuleType, CellType = types.FunctionType, types.MethodType, types.ModuleType, types.CellType
 _DISPATCHER = type(numpy.sum)
 _BUILTIN = type(len)
-_LEFT_ALONE = {"numpy", "scipy", "numba", "llvmlite", "diffsim", "matplotlib", "pandas", "tqdm", "IPython"} | (set(sys.stdlib_module_names) - {"__main__"})
+_LEFT_ALONE = {"numpy", "scipy", "numba", "llvmlite", "diffsim", "matplotlib", "pandas", "tqdm", "IPython"} | set(sys.stdlib_module_names)
 _BY_NAME = "__diffsim_original__"
 
 
@@ -71,7 +71,7 @@ PROXY = _Numpy()
 _TRANSLATABLE = frozenset({FunctionType, MethodType, ModuleType, _DISPATCHER, _BUILTIN, functools.partial})
 
 
-def _import(name, globals=None, locals=None, fromlist=(), level=0):                                        # noqa: A002
+def _import(name, globals=None, locals=None, fromlist=(), level=0):
     real = globals.real if globals.__class__ is Globals else globals
     module = builtins.__import__(name, real, locals, fromlist, level)
     return translated(module, real)
@@ -157,7 +157,7 @@ def is_user_function(f):
     return _root(there) not in _LEFT_ALONE and not _installed(there)
 
 
-def translated(value, real):
+def translated(value, real):                                # noqa: PLR0911  (one line a kind of value)
     """What a value read inside a rebound function becomes; ``real`` are the globals of the reader."""
     kind = value.__class__
     if kind is FunctionType:
@@ -211,7 +211,7 @@ def _content(cell):
         return _EMPTY
 
 
-def rebound(f):
+def rebound(f):                                             # noqa: PLR0911  (one return a kind of callable)
     """``f`` as it runs under a transform: with NumPy's creators rebound.
 
     Parameters
@@ -260,16 +260,17 @@ def _rebind_function(f):
             own.append(len(cells))
             cells.append(CellType())
             continue
-        new = translated(held, real) if held.__class__ in _TRANSLATABLE and held is not _EMPTY else held
-        if new is not held:
+        new = translated(held, real)
+        if new is held:
+            cells.append(cell)
+        else:
             replaced.append((cell, held))
-            cell = CellType(new)
-        cells.append(cell)
-    defaults = f.__defaults__ and tuple(translated(d, real) if d.__class__ in _TRANSLATABLE else d for d in f.__defaults__)
+            cells.append(CellType(new))
+    defaults = f.__defaults__ and tuple(translated(d, real) for d in f.__defaults__)
     new = FunctionType(f.__code__, table, f.__name__, defaults, tuple(cells) or None)
     for i in own:
         cells[i].cell_contents = new
-    new.__kwdefaults__ = f.__kwdefaults__ and {k: translated(d, real) if d.__class__ in _TRANSLATABLE else d for k, d in f.__kwdefaults__.items()}
+    new.__kwdefaults__ = f.__kwdefaults__ and {k: translated(d, real) for k, d in f.__kwdefaults__.items()}
     new.__dict__.update(f.__dict__)
     new.__qualname__, new.__module__, new.__doc__ = f.__qualname__, f.__module__, f.__doc__
     new.__dict__[_BY_NAME] = weakref.ref(f)

@@ -57,7 +57,7 @@ def _masked(x, where, other):
 
 # ---------------------------------------------------------------- sums
 @row(np.sum)
-def sum(a, axis=None, dtype=None, keepdims=_NONE, initial=_NONE, where=_NONE):                              # noqa: A001
+def sum(a, axis=None, dtype=None, keepdims=_NONE, initial=_NONE, where=_NONE):
     a = _masked(a if dtype is None else convert(at_least_array(a), dtype=np.dtype(dtype)), where, 0.0)
     y = reduced(lambda x, axes: reduce_sum(x, axes=axes) if axes else x, a, axis, keepdims)
     return y if initial is _NONE else ew.add(y, initial)
@@ -92,7 +92,7 @@ def average(a, axis=None, weights=None, returned=False, *, keepdims=_NONE):
 
 
 @row(np.var)
-def var(a, axis=None, dtype=None, ddof=0, keepdims=_NONE, *, where=_NONE, mean=_NONE, correction=_NONE):
+def var(a, axis=None, dtype=None, ddof=0, keepdims=_NONE, *, where=_NONE, mean=_NONE, correction=_NONE):   # noqa: PLR0913  (NumPy's)
     ddof = ddof if correction is _NONE else correction
     a = at_least_array(a) if dtype is None else convert(at_least_array(a), dtype=np.dtype(dtype))
     axes = axes_of(axis, len(a.shape))
@@ -119,7 +119,7 @@ def safe_sqrt(x):
 
 
 @row(np.std)
-def std(a, axis=None, dtype=None, ddof=0, keepdims=_NONE, *, where=_NONE, mean=_NONE, correction=_NONE):
+def std(a, axis=None, dtype=None, ddof=0, keepdims=_NONE, *, where=_NONE, mean=_NONE, correction=_NONE):   # noqa: PLR0913  (NumPy's)
     return safe_sqrt(var(a, axis, dtype, ddof, keepdims, where=where, mean=mean, correction=correction))
 
 
@@ -170,8 +170,8 @@ def _extreme(prim, join):
     return rule
 
 
-max = row(np.max, np.amax)(_extreme(red.reduce_max, ew.maximum))                                           # noqa: A001
-min = row(np.min, np.amin)(_extreme(red.reduce_min, ew.minimum))                                           # noqa: A001
+max = row(np.max, np.amax)(_extreme(red.reduce_max, ew.maximum))
+min = row(np.min, np.amin)(_extreme(red.reduce_min, ew.minimum))
 
 
 @row(np.ptp)
@@ -199,12 +199,13 @@ argmin = row(np.argmin, value=True)(_position(red.argmin))
 def _truth(prim):
     def rule(a, axis=None, keepdims=_NONE, *, where=_NONE):
         a = at_least_array(_masked(a, where, prim is red.reduce_all))
-        return reduced(lambda x, axes: prim(x, axes=axes) if axes else ew.not_equal(x, 0), ew.not_equal(a, 0) if a.dtype != bool else a, axis, keepdims)
+        true = a if a.dtype == bool else ew.not_equal(a, 0)
+        return reduced(lambda x, axes: prim(x, axes=axes) if axes else x, true, axis, keepdims)
     return rule
 
 
-any = row(np.any, value=True)(_truth(red.reduce_any))                                                      # noqa: A001
-all = row(np.all, value=True)(_truth(red.reduce_all))                                                      # noqa: A001
+any = row(np.any, value=True)(_truth(red.reduce_any))
+all = row(np.all, value=True)(_truth(red.reduce_all))
 
 
 # ---------------------------------------------------------------- without the NaNs
@@ -292,14 +293,9 @@ cumulative_prod = row(np.cumulative_prod)(_with_initial(cumprod, 1.0))
 @row(np.diff)
 def diff(a, n=1, axis=-1, prepend=_NONE, append=_NONE):
     axis = axes_of(axis, len(a.shape))[0]
-    edges = []
-    for edge in (prepend, append):
-        if edge is _NONE:
-            edges.append(None)
-            continue
-        edge = at_least_array(lift(edge))
-        edges.append(broadcast_to(edge, shape=(*tuple(a.shape[:axis]), 1, *tuple(a.shape[axis + 1:]))) if not edge.shape else edge)
-    parts = [x for x in (edges[0], a, edges[1]) if x is not None]
+    thin = (*tuple(a.shape[:axis]), 1, *tuple(a.shape[axis + 1:]))
+    parts = [at_least_array(lift(x)) for x in (prepend, a, append) if x is not _NONE]
+    parts = [x if x.shape else broadcast_to(x, shape=thin) for x in parts]
     a = concatenate(*parts, axis=axis) if len(parts) > 1 else a
     for _ in range(n):
         a = ew.sub(_halves(a, axis, 1, a.shape[axis]), _halves(a, axis, 0, a.shape[axis] - 1))
@@ -384,7 +380,7 @@ def count_nonzero(a, axis=None, *, keepdims=False):
     return sum(convert(ew.not_equal(a, 0), dtype=np.dtype(np.intp)), axis, None, keepdims)
 
 
-for _ufunc, _rule in ((np.add, sum), (np.multiply, prod), (np.maximum, max), (np.minimum, min), (np.logical_and, all), (np.logical_or, any)):
+for _ufunc, _rule in {np.add: sum, np.multiply: prod, np.maximum: max, np.minimum: min, np.logical_and: all, np.logical_or: any}.items():
     UFUNC_METHODS[_ufunc, "reduce"] = lambda a, axis=0, *rest, _rule=_rule, dtype=None, **options: _rule(a, axis, **options)
 UFUNC_METHODS[np.add, "accumulate"] = lambda a, axis=0, dtype=None: cumsum(a, axis, dtype)
 UFUNC_METHODS[np.multiply, "accumulate"] = lambda a, axis=0, dtype=None: cumprod(a, axis, dtype)

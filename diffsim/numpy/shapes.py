@@ -125,7 +125,7 @@ def _at_least(n, place):
 
 atleast_1d = row(np.atleast_1d, operands=0, view=True)(_at_least(1, lambda s: s or (1,)))
 atleast_2d = row(np.atleast_2d, operands=0, view=True)(_at_least(2, lambda s: (1,) * (2 - len(s)) + s))
-atleast_3d = row(np.atleast_3d, operands=0, view=True)(_at_least(3, lambda s: s if len(s) > 2 else ((1, 1, 1), (1, *s, 1), (*s, 1))[len(s)]))  # noqa: PLR2004
+atleast_3d = row(np.atleast_3d, operands=0, view=True)(_at_least(3, lambda s: ((1, 1, 1), (1, *s, 1), (*s, 1), s)[min(len(s), 3)]))
 
 
 @row(np.broadcast_to)
@@ -199,7 +199,8 @@ def _members(arrays):
 def _check_join(values, axis):
     rest = {tuple(s for i, s in enumerate(x.shape) if i != axis) for x in values}
     if len(rest) > 1 or len({len(x.shape) for x in values}) > 1:
-        raise InputError(f"all dimensions but axis {axis} must agree to concatenate; got the shapes {', '.join(str(tuple(x.shape)) for x in values)}")
+        shapes = ", ".join(str(tuple(x.shape)) for x in values)
+        raise InputError(f"all dimensions but axis {axis} must agree to concatenate; got the shapes {shapes}")
 
 
 @row(np.stack, operands=0)
@@ -319,5 +320,5 @@ def dsplit(ary, indices_or_sections):
     return split(ary, indices_or_sections, 2)
 
 
-__all__ = ["along", "atleast_1d", "broadcast_to", "concatenate", "flip", "joined", "part", "permuted", "ravel", "reshape", "reshaped", "stack",
-           "swapaxes", "transpose"]
+__all__ = ["along", "atleast_1d", "broadcast_to", "concatenate", "flip", "joined", "part", "permuted", "ravel", "reshape", "reshaped",
+           "stack", "swapaxes", "transpose"]

@@ -112,8 +112,7 @@ def same_dtype(values):
     if all(d == dtypes[0] for d in dtypes):
         return [x if isinstance(x, Tracer) else np.asarray(x) for x in values]
     dtype = np.result_type(*dtypes)
-    return [layout.convert(x, dtype=dtype) if isinstance(x, Tracer) and x.dtype != dtype else x if isinstance(x, Tracer) else np.asarray(x, dtype)
-            for x in values]
+    return [(x if x.dtype == dtype else layout.convert(x, dtype=dtype)) if isinstance(x, Tracer) else np.asarray(x, dtype) for x in values]
 
 
 def stacked(x):

@@ -9,7 +9,7 @@ from ..prims.layout import broadcast_to, convert
 from .dispatch import VALUE_ONLY, elementwise_entry, refuse, ufunc_row
 from .stacking import lift
 
-LN2 = 0.6931471805599453
+LN2, MATRIX = 0.6931471805599453, 2
 DEGREE = np.pi / 180
 
 _VALUED = (ew.sign, ew.floor, ew.ceil, ew.rint, ew.trunc, ew.floor_divide, ew.isfinite, ew.isnan, ew.isinf, ew.equal, ew.not_equal, ew.less,
@@ -26,14 +26,14 @@ UFUNCS[np._core.umath.clip] = elementwise_entry(ew.clip, 3)                 # wh
 
 
 # ---------------------------------------------------------------- powers
-_MAX_POWER = 64
+_MAX_POWER, HALF = 64, 0.5
 
 
 def _constant_power(x, y):
     """x to a number: integers by products (exact at 0, right for negative bases), one half by the square root."""
     if y == int(y) and abs(y) <= _MAX_POWER:
         return ew.integer_pow(x, n=int(y))
-    if y == 0.5:                                                            # noqa: PLR2004
+    if y == HALF:
         return ew.sqrt(x)
     return ew.scalar_pow(x, exponent=float(y))
 
@@ -141,7 +141,9 @@ def invert(x):
 def _logical(ufunc, prim, x, y):
     if not isinstance(x, Tracer) and not isinstance(y, Tracer):
         return ufunc(x, y)
-    return prim(x, y) if all(np.asarray(a).dtype == bool if not isinstance(a, Tracer) else a.dtype == bool for a in (x, y)) else _refuse_bits(ufunc.__name__)
+    if any((a.dtype if hasattr(a, "dtype") else np.asarray(a).dtype).kind != "b" for a in (x, y)):
+        return _refuse_bits(ufunc.__name__)
+    return prim(x, y)
 
 
 def _refuse_bits(name):
@@ -167,7 +169,8 @@ def _batched(a, b, n_a, n_b):
 def _contract(a, b, axis_a, axis_b, n_batch):
     """Sum over one axis of each, batched over the leading ``n_batch``; numbers of the axes count from the front."""
     if a.shape[axis_a] != b.shape[axis_b]:
-        raise ValueError(f"matmul: shapes {tuple(a.shape)} and {tuple(b.shape)} do not fit: {a.shape[axis_a]} (dim {axis_a}) is not {b.shape[axis_b]} (dim {axis_b})")
+        raise ValueError(f"matmul: shapes {tuple(a.shape)} and {tuple(b.shape)} do not fit: axis {axis_a} has length {a.shape[axis_a]}, "
+                         f"axis {axis_b} has length {b.shape[axis_b]}")
     batch = tuple(range(n_batch))
     return dot_general(a, b, contract=((axis_a,), (axis_b,)), batch=(batch, batch))
 
@@ -177,7 +180,7 @@ def matmul(a, b):
     a, b = _dims(a, b)
     if not a.shape or not b.shape:
         raise ValueError("matmul: an operand has no dimension; use * to multiply by a number")
-    if len(b.shape) <= 2:                                                   # noqa: PLR2004
+    if len(b.shape) <= MATRIX:
         return _contract(a, b, len(a.shape) - 1, max(len(b.shape) - 2, 0), 0)
     if len(a.shape) == 1:
         return _contract(b, a, len(b.shape) - 2, 0, 0)

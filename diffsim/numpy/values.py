@@ -95,9 +95,9 @@ def _of_numbers(function):
 
 
 for _function in (
-        np.nonzero, np.flatnonzero, np.argwhere, np.argsort, np.argpartition, np.lexsort, np.searchsorted, np.digitize, np.isclose, np.allclose,
-        np.array_equal, np.array_equiv, np.isneginf, np.isposinf, np.nanargmax, np.nanargmin, np.isin, np.tril_indices_from, np.triu_indices_from,
-        np.diag_indices_from, np.unravel_index, np.ravel_multi_index, np.ix_):
+        np.nonzero, np.flatnonzero, np.argwhere, np.argsort, np.argpartition, np.lexsort, np.searchsorted, np.digitize, np.isclose,
+        np.allclose, np.array_equal, np.array_equiv, np.isneginf, np.isposinf, np.nanargmax, np.nanargmin, np.isin, np.tril_indices_from,
+        np.triu_indices_from, np.diag_indices_from, np.unravel_index, np.ravel_multi_index, np.ix_):
     _of_numbers(_function)
 
 
@@ -107,26 +107,30 @@ def shares_memory(a, b, max_work=None):
     return cells[0] is cells[1]
 
 
-refuse("it depends on the values only through counts or distinct elements", np.unique, np.histogram, np.histogram2d, np.histogramdd, np.bincount,
-       np.histogram_bin_edges, np.union1d, np.intersect1d, np.setdiff1d, np.setxor1d)
-refuse("piecewise linear interpolation has no rule yet; write it with np.searchsorted and indexing", np.interp)
-refuse("percentiles have no rule yet; np.sort and np.median have", np.percentile, np.quantile, np.nanpercentile, np.nanquantile, np.nanmedian)
-refuse("convolutions have no rule yet; sum shifted slices, or multiply by a matrix", np.convolve, np.correlate)
-refuse("covariances have no rule yet; centre the data and use np.dot", np.cov, np.corrcoef)
-refuse("polynomial helpers have no rule yet; write the sum of powers", np.polyval, np.polyfit, np.polyadd, np.polysub, np.polymul, np.polydiv, np.polyint,
-       np.polyder, np.poly, np.roots)
-refuse("Fourier transforms have no rule yet", *[getattr(np.fft, n) for n in (
-    "fft", "ifft", "rfft", "irfft", "fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn", "hfft", "ihfft", "fftshift", "ifftshift")])
-refuse("it calls a Python function once an element; apply the function to the whole array", np.apply_along_axis, np.apply_over_axes)
-refuse("it packs bits", np.packbits, np.unpackbits)
-refuse("it reads or writes a file; do that with plain values outside the transform", np.save, np.savez, np.savez_compressed, np.savetxt, np.loadtxt,
-       np.genfromtxt, np.fromfile)
-refuse("it makes an array of something else than numbers that are differentiated; use np.array", np.frombuffer, np.fromfunction, np.fromiter, np.fromstring)
-refuse("Bessel functions have no rule yet", np.i0)
-refuse("how many elements it returns depends on their values", np.trim_zeros, np.unique_all, np.unique_counts, np.unique_inverse, np.unique_values)
-refuse("its result is complex for part of the arguments; use the function of the same name in numpy", *[
-    getattr(np.emath, n) for n in ("arccos", "arcsin", "arctanh", "log", "log10", "log2", "logn", "power", "sqrt")])
-refuse("it is defined for dates", np.busday_count, np.busday_offset, np.is_busday, np.datetime_as_string)
-refuse("sorting by other means than np.sort has no rule yet", np.partition, np.sort_complex)
+def _refuse(reason, names, home=np):
+    refuse(reason, *[getattr(home, name) for name in names.split()])
+
+
+_refuse("it depends on the values only through counts or distinct elements",
+        "unique histogram histogram2d histogramdd bincount histogram_bin_edges union1d intersect1d setdiff1d setxor1d")
+_refuse("how many elements it returns depends on their values", "trim_zeros unique_all unique_counts unique_inverse unique_values")
+_refuse("piecewise linear interpolation has no rule yet; write it with np.searchsorted and indexing", "interp")
+_refuse("percentiles have no rule yet; np.sort and np.median have", "percentile quantile nanpercentile nanquantile nanmedian")
+_refuse("convolutions have no rule yet; sum shifted slices, or multiply by a matrix", "convolve correlate")
+_refuse("covariances have no rule yet; centre the data and use np.dot", "cov corrcoef")
+_refuse("polynomial helpers have no rule yet; write the sum of powers",
+        "polyval polyfit polyadd polysub polymul polydiv polyint polyder poly roots")
+_refuse("Fourier transforms have no rule yet",
+        "fft ifft rfft irfft fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn hfft ihfft fftshift ifftshift", np.fft)
+_refuse("it calls a Python function once an element; apply the function to the whole array", "apply_along_axis apply_over_axes")
+_refuse("it packs bits", "packbits unpackbits")
+_refuse("it reads or writes a file; do that with plain values outside the transform",
+        "save savez savez_compressed savetxt loadtxt genfromtxt fromfile")
+_refuse("it is defined for dates", "busday_count busday_offset is_busday datetime_as_string")
+_refuse("sorting by other means than np.sort has no rule yet", "partition sort_complex")
+_refuse("it makes arrays of something else than traced numbers; use np.array", "frombuffer fromfunction fromiter fromstring")
+_refuse("Bessel functions have no rule yet", "i0")
+_refuse("its result is complex for part of the arguments; use the function of the same name in numpy",
+        "arccos arcsin arctanh log log10 log2 logn power sqrt", np.emath)
 
 __all__ = ["ndim", "shape", "size"]

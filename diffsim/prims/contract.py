@@ -14,19 +14,23 @@ from .layout import transpose as permute
 SHORT_ROW = 4
 
 
+MATRIX = 2
+
+
 def _free(ndim, contracted, batch):
     return tuple(i for i in range(ndim) if i not in contracted and i not in batch)
 
 
 def _dot_aval(a, b, *, contract, batch):
     shape = tuple(a.shape[i] for i in batch[0])
-    shape += tuple(a.shape[i] for i in _free(a.ndim, contract[0], batch[0])) + tuple(b.shape[i] for i in _free(b.ndim, contract[1], batch[1]))
+    shape += tuple(a.shape[i] for i in _free(a.ndim, contract[0], batch[0]))
+    shape += tuple(b.shape[i] for i in _free(b.ndim, contract[1], batch[1]))
     return Aval(shape, np.result_type(a.dtype, b.dtype))
 
 
 def _dot_impl(a, b, *, contract, batch):
     if not batch[0]:
-        if a.ndim <= 2 and b.ndim <= 2 and contract == ((a.ndim - 1,), (0,)):
+        if max(a.ndim, b.ndim) <= MATRIX and contract == ((a.ndim - 1,), (0,)):
             return np.dot(a, b)
         return np.tensordot(a, b, contract)
     shape = _dot_aval(a, b, contract=contract, batch=batch).shape
@@ -113,7 +117,8 @@ def _dot_store(k, out, a, b, *, contract, batch):
 
 def _dot_samples(rng):
     cases = (((3,), (3,), ((0,), (0,)), ((), ())), ((2, 3), (3,), ((1,), (0,)), ((), ())), ((2, 3), (3, 4), ((1,), (0,)), ((), ())),
-             ((2, 3, 4), (4, 3), ((1, 2), (1, 0)), ((), ())), ((5, 2, 3), (5, 3, 2), ((2,), (1,)), ((0,), (0,))), ((2,), (3,), ((), ()), ((), ())),
+             ((2, 3, 4), (4, 3), ((1, 2), (1, 0)), ((), ())), ((5, 2, 3), (5, 3, 2), ((2,), (1,)), ((0,), (0,))),
+             ((2,), (3,), ((), ()), ((), ())),
              ((2, 3), (4, 2, 3), ((1,), (2,)), ((0,), (1,))))
     return [((draw(rng, REAL, s), draw(rng, REAL, t)), {"contract": c, "batch": b}) for s, t, c, b in cases]
 

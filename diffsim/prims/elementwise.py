@@ -10,8 +10,21 @@ import numpy as np
 
 from ..core import UFUNCS, Aval, Linear, Primitive
 from ..core.emission import Scalar
-from .family import (ABOVE_ONE, HALVES, MODEST, NONZERO, NOT_LINEAR, POSITIVE, QUARTERS, REAL, UNIT, broadcast_shapes, draw, elementwise_samples,
-                     nondifferentiable)
+from .family import (
+    ABOVE_ONE,
+    HALVES,
+    MODEST,
+    NONZERO,
+    NOT_LINEAR,
+    POSITIVE,
+    QUARTERS,
+    REAL,
+    UNIT,
+    broadcast_shapes,
+    draw,
+    elementwise_samples,
+    nondifferentiable,
+)
 from .layout import like, unbroadcast
 
 
@@ -55,7 +68,8 @@ def valued(name, ufunc, *, emit, domain):
     """A row without derivative: comparisons, rounding, tests."""
     domain = domain if isinstance(domain[0], tuple) else (domain,)
     rule = emit if callable(emit) else lambda k, *x: k.call(emit, *x)
-    prim = UFUNCS[ufunc] = nondifferentiable(name, impl=ufunc, aval=ufunc_aval(ufunc), emit=Scalar(rule), samples=elementwise_samples(*domain))
+    samples = elementwise_samples(*domain)
+    prim = UFUNCS[ufunc] = nondifferentiable(name, impl=ufunc, aval=ufunc_aval(ufunc), emit=Scalar(rule), samples=samples)
     return prim
 
 
@@ -82,10 +96,12 @@ def _inverse(y):
 
 
 div = elementwise("div", np.true_divide, lambda x, y, z: _inverse(y), lambda x, y, z: -z / y, emit=lambda k, x, y: k.div(x, y),
-                  domain=(REAL, NONZERO), transpose=lambda y_bar, x, y: (None if isinstance(y, Linear) else unbroadcast(div(y_bar, y), x.aval), None))
+                  domain=(REAL, NONZERO),
+                  transpose=lambda y_bar, x, y: (None if isinstance(y, Linear) else unbroadcast(div(y_bar, y), x.aval), None))
 
 # ---------------------------------------------------------------- one operand
-reciprocal = elementwise("reciprocal", np.reciprocal, lambda x, y: -y * y, emit=lambda k, x: k.div(k.const(1.0, x.dtype), x), domain=NONZERO)
+reciprocal = elementwise("reciprocal", np.reciprocal, lambda x, y: -y * y, emit=lambda k, x: k.div(k.const(1.0, x.dtype), x),
+                         domain=NONZERO)
 square = elementwise("square", np.square, lambda x, y: 2.0 * x, emit=lambda k, x: k.mul(x, x), domain=REAL)
 absolute = elementwise("abs", np.absolute, lambda x, y: sign(x), emit="fabs", domain=NONZERO)
 sqrt = elementwise("sqrt", np.sqrt, lambda x, y: 0.5 / y, emit="sqrt", domain=POSITIVE)
@@ -145,17 +161,20 @@ def _softmax_part(x, z):
 
 power = elementwise("pow", np.power, _power_base, _power_exponent, emit="pow", domain=(POSITIVE, REAL))
 maximum = elementwise("maximum", np.maximum, lambda x, y, z: _tie(greater(x, y), None, equal(x, y)),
-                      lambda x, y, z: _tie(greater(y, x), None, equal(x, y)), emit=lambda k, x, y: k.maximum(x, y), domain=(HALVES, QUARTERS))
+                      lambda x, y, z: _tie(greater(y, x), None, equal(x, y)), emit=lambda k, x, y: k.maximum(x, y),
+                      domain=(HALVES, QUARTERS))
 minimum = elementwise("minimum", np.minimum, lambda x, y, z: _tie(less(x, y), None, equal(x, y)),
                       lambda x, y, z: _tie(less(y, x), None, equal(x, y)), emit=lambda k, x, y: k.minimum(x, y), domain=(HALVES, QUARTERS))
-hypot = elementwise("hypot", np.hypot, lambda x, y, z: _hypot_part(x, z), lambda x, y, z: _hypot_part(y, z), emit="hypot", domain=(NONZERO, NONZERO))
+hypot = elementwise("hypot", np.hypot, lambda x, y, z: _hypot_part(x, z), lambda x, y, z: _hypot_part(y, z), emit="hypot",
+                    domain=(NONZERO, NONZERO))
 arctan2 = elementwise("arctan2", np.arctan2, lambda y, x, z: _arctan2_part(x, y, x), lambda y, x, z: -_arctan2_part(y, y, x), emit="atan2",
                       domain=(REAL, NONZERO))
 logaddexp = elementwise("logaddexp", np.logaddexp, lambda x, y, z: _softmax_part(x, z), lambda x, y, z: _softmax_part(y, z),
                         emit=lambda k, x, y: k.logaddexp(x, y), domain=(REAL, REAL))
 remainder = elementwise("mod", np.remainder, 1, lambda x, y, z: -floor(x / y), emit=lambda k, x, y: k.mod(x, y), domain=(REAL, NONZERO))
 fmod = elementwise("fmod", np.fmod, 1, lambda x, y, z: -trunc(x / y), emit="fmod", domain=(REAL, NONZERO))
-copysign = elementwise("copysign", np.copysign, lambda x, y, z: sign(x) * copysign(1.0, y), None, emit="copysign", domain=(NONZERO, NONZERO))
+copysign = elementwise("copysign", np.copysign, lambda x, y, z: sign(x) * copysign(1.0, y), None, emit="copysign",
+                       domain=(NONZERO, NONZERO))
 
 
 # ---------------------------------------------------------------- integer powers: exact at 0 and for negative bases
@@ -171,7 +190,7 @@ def _integer_pow_emit(k, x, *, n):
 
 
 def _integer_pow_deriv(x, y, *, n):
-    return float(n) if n in (0, 1) else 2.0 * x if n == 2 else float(n) * integer_pow(x, n=n - 1)
+    return float(n) if n in (0, 1) else float(n) * (integer_pow(x, n=n - 1) if n - 1 != 1 else x)
 
 
 integer_pow = Primitive(
@@ -182,7 +201,8 @@ integer_pow = Primitive(
     derivs=(_integer_pow_deriv,),
     transpose=NOT_LINEAR,
     emit=Scalar(_integer_pow_emit),
-    samples=lambda rng: [((draw(rng, NONZERO, s),), {"n": n}) for s, n in (((), 3), ((3,), 2), ((2, 2), -2), ((3,), 5), ((0,), 4), ((2,), 1))],
+    samples=lambda rng: [((draw(rng, NONZERO, s),), {"n": n}) for s, n in (
+        ((), 3), ((3,), 2), ((2, 2), -2), ((3,), 5), ((0,), 4), ((2,), 1), ((2,), 0))],
 )
 
 def _scalar_pow_deriv(x, y, *, exponent):
@@ -241,7 +261,7 @@ def _where_jvp(x, y, x_dot):
 
 where = Primitive(
     "where",
-    impl=lambda c, x, y: np.where(c, x, y),
+    impl=lambda c, x, y: np.where(c, x, y),                                 # noqa: PLW0108  (np.where also takes one argument)
     aval=_where_aval,
     jvp=_where_jvp,
     transpose=_where_transpose,
@@ -267,5 +287,6 @@ def _clip_high_part(x, lo, hi, y):
 
 clip = elementwise(
     "clip", None, _clip_part, _clip_low_part, _clip_high_part,
-    impl=lambda x, lo, hi: np.clip(x, lo, hi), aval=lambda *x: Aval(broadcast_shapes(*[a.shape for a in x]), np.result_type(*[a.dtype for a in x])),
+    impl=lambda x, lo, hi: np.clip(x, lo, hi),                              # noqa: PLW0108  (a primitive's impl takes no more arguments)
+    aval=lambda *x: Aval(broadcast_shapes(*[a.shape for a in x]), np.result_type(*[a.dtype for a in x])),
     emit=lambda k, x, lo, hi: k.minimum(k.maximum(x, lo), hi), domain=(REAL, (-1.0, -0.5, False), (0.5, 1.0, False)))

@@ -72,5 +72,5 @@ def nondifferentiable(name, *, impl, aval, emit, samples):
     return Primitive(name, impl=impl, aval=aval, jvp=lambda x, y, x_dot, **params: None, transpose=NOT_LINEAR, emit=emit, samples=samples)
 
 
-__all__ = ["ABOVE_ONE", "HALVES", "MODEST", "NONZERO", "NOT_LINEAR", "POSITIVE", "QUARTERS", "REAL", "UNIT", "Aval", "broadcast_shapes", "draw", "elementwise_samples",
-           "linear", "nondifferentiable", "same", "shaped", "zeros"]
+__all__ = ["ABOVE_ONE", "HALVES", "MODEST", "NONZERO", "NOT_LINEAR", "POSITIVE", "QUARTERS", "REAL",
+           "UNIT", "Aval", "broadcast_shapes", "draw", "elementwise_samples", "linear", "nondifferentiable", "same", "shaped", "zeros"]

@@ -1,6 +1,7 @@
 """Indexing by arrays of integers: positions in row-major order, repeats allowed.
 
-``gather(x, at)`` reads, ``scatter_add(y, at)`` is its transpose, ``put(x, at, new)`` writes (of several writes to one place the last stands).
+``gather(x, at)`` reads, ``scatter_add(y, at)`` is its transpose, ``put(x, new, at)`` writes (of several writes to one place the last
+stands).
 """
 
 import numpy as np
@@ -60,7 +61,8 @@ scatter_add = Primitive(
     jvp=lambda x, y, x_dot, *, shape: None if x_dot[0] is None else scatter_add(x_dot[0], x[1], shape=shape),
     transpose=lambda y_bar, y, at, *, shape: (gather(y_bar, at), None),
     emit=Gather(Absent("one element of a scatter needs a search over all writes"), _scatter_add_store),
-    samples=lambda rng: [((draw(rng, REAL, np.shape(at)), np.asarray(at)), {"shape": s}) for s, at in (((4,), [2]), ((2, 3), [[0, 5], [5, 5]]), ((3,), 1))],
+    samples=lambda rng: [((draw(rng, REAL, np.shape(at)), np.asarray(at)), {"shape": s}) for s, at in (
+        ((4,), [2]), ((2, 3), [[0, 5], [5, 5]]), ((3,), 1))],
 )
 
 

@@ -235,7 +235,8 @@ index = linear(
     transpose=lambda y_bar, x, *, at: (embed(y_bar, shape=x.shape, at=at),),
     emit=Gather(_index_index, moves=True),
     samples=lambda rng: [((draw(rng, REAL, s),), {"at": basic(s, key)}) for s, key in (
-        ((4,), (2,)), ((5,), (slice(1, 4),)), ((5,), (slice(None, None, -1),)), ((3, 4), (slice(None), -1)), ((6, 2), (slice(0, 6, 2), slice(1, 2))))],
+        ((4,), (2,)), ((5,), (slice(1, 4),)), ((5,), (slice(None, None, -1),)), ((3, 4), (slice(None), -1)),
+        ((6, 2), (slice(0, 6, 2), slice(1, 2))))],
     linear_fast=_index_into,
 )
 

@@ -32,7 +32,8 @@ def _solve_jvp(x, y, x_dot):
 
 
 def _solve_samples(rng):
-    return [((draw(rng, REAL, (*lead, n, n)) + 4 * np.eye(n), draw(rng, REAL, (*lead, n, m))), {}) for lead, n, m in (((), 3, 1), ((), 2, 3), ((2,), 3, 2))]
+    return [((draw(rng, REAL, (*lead, n, n)) + 4 * np.eye(n), draw(rng, REAL, (*lead, n, m))), {}) for lead, n, m in (
+        ((), 3, 1), ((), 2, 3), ((2,), 3, 2))]
 
 
 solve = Primitive(

@@ -23,7 +23,8 @@ def _extreme(name, ufunc, word):
         aval=lambda x, *, axes: Aval(without(x.shape, axes), x.dtype),
         jvp=_extreme_jvp,
         transpose=NOT_LINEAR,
-        emit=Gather(lambda k, index, x, *, axes: k.reduce(word, tuple(x.shape[i] for i in axes), lambda inner: x(inserted(index, axes, inner)), x.aval)),
+        emit=Gather(lambda k, index, x, *, axes: k.reduce(
+            word, tuple(x.shape[i] for i in axes), lambda inner: x(inserted(index, axes, inner)), x.aval)),
         samples=shaped(((3, 4), {"axes": (0,)}), ((2, 3, 4), {"axes": (0, 2)}), ((3,), {"axes": (0,)})),
     )
 
@@ -54,8 +55,8 @@ def _truth(name, ufunc, word):
         name,
         impl=lambda x, *, axes: ufunc.reduce(x, axis=axes),
         aval=lambda x, *, axes: Aval(without(x.shape, axes), np.dtype(bool)),
-        emit=Gather(lambda k, index, x, *, axes: k.reduce(word, tuple(x.shape[i] for i in axes), lambda inner: k.truth(x(inserted(index, axes, inner))),
-                                                          Aval((), np.dtype(bool)))),
+        emit=Gather(lambda k, index, x, *, axes: k.reduce(
+            word, tuple(x.shape[i] for i in axes), lambda inner: k.truth(x(inserted(index, axes, inner))), Aval((), np.dtype(bool)))),
         samples=lambda rng: [((rng.integers(0, 2, s) == 1,), {"axes": axes}) for s, axes in (((3,), (0,)), ((2, 3), (1,)), ((0,), (0,)))],
     )
 

@@ -1,5 +1,7 @@
 """Checks of derivatives for users: of a function, of a primitive's rules, of a gradient by its Taylor remainder."""
 
+import itertools
+
 import numpy as np
 
 from .. import tree
@@ -7,6 +9,9 @@ from ..api import jvp, vjp
 from ..core import Primitive
 from ..errors import InputError, InputTypeError
 from .laws import LAWS, close, inner, richardson, samples
+
+#: Below this the first-order Taylor remainder does not fall as h².
+LOWEST_ORDER = 1.8
 
 
 def _generator(rng):
@@ -57,7 +62,8 @@ def check_grads(f, args, order=2, modes=("fwd", "rev"), atol=1e-6, rtol=1e-6, *,
         raise InputError(f"check_grads: modes are 'fwd' and 'rev' and order is at least 1; got modes={modes!r}, order={order!r}")
     rng = _generator(rng)
     v = _direction(args, rng)
-    numeric = richardson(_flat_function(f, args), [np.asarray(a, float) for a in tree.leaves(args)], [np.asarray(a) for a in tree.leaves(v)])
+    point, along = ([np.asarray(a, float) for a in tree.leaves(x)] for x in (args, v))
+    numeric = richardson(_flat_function(f, args), point, along)
     tol = max(atol, rtol)
     if "fwd" in modes:
         close([np.asarray(t) for t in tree.leaves(jvp(f, args, v)[1])], numeric, tol, "forward derivative against differences")
@@ -67,7 +73,7 @@ def check_grads(f, args, order=2, modes=("fwd", "rev"), atol=1e-6, rtol=1e-6, *,
         y, pullback = vjp(f, *args)
         w = _direction(y, rng)
         left, scale = inner([np.asarray(a) for a in tree.leaves(w)], numeric)
-        right, _ = inner([np.asarray(a) for a in tree.leaves(pullback(w))], [np.asarray(a) for a in tree.leaves(v)])
+        right, _ = inner([np.asarray(a) for a in tree.leaves(pullback(w))], along)
         if not abs(left - right) <= tol * (1.0 + scale):
             raise AssertionError(f"reverse derivative against differences: <w, J v> = {left!r} by differences but <J' w, v> = {right!r}")
         if order > 1:
@@ -105,8 +111,8 @@ def check_primitive(prim, *, rng=None):
             try:
                 law(sample, rng)
             except AssertionError as error:
-                shapes = [np.shape(a) for a in sample.x]
-                raise AssertionError(f"{law.__name__} is broken by `{prim.name}` at shapes {shapes}, parameters {sample.params}: {error}") from error
+                where = f"shapes {[np.shape(a) for a in sample.x]}, parameters {sample.params}"
+                raise AssertionError(f"{law.__name__} is broken by `{prim.name}` at {where}: {error}") from error
     return len(drawn)
 
 
@@ -143,10 +149,11 @@ def taylor_test(f, x, v=None, *, h=1e-2, halvings=4, rng=None):
     steps = [h / 2**k for k in range(halvings + 1)]
     remainders = [abs(float(f(tree.map(lambda a, t, s=s: a + s * t, x, v))) - value - s * slope) for s in steps]
     floor = 1e3 * np.finfo(float).eps * (abs(value) + abs(h * slope))
-    rates = [np.log2(a / b) for a, b in zip(remainders, remainders[1:], strict=False) if b > floor]
+    rates = [np.log2(a / b) for a, b in itertools.pairwise(remainders) if b > floor]
     order = float(min(rates)) if rates else float("inf")
-    if order < 1.8:                                                         # noqa: PLR2004
-        raise AssertionError(f"taylor_test: the remainder falls with order {order:.2f}, not 2: the gradient is wrong. Remainders {remainders} at steps {steps}")
+    if order < LOWEST_ORDER:
+        raise AssertionError(f"taylor_test: the remainder falls with order {order:.2f}, not 2: the gradient is wrong. "
+                             f"Remainders {remainders} at steps {steps}")
     return order
 
 

@@ -4,6 +4,7 @@ A sample is one choice of operands and parameters a row offers (``samples``).  L
 new primitive earns all of them by existing.
 """
 
+import itertools
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,7 +87,7 @@ def pushed(f, point, v):
 
 def pulled(f, point, w):
     """Cotangents of the point for those of the value; a list, zeros spelled out."""
-    y, equations, outputs = linearize(f, point, [True] * len(point), "vjp")
+    _, equations, outputs = linearize(f, point, [True] * len(point), "vjp")
     bars = pull(equations, [None if n is None else b for n, b in zip(outputs, w, strict=True)], outputs, len(point))
     return [np.zeros(a.shape, a.dtype) if b is None else b for a, b in zip(map(aval_of, point), bars, strict=True)]
 
@@ -115,7 +116,7 @@ def richardson(f, point, v, h=2e-3):
         up, down = f(moved(point, v, step)), f(moved(point, v, -step))
         return [(np.asarray(a, float) - np.asarray(b, float)) / (2 * step) for a, b in zip(up, down, strict=True)]
     rows = [central(h), central(h / 2), central(h / 4)]
-    first = [[(4 * b - a) / 3 for a, b in zip(low, high, strict=True)] for low, high in zip(rows, rows[1:], strict=False)]
+    first = [[(4 * b - a) / 3 for a, b in zip(low, high, strict=True)] for low, high in itertools.pairwise(rows)]
     return [(16 * b - a) / 15 for a, b in zip(*first, strict=True)]
 
 
@@ -137,8 +138,7 @@ def close(a, b, tol, what):
     ------
     AssertionError
     """
-    for n, (x, y) in enumerate(zip(a, b, strict=True)):
-        x, y = np.asarray(x), np.asarray(y)
+    for n, (x, y) in enumerate(zip(map(np.asarray, a), map(np.asarray, b), strict=True)):
         if x.shape != y.shape:
             raise AssertionError(f"{what}: part {n} has shape {x.shape}, expected {y.shape}")
         error = float(np.max(np.abs(x - y), initial=0.0))
@@ -231,7 +231,8 @@ def second_derivatives_agree(sample, rng):
     forward_over_reverse = pushed(gradient, sample.point, v)
     reverse_over_forward = pulled(tangent, sample.point, [0.0 if b is None else b for b in w])
     close(forward_over_reverse, reverse_over_forward, 1e-11, f"{sample.prim.name}: second derivatives, forward over reverse and back")
-    close(forward_over_reverse, richardson(lambda p: gradient(*p), sample.point, v), 1e-6, f"{sample.prim.name}: second derivatives against differences")
+    wanted = richardson(lambda p: gradient(*p), sample.point, v)
+    close(forward_over_reverse, wanted, 1e-6, f"{sample.prim.name}: second derivatives against differences")
 
 
 def nested_derivatives_keep_apart(sample, rng):
@@ -247,7 +248,8 @@ def nested_derivatives_keep_apart(sample, rng):
     one = np.float64(1.0)
     got = pushed(outer, [one], [one])
     wanted = pushed(sample.f, sample.point, v)
-    close([g + np.zeros(np.shape(t)) for g, t in zip(got, wanted, strict=True)], wanted, 1e-14, f"{sample.prim.name}: derivative of a derivative")
+    got = [g + np.zeros(np.shape(t)) for g, t in zip(got, wanted, strict=True)]
+    close(got, wanted, 1e-14, f"{sample.prim.name}: derivative of a derivative")
 
 
 def graph_is_the_program(sample, rng):

@@ -92,6 +92,11 @@ class Mesh:
         """Times of the nodes relative to the start, shape (steps + 1,)."""
         return np.concatenate([[0.0], np.cumsum(self.increments)])
 
+    def record(self):
+        """The mesh as a record without stage states, for a replay."""
+        h = self.increments
+        return Record((), h, self.nodes, np.zeros((len(h) + 1, 0, 0)), np.array([len(h), 0, 0, -1]), np.zeros(4))
+
     def __len__(self):
         return len(self.increments)
 

@@ -18,7 +18,9 @@ _programs, _lock = {}, threading.Lock()
 
 # ---------------------------------------------------------------- compiled
 def compiled(prim, args, params):
-    """Value of one solve primitive by its compiled program, made once for each system and shape."""
+    """Value of one solve primitive by its compiled program, made once for each system and, up to a power of two, number of outputs."""
+    m = len(args[SIGMA])
+    args = _padded(prim, args, params, m)
     avals = tuple(aval_of(x) for x in args)
     key = (prim.name, avals, tuple(sorted(params.items(), key=lambda item: item[0])))
     program = _programs.get(key)
@@ -31,7 +33,30 @@ def compiled(prim, args, params):
                 outputs = [Var(a) for a in (out if prim.multiple else (out,))]
                 program = _programs[key] = Program(Graph(inputs, [Eqn(prim, inputs, params, outputs)], outputs))
     out = program(*args)
+    if prim.name in STATES_FIRST:
+        out[0] = out[0][:m]
     return tuple(out) if prim.multiple else out[0]
+
+
+#: Position of the output times among the operands; primitives whose first value has a row for each of them.
+SIGMA = 3
+STATES_FIRST = ("odeint", "replay", "odeint_tangent")
+
+
+def _padded(prim, args, params, m):
+    """Operands with the output times repeated up to a power of two, and zero weights for the repeated ones.
+
+    Solves whose numbers of outputs differ then share few programs.
+    """
+    extra = (1 << (m - 1).bit_length()) - m if m else 0
+    if not extra:
+        return args
+    args = list(args)
+    args[SIGMA] = np.concatenate([args[SIGMA], np.full(extra, args[SIGMA][-1])])
+    weights = {"odeint_adjoint": (-1,), "odeint_curvature": (SIGMA + 1 + len(params["system"].p_avals), -1)}.get(prim.name, ())
+    for i in weights:
+        args[i] = np.concatenate([args[i], np.zeros((extra, args[i].shape[1]))])
+    return tuple(args)
 
 
 def _either(name, python):

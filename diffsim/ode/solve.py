@@ -303,7 +303,7 @@ def _solved(problem, dense_output):
     sigma = np.zeros(0) if times.sigma is None else times.sigma
     try:
         ys, record = odeint(times.t0, times.span, problem.y0, sigma, *problem.leaves, system=problem.system, method=problem.method, rate=0,
-                            control=problem.control, probe=None, keep=False)
+                            control=problem.control, probe=None, keep=times.sigma is None)
     except SolveError as error:
         if traced:
             raise
@@ -311,21 +311,24 @@ def _solved(problem, dense_output):
     if symbolic:
         return _result(problem, times.t_eval, ys, None)
     if times.sigma is None:
-        ys, t = _at_steps(problem, record)
+        ys, t = _at_steps(problem, record, traced)
     else:
         t = times.t_eval
     return _result(problem, t, ys, record, dense_output)
 
 
-def _at_steps(problem, record):
-    """States and times at the accepted steps; the last time moves with the end of the span."""
+def _at_steps(problem, record, traced):
+    """States and times at the accepted steps; the last time is the end of the span and moves with it."""
     times, nodes = problem.times, record.nodes
+    if not traced:
+        t = times.t0 + nodes
+        t[-1] = times.t1 if len(nodes) > 1 else times.t0
+        return record.stages[:, 0, :], t
     if len(nodes) == 1:
-        sigma = np.zeros(1)
-    else:
-        sigma = concatenate(nodes[:-1], reshape(times.span, shape=(1,)), axis=0)
-    ys, _ = problem.states(record, sigma)
-    return ys, sigma + times.t0
+        return problem.states(record, np.zeros(1))[0], reshape(times.t0, shape=(1,))
+    sigma = concatenate(nodes[:-1], reshape(times.span, shape=(1,)), axis=0)
+    t = concatenate(nodes[:-1] + times.t0, reshape(times.t1, shape=(1,)), axis=0)
+    return problem.states(record, sigma)[0], t
 
 
 def _failed(problem, error):
@@ -368,7 +371,7 @@ def _replayed(problem, steps, dense_output):
     if times.sigma is None:
         times.sigma = mesh.nodes
         times.t_eval = times.sigma + times.t0
-    ys, record = problem.states(mesh.increments, times.sigma)
+    ys, record = problem.states(mesh.increments if symbolic else mesh.record(), times.sigma)
     return _result(problem, times.t_eval, ys, None if symbolic else record, dense_output and not symbolic)
 
 

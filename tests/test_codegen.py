@@ -229,6 +229,36 @@ def test_a_stencil_is_one_nest_of_loops_without_tests_or_memory():
     assert "empty" not in source
 
 
+def shift(x):
+    return la.concatenate(la.index(x, at=la.basic(x.shape, (slice(1, None),))), np.zeros(1), axis=0)
+
+
+def test_arrays_read_where_they_are_computed_share_one_loop():
+    def f(x):
+        costly = e.exp(x)  # read three times: computed once, kept
+        return [e.add(costly, e.sin(costly)), e.mul(costly, x)]
+
+    graph, _ = trace(f, [Aval((100,), FLOAT)])
+    source = compiled_python(nest(graph, None)).source
+    assert source.count("for ") == 1
+    assert source.count("np.exp") == 1
+    assert "empty" not in source
+
+
+def test_an_array_read_beside_where_it_is_computed_is_finished_first(rng):
+    def f(x):
+        costly = e.exp(x)
+        other = e.sin(costly)
+        return [e.add(e.mul(costly, shift(costly)), other), e.mul(other, shift(other))]
+
+    graph, _ = trace(f, [Aval((100,), FLOAT)])
+    x = rng.normal(size=100)
+    function = nest(graph, None)
+    for got, want in zip(call(machine(function), graph, (x,)), f(x), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-14)
+    assert compiled_python(function).source.count("np.exp") == 1
+
+
 def test_padding_leaves_no_trace_in_unrolled_code():
     def f(x):
         first = la.embed(la.index(x, at=la.basic((3,), (0,))), shape=(3,), at=la.basic((3,), (0,)))

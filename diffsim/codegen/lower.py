@@ -2,162 +2,12 @@
 
 from itertools import product
 
-import numpy as np
-
 from ..core import Absent, Const, Opaque
 from ..core.emission import Call, Scalar
-from .builder import Builder, flatten, unflatten
+from .builder import Builder, flatten
+from .cells import Cell, Constant, Group, Inlined, Stored, Target, Unrolled
 from .nest import Buffer, Function, Link, canonical, prune
 from .plan import ELEMENTS, INLINE, MEMORY, OPAQUE, Plan
-
-
-class Cell:
-    """A value of the graph as rules see it: called with an index it gives the element there."""
-
-    __slots__ = ("aval", "buffer", "dtype", "k", "shape")
-
-    def __init__(self, k, aval, buffer=None):
-        self.k, self.aval, self.buffer = k, aval, buffer
-        self.shape, self.dtype = aval.shape, canonical(aval.dtype)
-
-    @property
-    def ndim(self):
-        return len(self.shape)
-
-    @property
-    def size(self):
-        return self.aval.size
-
-    def __call__(self, index):
-        """Element at an index, from memory."""
-        return self.flat(flatten(index, self.shape))
-
-    def flat(self, position):
-        """Element at a row-major position, from memory."""
-        return self.k.convert(self.k.load(self.memory(), position), self.dtype)
-
-    def memory(self):
-        """The buffer that holds the whole value."""
-        return self.buffer
-
-
-class Constant(Cell):
-    """A known array: a number where the index is known or all elements are alike, a table otherwise."""
-
-    __slots__ = ("alike", "span", "value")
-
-    def __init__(self, k, const):
-        super().__init__(k, const.aval)
-        self.value = np.ascontiguousarray(const.value).reshape(-1)
-        self.alike = self.value.size > 0 and bool((self.value == self.value[0]).all())
-        whole = self.value.size and self.value.dtype.kind == "i"
-        self.span = (int(self.value.min()), int(self.value.max())) if whole else None
-
-    def flat(self, position):
-        if type(position) is int or self.alike:
-            return self.k.const(self.value[position if type(position) is int else 0], self.dtype)
-        x = self.k.load(self.memory(), position)
-        return self.k.atom(x, *self.span) if self.span else x
-
-    def memory(self):
-        if self.buffer is None:
-            self.buffer = Buffer("const", self.dtype, self.shape, value=self.value.astype(self.dtype))
-        return self.buffer
-
-
-class Unrolled(Cell):
-    """An array whose elements are scalars by their index."""
-
-    __slots__ = ("elements",)
-
-    def __init__(self, k, aval):
-        super().__init__(k, aval)
-        self.elements = {}
-
-    def __call__(self, index):
-        made = self.elements.get(index)
-        return super().__call__(index) if made is None else made
-
-    def flat(self, position):
-        if type(position) is int:
-            return self.elements[unflatten(self.k, position, self.shape)]
-        return super().flat(position)
-
-    def memory(self):
-        if self.buffer is None:
-            self.buffer = Buffer("scratch", self.dtype, self.shape)
-            self.k.within(self.k.top, self._spill)
-        return self.buffer
-
-    def _spill(self):
-        for index, x in self.elements.items():
-            self.k.store(self.buffer, flatten(index, self.shape), x)
-
-    # what a store rule writes to, when its loops run over ints
-    def store(self, index, x):
-        self.elements[index] = self.k.convert(x, self.dtype)
-
-    def add(self, index, x):
-        self.elements[index] = self.k.add(self.elements[index], self.k.convert(x, self.dtype))
-
-    def store_flat(self, position, x):
-        self.store(self._place(position), x)
-
-    def add_flat(self, position, x):
-        self.add(self._place(position), x)
-
-    def _place(self, position):
-        return unflatten(self.k, self.k.position_index(position, self.size), self.shape)
-
-
-class Inlined(Cell):
-    """A value computed where it is read, once in each loop that reads it."""
-
-    __slots__ = ("rule",)
-
-    def __init__(self, k, aval, rule):
-        super().__init__(k, aval)
-        self.rule = rule
-
-    def __call__(self, index):
-        k = self.k
-        home = k.home(index)
-        key = (self, index)
-        made = home.memo.get(key)
-        if made is None:
-            made = k.within(home, lambda: self.rule(index))
-            home.memo[key] = made
-        return made
-
-    def flat(self, position):
-        return self(unflatten(self.k, position, self.shape))
-
-    def memory(self):
-        if self.buffer is None:
-            self.buffer = Buffer("scratch", self.dtype, self.shape)
-            self.k.within(self.k.top, lambda: self.k.loop(self.shape, lambda i: self.k.store(self.buffer, flatten(i, self.shape), self(i))))
-        return self.buffer
-
-
-class Target:
-    """Memory that a store rule writes to."""
-
-    __slots__ = ("buffer", "dtype", "k", "shape", "size")
-
-    def __init__(self, k, buffer):
-        self.k, self.buffer, self.shape, self.dtype, self.size = k, buffer, buffer.shape, buffer.dtype, buffer.size
-
-    def store(self, index, x):
-        self.k.store(self.buffer, flatten(index, self.shape), x)
-
-    def add(self, index, x):
-        self.k.store(self.buffer, flatten(index, self.shape), x, add=True)
-
-    def store_flat(self, position, x):
-        self.k.store(self.buffer, self.k.position_index(position, self.size), x)
-
-    def add_flat(self, position, x):
-        self.k.store(self.buffer, self.k.position_index(position, self.size), x, add=True)
 
 
 class Output:
@@ -209,7 +59,7 @@ def lower(name, params, graph, inputs, outputs, unroll=None):
 class _Lowering:
     def __init__(self, graph, unroll):
         self.graph, self.plan, self.k = graph, Plan(graph, unroll), Builder()
-        self.cells, self.handles = {}, {}
+        self.cells, self.handles, self.groups = {}, {}, {}
 
     def function(self, name, params, inputs, outputs):
         kinds = dict(params)
@@ -253,11 +103,28 @@ class _Lowering:
         if mode == ELEMENTS:
             self.cells[v] = self._unrolled(eqn, v)
         elif mode == INLINE:
-            self.cells[v] = Inlined(self.k, v.aval, self._rule(eqn))
+            self.cells[v] = Inlined(self.k, v.aval, self._rule(eqn), [self.cell(x) for x in eqn.inputs])
         else:
             buffer = direct.get(v) or Buffer("scratch", canonical(v.aval.dtype), v.aval.shape)
-            self._fill(eqn, buffer)
-            self.cells[v] = Cell(self.k, v.aval, buffer)
+            self.cells[v] = self._stored(eqn, v, buffer)
+
+    def _stored(self, eqn, v, buffer):
+        """The cell of an array in memory: by its own loops, if its row has such, or in a group."""
+        emit, operands = eqn.prim.emit, [self.cell(x) for x in eqn.inputs]
+        if not isinstance(emit, Scalar) and emit.store is not None:
+            emit.store(self.k, Target(self.k, buffer), *operands, **eqn.params)
+            return Cell(self.k, v.aval, buffer)
+        cell = Stored(self.k, v.aval, self._rule(eqn), operands, buffer)
+        self._group(v).compute(cell, self.plan.cost(v))
+        return cell
+
+    def _group(self, v):
+        """The group of a variable's shape; what loops are cut for keeps apart from what they are not."""
+        key = v.aval.shape, self.plan.pieces(v) > 0
+        made = self.groups.get(key)
+        if made is None:
+            made = self.groups[key] = Group(self.k, v.aval.shape)
+        return made
 
     def _rule(self, eqn):
         """``rule(index)``: one element of an equation's value."""
@@ -290,15 +157,6 @@ class _Lowering:
             k.unrolling = False
         return cell
 
-    def _fill(self, eqn, buffer):
-        """Write the value of an equation to memory."""
-        emit, target = eqn.prim.emit, Target(self.k, buffer)
-        if not isinstance(emit, Scalar) and emit.store is not None:
-            emit.store(self.k, target, *[self.cell(x) for x in eqn.inputs], **eqn.params)
-            return
-        rule = self._rule(eqn)
-        self.k.loop(buffer.shape, lambda index: target.store(index, rule(index)))
-
     def _link(self, eqn, emit, number, direct):
         ins = [self.handles[x] if isinstance(x.aval, Opaque) else self.cell(x).memory() for x in eqn.inputs]
         outs = []
@@ -315,32 +173,19 @@ class _Lowering:
     # ------------------------------------------------------------ outputs
     def _write(self, outputs, direct):
         """Write what is not in its place yet; outputs of one shape share their loops."""
-        groups = {}
         for x, out in zip(self.graph.outputs, outputs, strict=True):
-            if isinstance(x.aval, Opaque):
-                continue
             held = direct.get(x)
-            if held is not None and (held.base, held.offset) == (out.base, out.offset):
+            if isinstance(x.aval, Opaque) or (held is not None and (held.base, held.offset) == (out.base, out.offset)):
                 continue
             cell = self.cell(x)
             target = Buffer("param", out.dtype, x.aval.shape, base=out.base, offset=out.offset)
-            shape = cell.shape
             if isinstance(cell, Unrolled):
                 for index, value in cell.elements.items():
-                    self.k.store(target, flatten(index, shape), value, out.add)
+                    self.k.store(target, flatten(index, cell.shape), value, out.add)
             else:
-                groups.setdefault(shape, []).append((cell, target, out.add))
-        for shape, members in groups.items():
-            self._write_group(shape, members)
-
-    def _write_group(self, shape, members):
-        def body(index):
-            at = flatten(index, shape)
-            values = [(target, cell(index), add) for cell, target, add in members]
-            for target, value, add in values:
-                self.k.store(target, at, value, add)
-
-        self.k.loop(shape, body)
+                self._group(x).write(cell, target, out.add, self.plan.cost(x))
+        for group in self.groups.values():
+            group.run()
 
 
 def _alignment(shape, out):

@@ -163,14 +163,14 @@ def blocks(statement):
 
 
 def prune(block):
-    """Drop values that no store, call or accumulator needs."""
+    """Drop values that no store, call or accumulator needs, and stores to memory that nothing reads."""
     needed = set()
     _mark(block, needed)
     _sweep(block, needed)
 
 
 def _mark(block, needed):
-    """Collect what is needed.  Values stand before their uses: one walk from the end to the start sees every use first."""
+    """Collect what is needed, values and buffers.  Both are written before they are read: one walk from the end sees every use first."""
     for s in reversed(block.statements):
         kind = type(s)
         if kind is Loop:
@@ -186,8 +186,11 @@ def _mark(block, needed):
                 _mark(s.yes, needed)
                 _mark(s.no, needed)
         elif kind is Store:
-            needed.update((s.index, s.value))
-        elif kind is not Link and s in needed:
+            if s.buffer.kind != "scratch" or s.buffer in needed:
+                needed.update((s.index, s.value))
+        elif kind is Link:
+            needed.update(b for b in s.ins if type(b) is Buffer)
+        elif s in needed:
             needed.update(s.args)
 
 
@@ -205,7 +208,10 @@ def _sweep(block, needed):
                 continue
             _sweep(s.yes, needed)
             _sweep(s.no, needed)
-        elif kind is not Store and kind is not Link and s not in needed:
+        elif kind is Store:
+            if s.buffer.kind == "scratch" and s.buffer not in needed:
+                continue
+        elif kind is not Link and s not in needed:
             continue
         kept.append(s)
     block.statements = kept

@@ -40,6 +40,14 @@ class Plan:
         for e in graph.eqns:
             self._decide(e, must, total_reads)
 
+    def cost(self, v):
+        """Operations one element takes, those of inlined operands included."""
+        return self._cost.get(v, 0)
+
+    def pieces(self, v):
+        """Joins and paddings that computing v goes through: what its loops may be cut for."""
+        return self._pieces.get(v, 0)
+
     def _chosen(self, graph):
         limit = UNROLL
         while limit > 1 and sum(w for e, w in self._work.items() if self._small(e, limit)) > BUDGET:

@@ -100,8 +100,8 @@ def test_no_perturbation_confusion():
     assert ds.grad(lambda x: x * ds.jvp(lambda y: x * y, (2.0,), (1.0,))[1])(3.0) == 6.0
 
 
-@pytest.mark.parametrize("f", [np.sum, np.prod, np.mean, lambda x: np.sum(np.sin(x)), lambda x: np.linalg.norm(x), lambda x: np.dot(x, x),
-                               lambda x: np.sum(np.cumsum(x)), lambda x: np.sum(x[[]] if len(x) else x)])
+@pytest.mark.parametrize("f", [np.sum, np.prod, np.mean, lambda x: np.sum(np.sin(x)), np.linalg.norm, lambda x: np.dot(x, x),
+                               lambda x: np.sum(np.cumsum(x)), lambda x: np.sum(x[np.arange(0)])])
 def test_empty_arrays_have_empty_gradients(f):
     with np.errstate(all="ignore"):
         assert ds.grad(f)(np.zeros(0)).shape == (0,)

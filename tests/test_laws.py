@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import diffsim.numpy
-import diffsim.ode                                          # noqa: F401  (registers its primitives)
+import diffsim.ode  # noqa: F401  (both register primitives)
 from diffsim.core import REGISTRY, Absent, Aval, Primitive
 from diffsim.core.emission import Scalar
 from diffsim.prims.family import REAL, draw

@@ -1,3 +1,4 @@
+# ruff: noqa: PLW0108  (programs are written as a user writes them, so that NumPy is called from rebound code)
 """Functions run with np rebound: plain `import numpy as np` programs that create and write arrays."""
 
 import functools
@@ -41,7 +42,7 @@ def fib(y, n):
 
 
 def counted(y):
-    global COUNT
+    global COUNT                                            # noqa: PLW0603  (what is tested)
     COUNT += 1
     return np.sum(helper(y)) * COUNT
 
@@ -95,6 +96,10 @@ def with_defaults(y, make=zeros, *, shape=2, create=np.ones):
     return out * create(2)
 
 
+def total_of(f, y):
+    return np.sum(f(y))
+
+
 def generator(y):
     def parts():
         for i in range(2):
@@ -109,8 +114,8 @@ def comprehension(y):
 
 
 def imports_inside(y):
-    import numpy as inner
-    from numpy import zeros as make
+    import numpy as inner  # noqa: PLC0415  (what is tested)
+    from numpy import zeros as make  # noqa: PLC0415  (what is tested)
     out, more = inner.zeros(2), make(2)
     out[0], more[1] = y[0], y[1]
     return out + more
@@ -142,9 +147,12 @@ def lambda_inside(y):
 
 
 Y = np.array([0.7, 1.3])
-CALLS = {"helper": helper, "by_names": by_names, "recursion": lambda y: fib(y, 4), "bound method": Model().rhs, "callable object": Model(), "static": Model.plain,
-         "class method": Model.named, "decorated": decorated, "defaults": with_defaults, "keyword defaults": functools.partial(with_defaults, shape=2),
-         "partial": functools.partial(lambda k, y: k * helper(y), 3.0), "partial of a method": functools.partial(Model().rhs), "generator": generator,
+CALLS = {"helper": helper, "by_names": by_names, "recursion": lambda y: fib(y, 4), "bound method": Model().rhs,
+         "callable object": Model(), "static": Model.plain,
+         "class method": Model.named, "decorated": decorated, "defaults": with_defaults,
+         "keyword defaults": functools.partial(with_defaults, shape=2),
+         "partial": functools.partial(lambda k, y: k * helper(y), 3.0), "partial of a method": functools.partial(Model().rhs),
+         "generator": generator,
          "comprehension": comprehension, "imports inside": imports_inside, "closure": closure(), "lambda inside": lambda_inside,
          "global partial": lambda y: PARTIAL(y), "global method": lambda y: METHOD(y)}
 PARTIAL, METHOD = functools.partial(helper), Model().rhs
@@ -171,8 +179,8 @@ def test_functions_of_another_module_of_the_users_are_rebound(tmp_path, monkeypa
             return out
     """))
     monkeypatch.syspath_prepend(tmp_path)
-    import my_rates
-    from my_rates import rates
+    import my_rates  # noqa: PLC0415  (what is tested)
+    from my_rates import rates  # noqa: PLC0415  (what is tested)
     monkeypatch.setitem(globals(), "my_rates", my_rates)
     monkeypatch.setitem(globals(), "rates", rates)
     for f in (lambda y: my_rates.rates(y), lambda y: rates(y), lambda y: _imported(y)):
@@ -183,7 +191,7 @@ def test_functions_of_another_module_of_the_users_are_rebound(tmp_path, monkeypa
 
 
 def _imported(y):
-    from my_rates import rates
+    from my_rates import rates  # noqa: PLC0415  (what is tested)
     return rates(y)
 
 
@@ -240,7 +248,7 @@ def test_cells_are_live():
 
 
 def test_global_statements_reach_the_real_globals():
-    global COUNT
+    global COUNT                                            # noqa: PLW0603  (what is tested)
     COUNT = 0
     ds.grad(counted)(Y)
     ds.grad(counted)(Y)
@@ -271,7 +279,8 @@ def test_rebinding_is_idempotent_and_reversible():
     assert original(helper) is helper
     method = Model().rhs
     assert original(rebound(method)) == method
-    assert (f.__name__, f.__qualname__, f.__module__, f.__doc__) == (helper.__name__, helper.__qualname__, helper.__module__, helper.__doc__)
+    assert (f.__name__, f.__qualname__, f.__module__, f.__doc__) == (helper.__name__, helper.__qualname__, helper.__module__,
+        helper.__doc__)
     assert original(rebound(counted)) is counted
 
 
@@ -292,7 +301,8 @@ def test_functions_defined_inside_a_rebound_one_are_rebound():
 
 def test_what_is_not_the_users_is_left_alone():
     scipy_optimize = pytest.importorskip("scipy.optimize")
-    for f in (np.sum, np.sin, np.mean, len, scipy_optimize.minimize, ds.grad, textwrap.dedent, dict, Model, functools.lru_cache(helper), 3.0, numpy.linalg.norm):
+    for f in (np.sum, np.sin, np.mean, len, scipy_optimize.minimize, ds.grad, textwrap.dedent, dict, Model, functools.lru_cache(helper),
+              3.0, numpy.linalg.norm):
         assert rebound(f) is f
         assert original(f) is f
         assert not is_user_function(f)
@@ -317,7 +327,7 @@ def test_rebinding_keeps_no_function_alive():
             return f(y, n - 1) if n else np.zeros(2) + y
         return f
     f = make()
-    ds.grad(lambda y: np.sum(f(y)))(Y)
+    ds.grad(functools.partial(total_of, f))(Y)
     dead = weakref.ref(f)
     del f
     gc.collect()

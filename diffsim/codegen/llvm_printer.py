@@ -14,6 +14,8 @@ FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "sum": 
              "==": "fcmp oeq", "!=": "fcmp une"}  # fmt: skip
 INT_OPS = {"add": "add nsw", "sub": "sub nsw", "mul": "mul nsw", "sum": "add nsw", "idiv": "sdiv", "irem": "srem", "<": "icmp slt",
            "<=": "icmp sle", "==": "icmp eq", "!=": "icmp ne", "and": "and", "or": "or", "xor": "xor"}  # fmt: skip
+#: First line of a module with nests of loops long enough to vectorise, and how long that is in all (7 x 7 gains half, 2 x 21 nothing).
+LONG_LOOPS, LONG = "; has long loops", 48
 PURE = "nounwind willreturn memory(none)"
 
 
@@ -44,8 +46,8 @@ class Text:
     """A module in the making: globals, declarations and function bodies, each name once."""
 
     def __init__(self):
-        self.globals, self.declared, self.functions, self.linked = [], {}, [], []
-        self._number = 0
+        self.globals, self.declared, self.functions = [], {}, []
+        self.long_loops, self._number = False, 0
 
     def unique(self, stem):
         """A name that no other symbol of the module has."""
@@ -57,7 +59,8 @@ class Text:
         self.declared[symbol] = f"declare {result} @{symbol}({', '.join(arguments)}) {attributes}".rstrip()
 
     def __str__(self):
-        return "\n".join([*self.globals, *self.declared.values(), *self.functions, ""])
+        first = [LONG_LOOPS] if self.long_loops else []
+        return "\n".join([*first, *self.globals, *self.declared.values(), *self.functions, ""])
 
 
 class FunctionPrinter:
@@ -80,7 +83,7 @@ class FunctionPrinter:
         self.scratch = scratch
         self.head, self.lines, self.names = [], [], {}
         self.slot, self.slot_sizes = slots(function.body)
-        self.label, self._n = "entry", 0
+        self.label, self._n, self._trips = "entry", 0, 1
 
     @property
     def scratch_size(self):
@@ -184,6 +187,8 @@ class FunctionPrinter:
     def loop(self, loop):
         """Bounds are constant and the loop is not empty: the test stands at its end."""
         n = self._n = self._n + 1
+        self._trips *= loop.stop - loop.start
+        self.text.long_loops |= self._trips >= LONG
         before, names = self.label, self.names
         counter = names[loop.counter] = f"%.i{n}"
         for inside, *_ in loop.carried:
@@ -199,6 +204,7 @@ class FunctionPrinter:
         self.lines[place:place] = heads
         self.lines += [f"  {counter}.next = add nuw nsw i64 {counter}, 1", f"  {counter}.end = icmp eq i64 {counter}.next, {loop.stop}",
                        f"  br i1 {counter}.end, label %.done{n}, label %.loop{n}"]  # fmt: skip
+        self._trips //= loop.stop - loop.start
         self.open(f".done{n}")
         for _, _, following, after in loop.carried:
             names[after] = self.name(following)

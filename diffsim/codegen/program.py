@@ -19,7 +19,7 @@ from ..core.emission import Call
 from ..errors import MissingRule
 from . import cache, engine
 from .caller import Caller
-from .llvm_printer import FunctionPrinter, Text
+from .llvm_printer import LONG_LOOPS, FunctionPrinter, Text
 from .lower import Output, lower
 from .nest import WIDTH, canonical
 from .python_printer import python_source
@@ -71,7 +71,8 @@ class Program:
         cached = code is not None
         if not cached:
             text, modules, header = self._text()
-            self._code = engine.compile_ir([text, *modules], [ENTRY])
+            loops = any(m.startswith(LONG_LOOPS) for m in (text, *modules))
+            self._code = engine.compile_ir([text, *modules], [ENTRY], loops)
             cache.put("program", key, json.dumps(header).encode() + b"\n" + self._code.object_code)
         else:
             self._code = code

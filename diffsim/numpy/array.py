@@ -11,7 +11,7 @@ one silently (``__array__``).  A plain value that was handed out is copied befor
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ..core import METHODS, UFUNCS, Aval, Tracer, user_line
+from ..core import METHODS, UFUNCS, ArrayTracer, Aval, Tracer, user_line
 from ..errors import InputError, MutationError
 from ..prims import layout
 from ..prims.gather import scatter_add
@@ -372,6 +372,10 @@ class Array(Handle):
 
     # ------------------------------------------------------------ NumPy's protocols
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        apply = UFUNCS.get(ufunc)
+        if method == "__call__" and not kwargs and apply is not None and ufunc.nout == 1:
+            y = apply(*inputs)
+            return Array(y) if y.__class__ is ArrayTracer else fresh(y)
         return METHODS["__array_ufunc__"](ufunc, method, inputs, kwargs)
 
     def __array_function__(self, func, types, args, kwargs):
@@ -407,6 +411,8 @@ def _plain_key(key):
 
 def fresh(value):
     """A result computed from arrays, as an array of its own: floating-point values of one dimension or more."""
+    if value.__class__ is ArrayTracer:
+        return Array(value)
     if value.shape and value.dtype.kind == "f":
         if value.__class__ is np.ndarray and not value.flags.c_contiguous:
             return Array(np.ascontiguousarray(value), False)
@@ -429,16 +435,15 @@ def lent(value):
 
 
 # ---------------------------------------------------------------- operators
-def _read(x):
-    return x.read() if x.__class__ is Array else x
-
-
 def _operators(ufunc):
     def forward(self, other):
-        return fresh(UFUNCS[ufunc](self.read(), _read(other)))
+        cell = self._cell
+        cell.shared = True
+        y = UFUNCS[ufunc](self._peek() if self._path else cell.value, other.read() if other.__class__ is Array else other)
+        return Array(y) if y.__class__ is ArrayTracer else fresh(y)
 
     def backward(self, other):
-        return fresh(UFUNCS[ufunc](_read(other), self.read()))
+        return fresh(UFUNCS[ufunc](other, self.read()))
 
     def in_place(self, other):
         self._writable()

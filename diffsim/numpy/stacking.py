@@ -118,11 +118,11 @@ def same_dtype(values):
 def stacked(x):
     """What a user's function returned, as one value.
 
-    Lists, object arrays and mutable arrays become one tracer or array; a plain scalar or array is handed back as it is.
+    Lists, object arrays of tracers and mutable arrays become one tracer or array; anything else is handed back as it is.
     """
-    if isinstance(x, (Tracer, np.generic)) or x.__class__ in READY:
-        return x
-    return lift(x)
+    if isinstance(x, (list, tuple, Handle)) or (x.__class__ is np.ndarray and x.dtype is OBJECT and holds_traced(x)):
+        return lift(x)
+    return x
 
 
 __all__ = ["OBJECT", "Handle", "holds_traced", "join", "lift", "lift_all", "same_dtype", "stacked"]

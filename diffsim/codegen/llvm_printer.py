@@ -5,6 +5,7 @@ The text is written directly: 1,000 statements take 3 ms to print, and printing 
 
 import struct
 
+from . import vector_math
 from .nest import BOOL, FLOAT, INT, WIDTH, Choice, Link, Literal, Loop, Store, slots
 from .scalars import FUNCTIONS
 
@@ -47,7 +48,7 @@ class Text:
 
     def __init__(self):
         self.globals, self.declared, self.functions = [], {}, []
-        self.long_loops, self._number = False, 0
+        self.long_loops, self.vectors, self._number = False, set(), 0
 
     def unique(self, stem):
         """A name that no other symbol of the module has."""
@@ -60,7 +61,7 @@ class Text:
 
     def __str__(self):
         first = [LONG_LOOPS] if self.long_loops else []
-        return "\n".join([*first, *self.globals, *self.declared.values(), *self.functions, ""])
+        return "\n".join([*first, *self.globals, *self.declared.values(), *vector_math.declarations(self.vectors), *self.functions, ""])
 
 
 class FunctionPrinter:
@@ -258,7 +259,11 @@ class FunctionPrinter:
         elif dtype is not FLOAT:
             symbol += "f"
         self.text.declare(symbol, kind, [kind] * len(x), PURE)
-        return self.line(f"call {kind} @{symbol}({', '.join(f'{kind} {a}' for a in x)})")
+        vector = ""
+        if self._trips >= LONG and dtype is FLOAT:
+            vector = vector_math.attribute(symbol)
+            self.text.vectors.update([symbol] if vector else [])
+        return self.line(f"call {kind} @{symbol}({', '.join(f'{kind} {a}' for a in x)}){vector}")
 
     def convert(self, x, old, new):
         a, b = TYPE[old], TYPE[new]

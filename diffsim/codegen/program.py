@@ -17,7 +17,7 @@ import numpy as np
 from ..core import Absent, Opaque
 from ..core.emission import Call
 from ..errors import MissingRule
-from . import cache, engine
+from . import cache, engine, vector_math
 from .caller import Caller
 from .llvm_printer import LONG_LOOPS, FunctionPrinter, Text
 from .lower import Output, lower
@@ -277,4 +277,5 @@ def _stored(key):
     if kept is None:
         return None, None
     head, _, code = kept.partition(b"\n")
+    vector_math.variants()  # the code may call them: the library must be there before it is loaded
     return json.loads(head), engine.load_object(code)

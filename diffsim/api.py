@@ -9,7 +9,7 @@ from .control.jit import Jitted
 from .core import Tracer, aval_of
 from .core.aval import is_float
 from .errors import InputError, InputTypeError
-from .numpy.array import Array
+from .numpy.array import Array, lent
 from .numpy.rebind import rebound
 from .numpy.stacking import is_value, stacked
 from .passes import optimise
@@ -63,7 +63,7 @@ class _Flat:
         leaves, args = list(leaves), list(self.args)
         for i, struct in zip(self.argnums, self.structs, strict=True):
             n = _count(struct)
-            args[i] = tree.unflatten(struct, leaves[:n])
+            args[i] = tree.unflatten(struct, map(lent, leaves[:n]))
             del leaves[:n]
         out = rebound(self.f)(*args, **self.kwargs)
         aux = []

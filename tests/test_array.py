@@ -164,6 +164,21 @@ def functions_that_write(y):
     return [z, m, w]
 
 
+def computed(y):
+    z = 2.0 * y
+    v = z[1:4]
+    v *= 3.0
+    w = np.exp(z)
+    w[0] += z[2]
+    r = y.reshape(2, 3) @ y[:3]
+    r[1] = w[-1]
+    s = np.where(y > 1.0, y, 0.0)
+    s[::2] -= 1.0
+    t = np.concatenate([r, v])
+    t[t.size // 2:] = 0.5
+    return [z, w, r, s, t]
+
+
 def no_dimension(y):
     total = np.zeros(())
     total += y[0]
@@ -177,7 +192,7 @@ def no_dimension(y):
 
 PROGRAMS = [heat, aliasing, overlap, transposed_views, fancy, out_keywords, creators, made_of_lists, unpacked_rows, loop,
             writes_through_views,
-            copies_do_not_alias, functions_that_write, no_dimension]
+            copies_do_not_alias, functions_that_write, computed, no_dimension]
 
 
 @pytest.mark.parametrize("f", PROGRAMS, ids=lambda f: f.__name__)
@@ -361,6 +376,18 @@ def test_repeated_writes_let_the_last_one_win():
 
 
 # ---------------------------------------------------------------- inputs lent to a program
+def test_a_view_of_an_input_may_not_be_updated_in_place():
+    """`v = y[1:]; v *= 2` writes into y in NumPy; a silent new value for v alone would be wrong."""
+    def f(y):
+        v = y[1:]
+        v *= 2.0
+        return np.sum(y)
+    with pytest.raises(MutationError, match="copy"):
+        ds.grad(f)(np.ones(3))
+    with pytest.raises(MutationError, match="copy"):
+        ds.jit(f)(np.ones(3))
+
+
 def test_a_lent_input_refuses_writes_and_its_views_do_too():
     def f(y):
         y = lent(y)

@@ -9,7 +9,7 @@ from .. import tree
 from ..codegen.program import Program
 from ..core import Aval, Tracer, eval_graph
 from ..errors import ConcretizationError, FallbackWarning, InputTypeError, MissingRule
-from ..numpy.array import Array
+from ..numpy.array import Array, lent
 from ..numpy.rebind import rebound
 from ..numpy.stacking import is_value, stacked
 from ..passes import optimise
@@ -156,7 +156,7 @@ class Jitted:
 
         def flat(*traced):
             values = iter(traced)
-            moving, kwargs = tree.unflatten(struct, [k[2] if k[0] == "static" else next(values) for k in kinds])
+            moving, kwargs = tree.unflatten(struct, [k[2] if k[0] == "static" else lent(next(values)) for k in kinds])
             args = list(moving)
             for i, x in sorted(static):
                 args.insert(i, x)

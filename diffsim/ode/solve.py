@@ -9,7 +9,7 @@ from ..control.jit import warn_once
 from ..core import Aval, Tracer, user_line
 from ..core.aval import is_float
 from ..errors import ConcretizationError, InputError, InputTypeError, MissingRule, SolveError
-from ..numpy.array import Array
+from ..numpy.array import Array, lent
 from ..numpy.rebind import original, rebound
 from ..numpy.stacking import stacked
 from ..passes import optimise
@@ -249,7 +249,7 @@ def _system(fun, t0, y0, args):
     run = rebound(fun)
 
     def flat(t, y, *leaves):
-        return [_checked(run(t, y, *split.rebuild(leaves)), n, fun)]
+        return [_checked(run(t, lent(y), *split.rebuild(map(lent, leaves))), n, fun)]
 
     try:
         graph, captured = trace(flat, [SCALAR, Aval((n,), FLOAT), *avals], verb="solve_ivp", hoist=True)

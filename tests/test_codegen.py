@@ -171,6 +171,13 @@ def test_integers_and_truths_follow_numpy(name, dtype):
     same(call(machine(nest(graph, 0)), graph, operands)[0], want)
 
 
+def test_integers_wrap_around_as_numpy_arrays_do():
+    x = np.array([2**63 - 1, -(2**63), 2**62])
+    for prim in (e.add, e.mul, e.sub):
+        graph = one_equation(prim, (x, x[::-1]), {})
+        same(call(machine(nest(graph, 0)), graph, (x, x[::-1]))[0], prim.impl(x, x[::-1]))
+
+
 def test_an_unknown_dtype_is_refused_by_name():
     x = np.zeros(3, np.complex128)
     with pytest.raises(MissingRule, match="complex128"):

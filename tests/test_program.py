@@ -65,6 +65,10 @@ def test_empty_arrays_and_constant_outputs_pass_through():
     assert number == 2.0
 
 
+def test_a_program_may_have_no_inputs():
+    assert Program(graph_of(lambda: [e.exp(np.float64(0.0))]))() == [1.0]
+
+
 def test_inputs_need_not_be_contiguous():
     x = np.arange(12.0).reshape(3, 4)
     run = Program(graph_of(lambda x: [e.add(x, 1.0)], (4, 3)))

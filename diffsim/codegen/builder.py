@@ -75,9 +75,9 @@ class Builder(Scalars):
             return self.const(a, INT)
         total = None
         for atom, c in a.terms:
-            term = atom if c == 1 else self.emit("mul", (atom, self.const(c, INT)), INT)
-            total = term if total is None else self.emit("add", (total, term), INT)
-        return self.emit("add", (total, self.const(a.const, INT)), INT) if a.const else total
+            term = atom if c == 1 else self.emit("imul", (atom, self.const(c, INT)), INT)
+            total = term if total is None else self.emit("iadd", (total, term), INT)
+        return self.emit("iadd", (total, self.const(a.const, INT)), INT) if a.const else total
 
     def icompare(self, op, a, b):
         """Truth of a comparison of indices: a bool, or a value where only the run decides.

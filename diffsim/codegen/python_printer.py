@@ -7,10 +7,14 @@ import numpy as np
 from .nest import BOOL, WIDTH, Choice, Link, Literal, Loop, Store, blocks, operands
 from .scalars import FUNCTIONS
 
-BINARY = {"add": "+", "sub": "-", "mul": "*", "div": "/", "sum": "+", "idiv": "//", "irem": "%", "<": "<", "<=": "<=", "==": "==",
-          "!=": "!=", "and": "and", "or": "or", "xor": "!="}  # fmt: skip
-RANK = {"or": 1, "and": 2, "not": 3, "<": 4, "<=": 4, "==": 4, "!=": 4, "xor": 4, "add": 5, "sub": 5, "sum": 5, "mul": 6, "div": 6,
-        "idiv": 6, "irem": 6, "neg": 7}  # fmt: skip
+BINARY = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "sum": "+", "iadd": "+", "imul": "*", "idiv": "//", "irem": "%", "<": "<", "<=": "<=",
+    "==": "==", "!=": "!=", "and": "and", "or": "or", "xor": "!=",
+}  # fmt: skip
+RANK = {
+    "or": 1, "and": 2, "not": 3, "<": 4, "<=": 4, "==": 4, "!=": 4, "xor": 4, "add": 5, "sub": 5, "sum": 5, "iadd": 5, "imul": 6, "mul": 6,
+    "div": 6, "idiv": 6, "irem": 6, "neg": 7,
+}  # fmt: skip
 ATOM = 9
 #: A value used once, in its own block, is written where it is used, up to expressions of this length.  Loads may be moved like that,
 #: because memory is written before it is first read.

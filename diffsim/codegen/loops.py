@@ -17,7 +17,6 @@ import platform
 import re
 import struct
 import sys
-from importlib.metadata import version
 from types import FunctionType
 
 import numpy as np
@@ -119,6 +118,8 @@ class Loop:
         return kept.decode()
 
     def _key(self):
+        from importlib.metadata import version  # noqa: PLC0415  (24 ms, wanted only when a model is compiled)
+
         sources = {inspect.getsourcefile(f) for f in (self.function, *self.helpers, Loop)}
         parts = [self.symbol, platform.python_version(), version("numba"), version("llvmlite"), *engine.host()]
         for source in sorted(sources):

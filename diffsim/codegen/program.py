@@ -9,7 +9,6 @@ import hashlib
 import json
 import platform
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -261,12 +260,14 @@ _sources = []
 def _key(graph, unroll):
     """Everything machine code depends on: the program, the versions and sources that compile it, the processor."""
     if not _sources:
+        from llvmlite import __version__ as llvmlite_version  # noqa: PLC0415  (imported late: it costs 30 ms)
+
         root = Path(__file__).resolve().parent.parent
         parts = []
         for path in sorted(root.rglob("*.py")):
             status = path.stat()
             parts.append(f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}")
-        parts += [platform.python_version(), np.__version__, version("llvmlite"), *engine.host()]
+        parts += [platform.python_version(), np.__version__, llvmlite_version, *engine.host()]
         _sources.append(hashlib.sha256("\n".join(parts).encode()).hexdigest())
     return hashlib.sha256(f"{graph.digest} {unroll} {_sources[0]}".encode()).hexdigest()[:40]
 

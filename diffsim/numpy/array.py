@@ -319,6 +319,10 @@ class Array(Handle):
         return self
 
     @property
+    def imag(self):
+        return Array(np.zeros(self.shape, self.dtype), False)
+
+    @property
     def flat(self):
         return iter(self.reshaped(-1))
 

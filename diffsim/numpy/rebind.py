@@ -18,7 +18,7 @@ import weakref
 
 import numpy
 
-from .creation import CREATORS
+from .creation import CREATORS, array
 
 FunctionType, MethodType, ModuleType, CellType = types.FunctionType, types.MethodType, types.ModuleType, types.CellType
 _DISPATCHER = type(numpy.sum)
@@ -34,7 +34,7 @@ class _Numpy(ModuleType):
         super().__init__("numpy", numpy.__doc__)
         for function, ours in CREATORS.items():
             setattr(self, function.__name__, ours)
-        self.row_stack = numpy.vstack
+        self.r_, self.c_ = _Joined(numpy.r_), _Joined(numpy.c_)
 
     def __getattr__(self, name):
         value = getattr(numpy, name)
@@ -44,6 +44,21 @@ class _Numpy(ModuleType):
 
     def __dir__(self):
         return dir(numpy)
+
+
+class _Joined:
+    """``np.r_`` or ``np.c_``: what it joins, as an array of ours."""
+
+    __slots__ = ("real",)
+
+    def __init__(self, real):
+        self.real = real
+
+    def __getitem__(self, key):
+        return array(self.real[key])
+
+    def __len__(self):
+        return 0
 
 
 class _ModuleView(ModuleType):

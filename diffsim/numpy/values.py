@@ -95,7 +95,7 @@ def _of_numbers(function):
 
 
 for _function in (
-        np.nonzero, np.flatnonzero, np.argwhere, np.argsort, np.argpartition, np.lexsort, np.searchsorted, np.digitize, np.isclose,
+        np.nonzero, np.flatnonzero, np.argwhere, np.argsort, np.argpartition, np.lexsort, np.isclose,
         np.allclose, np.array_equal, np.array_equiv, np.isneginf, np.isposinf, np.nanargmax, np.nanargmin, np.isin, np.tril_indices_from,
         np.triu_indices_from, np.diag_indices_from, np.unravel_index, np.ravel_multi_index, np.ix_):
     _of_numbers(_function)
@@ -114,12 +114,11 @@ def _refuse(reason, names, home=np):
 _refuse("it depends on the values only through counts or distinct elements",
         "unique histogram histogram2d histogramdd bincount histogram_bin_edges union1d intersect1d setdiff1d setxor1d")
 _refuse("how many elements it returns depends on their values", "trim_zeros unique_all unique_counts unique_inverse unique_values")
-_refuse("piecewise linear interpolation has no rule yet; write it with np.searchsorted and indexing", "interp")
 _refuse("percentiles have no rule yet; np.sort and np.median have", "percentile quantile nanpercentile nanquantile nanmedian")
 _refuse("convolutions have no rule yet; sum shifted slices, or multiply by a matrix", "convolve correlate")
 _refuse("covariances have no rule yet; centre the data and use np.dot", "cov corrcoef")
 _refuse("polynomial helpers have no rule yet; write the sum of powers",
-        "polyval polyfit polyadd polysub polymul polydiv polyint polyder poly roots")
+        "polyfit polyadd polysub polymul polydiv polyint polyder poly roots")
 _refuse("Fourier transforms have no rule yet",
         "fft ifft rfft irfft fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn hfft ihfft fftshift ifftshift", np.fft)
 _refuse("it calls a Python function once an element; apply the function to the whole array", "apply_along_axis apply_over_axes")

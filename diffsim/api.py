@@ -74,7 +74,13 @@ class _Flat:
             aux, self.aux_struct = tree.flatten(extra)
         flat, self.out_struct = tree.flatten(out)
         self.n_out = len(flat)
-        return [stacked(x) for x in flat] + [stacked(x) if is_value(x) else x for x in aux]
+        return [_array(x) for x in flat] + [stacked(x) if is_value(x) else x for x in aux]
+
+
+def _array(x):
+    """An output leaf as a tracer, array or NumPy scalar."""
+    x = stacked(x)
+    return x if isinstance(x, (Tracer, np.ndarray, np.generic)) else np.asarray(x)[()]
 
 
 @functools.lru_cache(maxsize=1024)

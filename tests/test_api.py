@@ -146,6 +146,15 @@ def test_inputs_may_be_overwritten_before_the_pullback():
     np.testing.assert_allclose(pullback(np.ones(3))[0], 2 * X)
 
 
+def test_a_constant_has_a_zero_gradient():
+    assert ds.grad(lambda x: 3.0)(1.0) == 0
+    value, gradient = ds.value_and_grad(lambda x: 2.5)(X)
+    assert value == 2.5
+    np.testing.assert_array_equal(gradient, np.zeros(3))
+    assert ds.hessian(lambda x: 3.0)(1.0) == 0
+    assert ds.jvp(lambda x: 3.0, (1.0,), (1.0,)) == (3.0, 0.0)
+
+
 def test_stop_gradient():
     assert ds.grad(lambda x: x * ds.stop_gradient(x))(3.0) == 3.0
     assert ds.stop_gradient({"a": 1.5})["a"] == 1.5

@@ -1,7 +1,12 @@
 """Compiled calls: the closure guard, static arguments, fallbacks, tracers, threads."""
 
 import itertools
+import math
+import random
 import threading
+import time
+from random import uniform
+from time import perf_counter as clock
 
 import numpy as np
 import pytest
@@ -143,6 +148,46 @@ def test_what_cannot_be_compiled_runs_with_one_warning():
         assert g(X) == pytest.approx(X.sum())
         assert g(-X) == pytest.approx(X.sum())
     assert len(caught) == 1
+
+
+GENERATOR = np.random.default_rng(3)
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: x + np.random.rand(), lambda x: x + GENERATOR.normal(), lambda x: x + time.perf_counter(), lambda x: x + clock(),
+    lambda x: x + random.random(), lambda x: x + uniform(0.0, 1.0),
+])
+def test_random_numbers_and_clocks_are_not_frozen(f):
+    g = ds.jit(f)
+    with pytest.warns(FallbackWarning, match="changes from call to call"):
+        first = g(1.0)
+    assert g(1.0) != first
+
+
+def test_a_generator_made_inside_from_a_seed_is_compiled():
+    f = ds.jit(lambda x: x * np.random.default_rng(0).normal())
+    assert f(1.0) == np.random.default_rng(0).normal()
+    assert f.stats["equations"] == 1
+
+
+def test_a_warning_points_at_the_users_line():
+    with pytest.warns(FallbackWarning) as caught:
+        ds.jit(lambda x: x if x > 0 else -x)(1.0)
+    assert caught[0].filename == __file__
+
+
+def test_stats_say_when_a_function_runs_uncompiled():
+    f = ds.jit(lambda x: x if x > 0 else 0 * x)
+    with pytest.warns(FallbackWarning):
+        f(1.0)
+    with pytest.raises(TypeError, match="runs uncompiled"):
+        _ = f.stats
+
+
+def test_what_python_alone_computes_runs_uncompiled():
+    f = ds.jit(lambda x: math.sin(x))
+    with pytest.warns(FallbackWarning, match="float\\(\\) of a traced value"):
+        assert f(0.5) == math.sin(0.5)
 
 
 def test_results_are_fresh():

@@ -1,13 +1,15 @@
 """solve_ivp: right answers, right gradients, the traps, every way of writing a right-hand side, bad input."""
 
+import math
 import warnings
 
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.interpolate
 
 import diffsim as ds
-from diffsim.errors import FallbackWarning, InputError, InputTypeError, SolveError
+from diffsim.errors import DerivativeLost, FallbackWarning, InputError, InputTypeError, SolveError
 
 P, Y0 = np.array([1.5, 1.0, 3.0, 1.0]), np.array([1.0, 1.0])
 
@@ -300,6 +302,20 @@ def test_a_branch_on_a_traced_value_runs_uncompiled_with_one_warning_naming_the_
     want, want_gradient = ds.value_and_grad(lambda p: loss(p, predator_prey))(P)
     assert value == again == pytest.approx(want, rel=1e-12)
     np.testing.assert_allclose(gradient, want_gradient, rtol=1e-9)
+
+
+def test_a_right_hand_side_only_python_can_run_is_solved_and_not_differentiated():
+    spline = scipy.interpolate.CubicSpline(np.arange(5.0), np.arange(5.0) ** 2)
+
+    def rhs(t, y, k):
+        return -math.exp(-t) * y + k * spline(t)
+
+    with pytest.warns(FallbackWarning, match="uncompiled"):
+        sol = ds.solve_ivp(rhs, (0, 3), [1.0], t_eval=[3.0], args=(1.0,), rtol=1e-8)
+    want = scipy.integrate.solve_ivp(rhs, (0, 3), [1.0], t_eval=[3.0], args=(1.0,), rtol=1e-10, atol=1e-12).y
+    np.testing.assert_allclose(sol.y, want, rtol=1e-6)
+    with pytest.raises(DerivativeLost):
+        ds.grad(lambda k: ds.solve_ivp(rhs, (0, 3), [1.0], t_eval=[3.0], args=(k,)).y[0, 0])(1.0)
 
 
 # ---------------------------------------------------------------- bad input

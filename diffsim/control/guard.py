@@ -7,6 +7,7 @@ of user classes by their contents, modules and classes by identity.
 """
 
 import dis
+import random
 import types
 
 import numpy as np
@@ -17,6 +18,9 @@ from ..numpy.rebind import is_user_function, original
 ATOMS = (int, float, complex, str, bytes, bool, type(None), np.generic, np.dtype, range, slice)
 #: Containers and objects are followed this deep.
 DEPTH = 6
+#: Functions of these modules answer differently at every call; those excepted make something that answers the same again.
+VOLATILE = frozenset(("numpy.random", "numpy.random.mtrand", "random", "time", "secrets", "uuid"))
+REPEATABLE = frozenset(("default_rng", "Generator", "RandomState", "SeedSequence", "PCG64", "Random"))
 #: Modules of these packages are taken not to change.
 SETTLED = frozenset(("numpy", "scipy", "numba", "builtins", "diffsim", "math", "functools", "itertools"))
 
@@ -30,11 +34,14 @@ class Snapshot:
         ``holds() -> bool``: whether every value is unchanged.
     source : str
         Its code.
+    volatile : str or None
+        Something the function reads that changes by itself: a random number generator or a clock.
     """
 
-    __slots__ = ("holds", "source")
+    __slots__ = ("holds", "source", "volatile")
 
-    def __init__(self, lines, scope):
+    def __init__(self, lines, scope, volatile):
+        self.volatile = volatile
         body = lines or ["pass"]
         self.source = "\n".join(["def holds():", "    try:", *[f"        {line}" for line in body],
                                  "    except (AttributeError, KeyError, IndexError, ValueError, TypeError):", "        return False", "    return True", ""])
@@ -46,12 +53,22 @@ def snapshot(f):
     """Snapshot of everything ``f`` may read beside its arguments."""
     writer = _Writer()
     writer.function(f)
-    return Snapshot(writer.lines, writer.scope)
+    return Snapshot(writer.lines, writer.scope, writer.volatile)
 
 
 def _same_number(a, b):
     """Equality of atoms of one type, NaN being equal to itself."""
     return type(a) is type(b) and (a == b or (a != a and b != b))
+
+
+GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
+
+
+def _is_volatile(x):
+    """Whether a value is a random number generator, a function of one, or a clock."""
+    if isinstance(x, GENERATORS) or isinstance(getattr(x, "__self__", None), GENERATORS):
+        return True
+    return isinstance(x, (types.BuiltinFunctionType, types.FunctionType)) and x.__module__ in VOLATILE and x.__name__ not in REPEATABLE
 
 
 def _settled(x):
@@ -63,6 +80,7 @@ class _Writer:
 
     def __init__(self):
         self.lines, self.scope, self.seen, self.count = [], {"same": _same_number}, set(), 0
+        self.volatile = None
 
     def keep(self, x):
         """Name of a constant of the guard."""
@@ -126,16 +144,24 @@ class _Writer:
             x, expression, settled = scope.get(path[0]), f"{held}.get({path[0]!r})", path[0] not in scope
             for attribute in path[1:]:
                 settled = settled or _settled(x)
+                self.note_volatile(x, attribute, path)
                 x = getattr(x, attribute, None)
                 expression = f"getattr({expression}, {attribute!r}, None)"
             if not settled and expression not in done:
                 done.add(expression)
                 self.value(expression, x, 0)
 
+    def note_volatile(self, module, attribute, path):
+        """Remember a read of a clock or a random number."""
+        if isinstance(module, types.ModuleType) and module.__name__ in VOLATILE and attribute not in REPEATABLE:
+            self.volatile = f"`{'.'.join(path)}`"
+
     # ------------------------------------------------------------ values
     def value(self, expression, x, depth):
         """Checks on one value and what hangs on it."""
         kind = type(x)
+        if _is_volatile(x):
+            self.volatile = f"`{getattr(x, '__name__', kind.__name__)}`"
         if isinstance(x, (types.ModuleType, type, Tracer, types.BuiltinFunctionType, np.ufunc)) or depth >= DEPTH:
             self.require(f"{expression} is {self.keep(x)}")
         elif isinstance(x, ATOMS):

@@ -7,10 +7,10 @@ import numpy as np
 
 from .. import tree
 from ..codegen.program import Program
-from ..core import Aval, Tracer, eval_graph
-from ..errors import ConcretizationError, FallbackWarning, InputTypeError, MissingRule
+from ..core import Aval, Tracer, eval_graph, user_depth
+from ..errors import ConcretizationError, DerivativeLost, FallbackWarning, InputTypeError, MissingRule
 from ..numpy.array import Array, lent
-from ..numpy.rebind import rebound
+from ..numpy.rebind import original, rebound
 from ..numpy.stacking import is_value, stacked
 from ..passes import optimise
 from ..transforms import trace
@@ -27,7 +27,7 @@ def warn_once(key, message):
     """Give a FallbackWarning once in a process for each key."""
     if key not in _warned:
         _warned.add(key)
-        warnings.warn(message, FallbackWarning, stacklevel=2)
+        warnings.warn(message, FallbackWarning, stacklevel=user_depth())
 
 
 class Compiled:
@@ -69,7 +69,7 @@ class Jitted:
         functools.update_wrapper(self, f, updated=())
         self.__wrapped__ = f
         self._static = frozenset((static_argnums,) if isinstance(static_argnums, int) else static_argnums)
-        self._compiled, self._last, self._arguments = {}, None, 0
+        self._compiled, self._last, self._arguments, self._refused = {}, None, 0, None
 
     def __repr__(self):
         return f"<compiled {getattr(self.__wrapped__, '__name__', self.__wrapped__)}>"
@@ -153,6 +153,12 @@ class Jitted:
     def _trace(self, signature, leaves):
         struct, kinds, static = signature
         f, guard, found = self.__wrapped__, snapshot(self.__wrapped__), {}
+        if guard.volatile:
+            code = getattr(original(f), "__code__", None)
+            place = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+            self._refuse(signature, f"it reads {guard.volatile}{place}, whose value changes from call to call; a compiled program would repeat the first "
+                                    f"one. Draw random numbers and read clocks outside, and pass them as arguments.")
+            return None
 
         def flat(*traced):
             values = iter(traced)
@@ -167,7 +173,7 @@ class Jitted:
         avals = [Aval(k[0], k[1]) for k in kinds if k[0] != "static"]
         try:
             graph, captured = trace(flat, avals, verb="jit", hoist=False)
-        except (ConcretizationError, MissingRule) as reason:
+        except (ConcretizationError, DerivativeLost, MissingRule) as reason:
             self._refuse(signature, reason)
             return None
         match = None if static or struct[2][1][2] else matcher(struct, kinds)
@@ -175,10 +181,12 @@ class Jitted:
 
     def _refuse(self, signature, reason):
         """Run this signature uncompiled from now on, and say so once."""
-        self._compiled[signature] = False
+        self._compiled[signature], self._refused = False, str(reason)
         warn_once(str(reason), f"jit runs {getattr(self.__wrapped__, '__name__', 'the function')} uncompiled (the same answer, slower): {reason}")
 
     def _shown(self):
+        if self._last is None and self._refused:
+            raise InputTypeError(f"the function runs uncompiled, so it has no graph, source or stats: {self._refused}")
         if self._last is None:
             raise InputTypeError("the function has not been called yet: call it once, then look at its graph, source or stats")
         return self._last

@@ -38,15 +38,23 @@ class Trace:
             f"the function. Return it from the function instead (has_aux=True lets grad return extra results).")
 
 
+def _user_frame():
+    """The innermost frame outside diffsim and NumPy, and its number, the caller's caller being 1."""
+    frame, depth = sys._getframe(2), 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("diffsim", "numpy", "contextlib"):
+        frame, depth = frame.f_back, depth + 1
+    return frame, depth
+
+
 def user_line():
     """File and line of the innermost frame outside diffsim and NumPy: the user's."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name.partition(".")[0] not in ("diffsim", "numpy", "contextlib"):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        frame = frame.f_back
-    return "<unknown line>"
+    frame, _ = _user_frame()
+    return "<unknown line>" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def user_depth():
+    """``stacklevel`` with which a warning given by the caller points at the user's line."""
+    return _user_frame()[1]
 
 
 def _binary(ufunc):

@@ -8,7 +8,7 @@ from .. import tree
 from ..control.jit import warn_once
 from ..core import Aval, Tracer, user_line
 from ..core.aval import is_float
-from ..errors import ConcretizationError, InputError, InputTypeError, MissingRule, SolveError
+from ..errors import ConcretizationError, DerivativeLost, InputError, InputTypeError, MissingRule, SolveError
 from ..numpy.array import Array, lent
 from ..numpy.rebind import original, rebound
 from ..numpy.stacking import stacked
@@ -253,7 +253,7 @@ def _system(fun, t0, y0, args):
 
     try:
         graph, captured = trace(flat, [SCALAR, Aval((n,), FLOAT), *avals], verb="solve_ivp", hoist=True)
-    except (ConcretizationError, MissingRule) as reason:
+    except (ConcretizationError, DerivativeLost, MissingRule) as reason:
         return _python_system(flat, n, avals, split.leaves, y0, t0, reason), split.leaves
     graph = optimise(graph)
     captured = [x if isinstance(x, Tracer) else np.ascontiguousarray(x, dtype=float) for x in captured]

@@ -12,6 +12,8 @@ from .laws import LAWS, close, inner, richardson, samples
 
 #: Below this the first-order Taylor remainder does not fall as h².
 LOWEST_ORDER = 1.8
+#: Differences that scatter by this many tolerances are no judge.
+ROUGHNESS = 100.0
 
 
 def _generator(rng):
@@ -19,7 +21,22 @@ def _generator(rng):
 
 
 def _direction(x, rng):
-    return tree.map(lambda a: rng.uniform(-1, 1, np.shape(a)) if np.ndim(a) else float(rng.uniform(-1, 1)), x)
+    """A random direction, each leaf of the size of what it moves (1 where that is 0)."""
+    def draw(a):
+        v = rng.uniform(-1, 1, np.shape(a)) * np.where(np.asarray(a) == 0, 1.0, np.abs(a))
+        return v if np.ndim(a) else float(v)
+    return tree.map(draw, x)
+
+
+#: What to do when a function is not smooth enough for differences.
+ROUGH = ("Differences of an adaptive solve see its steps move: freeze them with solve_ivp(..., steps=sol.mesh), or tighten rtol and atol. "
+         "Otherwise the function has a kink or noise near this point.")
+
+
+def _differences(f, point, along):
+    """Derivative along a direction by Richardson extrapolation, and how far its last two stages lie apart."""
+    fine, coarse = richardson(f, point, along), richardson(f, point, along, h=4e-3)
+    return fine, [float(np.max(np.abs(a - b), initial=0.0)) for a, b in zip(fine, coarse, strict=True)]
 
 
 def _flat_function(f, args):
@@ -51,9 +68,13 @@ def check_grads(f, args, order=2, modes=("fwd", "rev"), atol=1e-6, rtol=1e-6, *,
     Raises
     ------
     AssertionError
-        A derivative differs; the message says which.
+        A derivative differs, or the function is too rough for differences to judge; the message says which.
     InputError
         A mode that does not exist, or an order below one.
+
+    Notes
+    -----
+    Differences of a loss over an adaptive solve see its step sizes move, which the derivative does not: give the solve ``steps=sol.mesh``.
     """
     if not isinstance(args, tuple):
         raise InputTypeError("check_grads: args is a tuple of arguments; write (x,) for one")
@@ -63,8 +84,13 @@ def check_grads(f, args, order=2, modes=("fwd", "rev"), atol=1e-6, rtol=1e-6, *,
     rng = _generator(rng)
     v = _direction(args, rng)
     point, along = ([np.asarray(a, float) for a in tree.leaves(x)] for x in (args, v))
-    numeric = richardson(_flat_function(f, args), point, along)
+    numeric, scatter = _differences(_flat_function(f, args), point, along)
     tol = max(atol, rtol)
+    size = 1.0 + max((float(np.max(np.abs(x), initial=0.0)) for x in numeric), default=0.0)
+    if max(scatter, default=0.0) > ROUGHNESS * tol * size:
+        raise AssertionError(f"check_grads: differences cannot judge this function here: they scatter by {max(scatter):.3g} around a derivative of "
+                             f"size {size - 1:.3g}. {ROUGH}")
+    tol += max(scatter, default=0.0) / size
     if "fwd" in modes:
         close([np.asarray(t) for t in tree.leaves(jvp(f, args, v)[1])], numeric, tol, "forward derivative against differences")
         if order > 1:
@@ -141,10 +167,18 @@ def taylor_test(f, x, v=None, *, h=1e-2, halvings=4, rng=None):
     ------
     AssertionError
         The order is below 1.8.
+    InputError
+        The function does not return a scalar.
+
+    Notes
+    -----
+    A loss over an adaptive solve must be given its steps (``steps=sol.mesh``): otherwise they move with x, and the order seen is theirs.
     """
     rng = _generator(rng)
     v = _direction(x, rng) if v is None else v
     value, slope = jvp(f, (x,), (v,))
+    if np.ndim(value):
+        raise InputError(f"taylor_test: the function returned an array of shape {np.shape(value)}; a scalar is needed: sum it, or use check_grads")
     value, slope = float(value), float(slope)
     steps = [h / 2**k for k in range(halvings + 1)]
     remainders = [abs(float(f(tree.map(lambda a, t, s=s: a + s * t, x, v))) - value - s * slope) for s in steps]
@@ -152,7 +186,7 @@ def taylor_test(f, x, v=None, *, h=1e-2, halvings=4, rng=None):
     rates = [np.log2(a / b) for a, b in itertools.pairwise(remainders) if b > floor]
     order = float(min(rates)) if rates else float("inf")
     if order < LOWEST_ORDER:
-        raise AssertionError(f"taylor_test: the remainder falls with order {order:.2f}, not 2: the gradient is wrong. "
+        raise AssertionError(f"taylor_test: the remainder falls with order {order:.2f}, not 2: the gradient is wrong, or the function is rough. {ROUGH} "
                              f"Remainders {remainders} at steps {steps}")
     return order
 

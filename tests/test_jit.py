@@ -154,8 +154,12 @@ GENERATOR = np.random.default_rng(3)
 
 
 @pytest.mark.parametrize("f", [
-    lambda x: x + np.random.rand(), lambda x: x + GENERATOR.normal(), lambda x: x + time.perf_counter(), lambda x: x + clock(),
-    lambda x: x + random.random(), lambda x: x + uniform(0.0, 1.0),
+    lambda x: x + np.random.rand(),
+    lambda x: x + GENERATOR.normal(),
+    lambda x: x + time.perf_counter(),
+    lambda x: x + clock(),
+    lambda x: x + random.random(),
+    lambda x: x + uniform(0.0, 1.0),
 ])
 def test_random_numbers_and_clocks_are_not_frozen(f):
     g = ds.jit(f)

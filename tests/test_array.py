@@ -120,6 +120,34 @@ def loop(y):
     return x
 
 
+def elements(y):
+    """Single elements written in any order, read back, overwritten, seen through views, mixed with writes of slices."""
+    a, m, big, part = np.zeros(4), np.zeros((2, 3)), np.zeros(100), np.ones(80)
+    a[2] = y[0]
+    a[0] = a[2] * y[1]
+    a[2] = 3.0
+    a[-1] += y[2]
+    head = a[:2]
+    a[1] = y[3]
+    head[0] *= 2.0
+    a[0] += y[4]
+    for i in range(2):
+        for j in range(3):
+            m[i, j] = y[i] * y[j] + len(m)
+    row = m[1]
+    m[1, 1] = y[5]
+    row[2] = y[0]
+    for i in range(10, 30):
+        big[i] = big[i - 1] + y[i % 6]
+    big[50], big[7], big[70] = y[0], y[1], 2.0
+    for i in range(5, 9):
+        part[i] = y[i % 6]
+    part[40:] *= y[1]
+    part[3] = y[2]
+    part[60] = y[3]
+    return [a, m, big, part, np.float64(1.0) * a[1], head]
+
+
 def writes_through_views(y):
     m = np.zeros((2, 3, 2))
     m.swapaxes(0, 2)[1, 0] = y[:2]
@@ -221,7 +249,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["slice", "T", "reshape", "flip", "co
                            st.integers(0, 7), st.integers(0, 5)), min_size=3, max_size=12)
 
 
-def run(y, steps):                                           # noqa: C901, PLR0912  (one branch a step)
+def run(y, steps):                                           # noqa: C901  (one branch a step)
     """A program over a growing list of arrays, the same in plain NumPy and under a transform."""
     arrays = [y.copy(), np.zeros((2, 3))]
     for what, which, k in steps:
@@ -365,6 +393,24 @@ def test_a_long_plain_fill_does_not_copy():
         x[i] = i + (x[i - 1] if i else 0.0)
     assert x._cell.value is cell
     assert x[19999] == 19999 * 20000 / 2
+
+
+def test_an_array_filled_element_by_element_is_one_stack():
+    def f(y):
+        dy = np.zeros(3)
+        dy[0] = y[1]
+        dy[1] = -y[0]
+        dy[2] = dy[0] * dy[1]
+        return dy
+    assert [e.prim.name for e in ds.make_graph(f)(np.ones(2)).eqns] == ["index", "index", "neg", "mul", "stack"]
+
+    def filled(y):
+        x = np.zeros(500)
+        x[0] = y
+        for i in range(1, 500):
+            x[i] = x[i - 1] * 0.5
+        return np.sum(x)
+    assert len(ds.make_graph(filled)(1.0).eqns) == 501
 
 
 def test_repeated_writes_let_the_last_one_win():

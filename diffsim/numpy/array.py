@@ -12,114 +12,12 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..core import METHODS, UFUNCS, ArrayTracer, Aval, Tracer, user_line
-from ..errors import InputError, MutationError
+from ..errors import MutationError
 from ..prims import layout
 from ..prims.gather import scatter_add
 from . import indexing
 from .stacking import Handle, lift
-
-
-class Cell:
-    """Where the value of an array and of all its views lives.
-
-    ``shared`` says that a plain value was handed out and must be copied before it is written; ``frozen`` holds the reason why
-    the cell must not be written, or None.
-    """
-
-    __slots__ = ("frozen", "shared", "value")
-
-    def __init__(self, value, shared, frozen=None):
-        self.value, self.shared, self.frozen = value, shared, frozen
-
-
-class Index:
-    """View step: a basic index, and the shape it takes if ``None`` stood in the key."""
-
-    __slots__ = ("at", "shape")
-
-    def __init__(self, at, shape):
-        self.at, self.shape = at, shape
-
-    def read(self, value):
-        part = value[self.at.key] if value.__class__ is np.ndarray else layout.index(value, at=self.at)
-        return part if self.shape is None else layout.reshape(part, shape=self.shape)
-
-    def put(self, base, new):
-        return layout.index_set(base, new if self.shape is None else layout.reshape(new, shape=self.at.shape), at=self.at)
-
-    def shadow(self, s):
-        part = s[self.at.key]
-        return part if self.shape is None else np.reshape(part, self.shape)
-
-    def __eq__(self, other):
-        return type(other) is Index and self.at == other.at and self.shape == other.shape
-
-    __hash__ = None
-
-
-class Permute:
-    """View step: axes in another order."""
-
-    __slots__ = ("axes",)
-
-    def __init__(self, axes):
-        self.axes = axes
-
-    def read(self, value):
-        return layout.transpose(value, axes=self.axes)
-
-    def put(self, base, new):
-        return layout.transpose(new, axes=tuple(int(i) for i in np.argsort(self.axes)))
-
-    def shadow(self, s):
-        return np.transpose(s, self.axes)
-
-    def __eq__(self, other):
-        return type(other) is Permute and self.axes == other.axes
-
-    __hash__ = None
-
-
-class Reshape:
-    """View step: another shape over the same elements; taken only where NumPy would not copy."""
-
-    __slots__ = ("shape",)
-
-    def __init__(self, shape):
-        self.shape = shape
-
-    def read(self, value):
-        return layout.reshape(value, shape=self.shape)
-
-    def put(self, base, new):
-        return layout.reshape(new, shape=tuple(base.shape))
-
-    def shadow(self, s):
-        return np.reshape(s, self.shape)
-
-    def __eq__(self, other):
-        return type(other) is Reshape and self.shape == other.shape
-
-    __hash__ = None
-
-
-def resolve_shape(shape, size):
-    """A shape given as an int or sequence, with -1 replaced.
-
-    Raises
-    ------
-    InputError
-        The sizes do not agree.
-    """
-    shape = tuple(int(s) for s in shape) if isinstance(shape, (tuple, list)) else (int(shape),)
-    if -1 in shape:
-        known = -int(np.prod(shape))
-        if shape.count(-1) > 1 or known == 0 or size % known:
-            raise InputError(f"cannot reshape an array of size {size} into shape {shape}")
-        shape = tuple(size // known if s == -1 else s for s in shape)
-    if int(np.prod(shape)) != size:
-        raise InputError(f"cannot reshape an array of size {size} into shape {shape}")
-    return shape
+from .views import Cell, Index, Permute, Reshape, resolve_shape
 
 
 class Array(Handle):
@@ -170,7 +68,14 @@ class Array(Handle):
         return np.array(value, dtype, copy=copy)
 
     def __getitem__(self, key):
-        value = self._peek()
+        cell = self._cell
+        if cell.pending is not None and not self._path:
+            at = self._element(key)
+            if at is not None and at in cell.pending:
+                return cell.pending[at]
+            value = self._peek() if at is None else cell._value
+        else:
+            value = self._peek()
         plan = indexing.basic_plan(value.shape, key)
         if plan is None:
             return fresh(indexing.getitem(self.read(), key))
@@ -190,7 +95,26 @@ class Array(Handle):
         if self._plain(new):
             self._own()[_plain_key(key)] = new
             return
-        self._fold(lambda value: indexing.setitem(value, key, new))
+        at = None if self._path or getattr(new, "shape", ()) else self._element(key)
+        if at is None:
+            self._fold(lambda value: indexing.setitem(value, key, new))
+            return
+        dtype = self._cell.dtype
+        if isinstance(new, Tracer):
+            self._cell.write_element(at, new if new.dtype == dtype else layout.convert(new, dtype=dtype))
+        else:
+            self._cell.write_element(at, dtype.type(new))
+
+    def _element(self, key):
+        """Position in row-major order of the one element a key of ints names in the whole array; None for any other key."""
+        shape = self._cell.shape
+        plan = indexing.basic_plan(shape, key)
+        if plan is None or plan[1] is not None or plan[0].shape:
+            return None
+        flat = 0
+        for i, n in zip(plan[0].offset, shape, strict=True):
+            flat = flat * n + i
+        return flat
 
     # ------------------------------------------------------------ writing
     def _writable(self):
@@ -198,7 +122,8 @@ class Array(Handle):
             raise MutationError(f"{user_line()}: {self._cell.frozen}")
 
     def _plain(self, new):
-        return self._cell.value.__class__ is np.ndarray and not isinstance(new, Tracer)
+        cell = self._cell
+        return cell.pending is None and cell._value.__class__ is np.ndarray and not isinstance(new, Tracer)
 
     def _own(self):
         """NumPy view of the plain value, safe to write."""
@@ -266,7 +191,7 @@ class Array(Handle):
 
     def _viewable(self, shape):
         """Whether NumPy could give this shape without copying: asked of a strided array that takes no memory."""
-        base = self._cell.value.shape
+        base = self._cell.shape
         strides = [int(np.prod(base[i + 1:])) for i in range(len(base))]
         shadow = as_strided(np.empty(1, np.int8), base, strides, writeable=False)
         for step in self._path:
@@ -284,11 +209,11 @@ class Array(Handle):
     # ------------------------------------------------------------ what an array knows of itself
     @property
     def shape(self):
-        return tuple(self._peek().shape)
+        return tuple(self._peek().shape) if self._path else self._cell.shape
 
     @property
     def dtype(self):
-        return self._cell.value.dtype
+        return self._cell.dtype
 
     @property
     def ndim(self):
@@ -483,4 +408,4 @@ def _install():
 
 _install()
 
-__all__ = ["Array", "fresh", "lent", "resolve_shape"]
+__all__ = ["Array", "fresh", "lent"]

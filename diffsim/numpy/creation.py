@@ -116,7 +116,7 @@ for _function, _rule in ((np.zeros_like, zeros_like), (np.ones_like, ones_like),
     row(_function, operands=0, view=True)(_rule)
 
 
-def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):       # noqa: PLR0913  (NumPy's)
+def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):
     """As ``numpy.linspace``; the ends may be traced."""
     if not holds_traced(start) and not holds_traced(stop):
         y = np.linspace(start, stop, num, endpoint, retstep, dtype, axis)
@@ -140,7 +140,7 @@ def _line(start, stop, num, endpoint):
 
 
 @row(np.linspace, operands=2)
-def linspace_rule(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):  # noqa: PLR0913  (NumPy's)
+def linspace_rule(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):
     y, step = _line(start, stop, int(num), endpoint)
     return (y, step) if retstep else y
 

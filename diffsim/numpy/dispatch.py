@@ -29,7 +29,7 @@ def elementwise_entry(prim, n):
     if n == 1:
         def apply(x):
             return bind(prim, (x if x.__class__ in READY else lift(x),), _NO_PARAMS)
-    elif n == 2:                                                            # noqa: PLR2004
+    elif n == 2:
         def apply(x, y):
             return bind(prim, (x if x.__class__ in READY else lift(x), y if y.__class__ in READY else lift(y)), _NO_PARAMS)
     else:

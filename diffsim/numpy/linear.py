@@ -296,7 +296,7 @@ def matrix_norm(x, /, *, keepdims=False, ord="fro"):
 
 
 def _vector_norm(x, order, axis, keepdims):
-    if order is None or order == 2:                         # noqa: PLR2004  (the order of the norm)
+    if order is None or order == 2:
         return safe_sqrt(sum(ew.square(x), axis, None, keepdims))
     size = ew.absolute(x)
     if order == np.inf:

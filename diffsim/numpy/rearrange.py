@@ -321,7 +321,7 @@ def fill_diagonal(a, val, wrap=False):
     at = np.arange(target.size).reshape(target.shape)
     marked = np.full(target.shape, -1)
     np.fill_diagonal(marked, -2, wrap)
-    chosen = at[marked == -2]                                              # noqa: PLR2004
+    chosen = at[marked == -2]
     target.reshaped(-1)[chosen] = _cycled(val, chosen.size)
 
 

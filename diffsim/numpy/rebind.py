@@ -172,7 +172,7 @@ def is_user_function(f):
     return _root(there) not in _LEFT_ALONE and not _installed(there)
 
 
-def translated(value, real):                                # noqa: PLR0911  (one line a kind of value)
+def translated(value, real):
     """What a value read inside a rebound function becomes; ``real`` are the globals of the reader."""
     kind = value.__class__
     if kind is FunctionType:
@@ -226,7 +226,7 @@ def _content(cell):
         return _EMPTY
 
 
-def rebound(f):                                             # noqa: PLR0911  (one return a kind of callable)
+def rebound(f):
     """``f`` as it runs under a transform: with NumPy's creators rebound.
 
     Parameters

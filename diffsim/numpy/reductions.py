@@ -92,7 +92,7 @@ def average(a, axis=None, weights=None, returned=False, *, keepdims=_NONE):
 
 
 @row(np.var)
-def var(a, axis=None, dtype=None, ddof=0, keepdims=_NONE, *, where=_NONE, mean=_NONE, correction=_NONE):   # noqa: PLR0913  (NumPy's)
+def var(a, axis=None, dtype=None, ddof=0, keepdims=_NONE, *, where=_NONE, mean=_NONE, correction=_NONE):
     ddof = ddof if correction is _NONE else correction
     a = at_least_array(a) if dtype is None else convert(at_least_array(a), dtype=np.dtype(dtype))
     axes = axes_of(axis, len(a.shape))
@@ -119,7 +119,7 @@ def safe_sqrt(x):
 
 
 @row(np.std)
-def std(a, axis=None, dtype=None, ddof=0, keepdims=_NONE, *, where=_NONE, mean=_NONE, correction=_NONE):   # noqa: PLR0913  (NumPy's)
+def std(a, axis=None, dtype=None, ddof=0, keepdims=_NONE, *, where=_NONE, mean=_NONE, correction=_NONE):
     return safe_sqrt(var(a, axis, dtype, ddof, keepdims, where=where, mean=mean, correction=correction))
 
 

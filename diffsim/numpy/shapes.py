@@ -11,10 +11,11 @@ import numpy as np
 from ..errors import InputError
 from ..prims import layout
 from . import indexing
-from .array import Array, resolve_shape
+from .array import Array
 from .dispatch import row
 from .reductions import at_least_array, axes_of
 from .stacking import Handle, join, lift, lift_all, same_dtype
+from .views import resolve_shape
 
 
 # ---------------------------------------------------------------- the three view steps

@@ -378,6 +378,9 @@ def _stack_aval(*x, axis):
 
 
 def _stack_transpose(y_bar, *x, axis):
+    if y_bar.__class__ is np.ndarray:
+        return tuple(like(part, a.aval) if isinstance(a, Linear) else None for part, a in zip(np.moveaxis(y_bar, axis, 0), x, strict=True))
+
     def part(n):
         at = basic(y_bar.shape, tuple(n if i == axis else slice(None) for i in range(len(y_bar.shape))))
         return index(y_bar, at=at)

@@ -1,0 +1,170 @@
+"""What the mutable array is made of: a cell that holds a value, and the steps of a view path.
+
+A step reads its part of a value and puts a new part back, both by primitives; ``shadow`` does the same to a strided array without
+memory, which answers whether NumPy would give a view or a copy.
+"""
+
+import numpy as np
+
+from ..core import Tracer
+from ..errors import InputError
+from ..prims import layout
+from ..prims.gather import put
+from .stacking import join
+
+#: Arrays up to this size are stacked from their elements when some of them are written one by one.
+STACKED = 64
+
+
+class Cell:
+    """Where the value of an array and of all its views lives.
+
+    Single elements written with traced values wait in ``pending`` (position -> scalar) until the value is read as a whole: filling an
+    array element by element then costs one stack, not one copy an element.
+
+    ``shared`` says that a plain value was handed out and must be copied before it is written; ``frozen`` holds the reason why
+    the cell must not be written, or None.
+    """
+
+    __slots__ = ("_value", "frozen", "pending", "shared")
+
+    def __init__(self, value, shared, frozen=None):
+        self._value, self.shared, self.frozen, self.pending = value, shared, frozen, None
+
+    @property
+    def value(self):
+        """The value with every write in it."""
+        if self.pending is not None:
+            pending, self.pending = self.pending, None
+            self._value, self.shared = _filled(self._value, pending), True
+        return self._value
+
+    @value.setter
+    def value(self, value):
+        self._value = value
+
+    @property
+    def shape(self):
+        return tuple(self._value.shape)
+
+    @property
+    def dtype(self):
+        return self._value.dtype
+
+    def write_element(self, position, x):
+        """Note a scalar for a position in row-major order; it has the dtype of the array."""
+        if self.pending is None:
+            self.pending = {}
+        self.pending[position] = x
+
+
+def _filled(value, pending):
+    """A value with some elements replaced."""
+    shape, size = tuple(value.shape), int(np.prod(value.shape))
+    plain = value.__class__ is np.ndarray
+    if len(pending) == size or (plain and size <= STACKED):
+        flat = [pending[i] if i in pending else value.flat[i] for i in range(size)]
+        return layout.reshape(join(flat), shape=shape) if len(shape) != 1 else join(flat)
+    at = sorted(pending)
+    new = join([pending[i] for i in at])
+    if not isinstance(new, Tracer) and plain:
+        value = np.array(value, order="C")
+        value.reshape(-1)[at] = new
+        return value
+    low, n = at[0], len(at)
+    if len(shape) == 1 and at[-1] - low == n - 1:
+        return layout.index_set(value, new, at=layout.basic(shape, (slice(low, low + n),)))
+    return put(value, new, np.array(at))
+
+
+class Index:
+    """View step: a basic index, and the shape it takes if ``None`` stood in the key."""
+
+    __slots__ = ("at", "shape")
+
+    def __init__(self, at, shape):
+        self.at, self.shape = at, shape
+
+    def read(self, value):
+        part = value[self.at.key] if value.__class__ is np.ndarray else layout.index(value, at=self.at)
+        return part if self.shape is None else layout.reshape(part, shape=self.shape)
+
+    def put(self, base, new):
+        return layout.index_set(base, new if self.shape is None else layout.reshape(new, shape=self.at.shape), at=self.at)
+
+    def shadow(self, s):
+        part = s[self.at.key]
+        return part if self.shape is None else np.reshape(part, self.shape)
+
+    def __eq__(self, other):
+        return type(other) is Index and self.at == other.at and self.shape == other.shape
+
+    __hash__ = None
+
+
+class Permute:
+    """View step: axes in another order."""
+
+    __slots__ = ("axes",)
+
+    def __init__(self, axes):
+        self.axes = axes
+
+    def read(self, value):
+        return layout.transpose(value, axes=self.axes)
+
+    def put(self, base, new):
+        return layout.transpose(new, axes=tuple(int(i) for i in np.argsort(self.axes)))
+
+    def shadow(self, s):
+        return np.transpose(s, self.axes)
+
+    def __eq__(self, other):
+        return type(other) is Permute and self.axes == other.axes
+
+    __hash__ = None
+
+
+class Reshape:
+    """View step: another shape over the same elements; taken only where NumPy would not copy."""
+
+    __slots__ = ("shape",)
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def read(self, value):
+        return layout.reshape(value, shape=self.shape)
+
+    def put(self, base, new):
+        return layout.reshape(new, shape=tuple(base.shape))
+
+    def shadow(self, s):
+        return np.reshape(s, self.shape)
+
+    def __eq__(self, other):
+        return type(other) is Reshape and self.shape == other.shape
+
+    __hash__ = None
+
+
+def resolve_shape(shape, size):
+    """A shape given as an int or sequence, with -1 replaced.
+
+    Raises
+    ------
+    InputError
+        The sizes do not agree.
+    """
+    shape = tuple(int(s) for s in shape) if isinstance(shape, (tuple, list)) else (int(shape),)
+    if -1 in shape:
+        known = -int(np.prod(shape))
+        if shape.count(-1) > 1 or known == 0 or size % known:
+            raise InputError(f"cannot reshape an array of size {size} into shape {shape}")
+        shape = tuple(size // known if s == -1 else s for s in shape)
+    if int(np.prod(shape)) != size:
+        raise InputError(f"cannot reshape an array of size {size} into shape {shape}")
+    return shape
+
+
+__all__ = ["Cell", "Index", "Permute", "Reshape", "resolve_shape"]

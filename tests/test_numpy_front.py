@@ -431,3 +431,9 @@ def test_object_arrays_are_stacked_where_they_meet_the_front_door(rng):
     y = ds.jvp(lambda x: build(x), (np.ones(3),), (np.arange(3.0),))
     np.testing.assert_array_equal(y[0], [1, 1, 1])
     np.testing.assert_array_equal(y[1], [1, 2, 0])
+
+
+@pytest.mark.parametrize("part", [np.real, np.imag, np.abs, np.conj, np.angle, np.isreal, lambda z: z.real, lambda z: z.imag, lambda z: z.conj()])
+def test_parts_of_complex_values_are_refused_and_not_guessed(part):
+    with pytest.raises(MissingRule, match="complex"):
+        ds.grad(lambda x: np.sum(part(x * 1j)))(np.ones(3))

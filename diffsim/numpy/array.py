@@ -241,11 +241,11 @@ class Array(Handle):
 
     @property
     def real(self):
-        return self
+        return self if self.dtype.kind == "f" else np.real(self)
 
     @property
     def imag(self):
-        return Array(np.zeros(self.shape, self.dtype), False)
+        return np.imag(self)
 
     @property
     def flat(self):
@@ -341,7 +341,7 @@ def _plain_key(key):
 def fresh(value):
     """A result computed from arrays, as an array of its own: floating-point values of one dimension or more."""
     if value.__class__ is ArrayTracer:
-        return Array(value)
+        return Array(value)                                 # of any dtype: its methods are the same
     if value.shape and value.dtype.kind == "f":
         if value.__class__ is np.ndarray and not value.flags.c_contiguous:
             return Array(np.ascontiguousarray(value), False)

@@ -67,7 +67,7 @@ def compress(self, condition, axis=None):
 
 def conj(self):
     """The complex conjugate: a real array itself."""
-    return self
+    return np.conjugate(self)
 
 
 def item(self, *index):

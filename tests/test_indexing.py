@@ -1,4 +1,4 @@
-# ruff: noqa: PLW0108  (programs are written as a user writes them, so that NumPy is called from rebound code)
+
 """Subscripts: every legal key reads and writes what NumPy reads and writes, with its derivative."""
 
 import numpy as np

@@ -1,4 +1,4 @@
-# ruff: noqa: PLW0108  (programs are written as a user writes them, so that NumPy is called from rebound code)
+
 """NumPy's front door: every function gives NumPy's value under a transform, and its derivative.
 
 A program here is plain NumPy.  `keeps` runs it plainly, forwards, backwards, and from its graph.
@@ -433,7 +433,8 @@ def test_object_arrays_are_stacked_where_they_meet_the_front_door(rng):
     np.testing.assert_array_equal(y[1], [1, 2, 0])
 
 
-@pytest.mark.parametrize("part", [np.real, np.imag, np.abs, np.conj, np.angle, np.isreal, lambda z: z.real, lambda z: z.imag, lambda z: z.conj()])
+@pytest.mark.parametrize("part", [np.real, np.imag, np.abs, np.conj, np.angle, np.isreal, lambda z: z.real, lambda z: z.imag,
+                                  lambda z: z.conj()])
 def test_parts_of_complex_values_are_refused_and_not_guessed(part):
     with pytest.raises(MissingRule, match="complex"):
         ds.grad(lambda x: np.sum(part(x * 1j)))(np.ones(3))

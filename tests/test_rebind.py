@@ -1,4 +1,4 @@
-# ruff: noqa: PLW0108  (programs are written as a user writes them, so that NumPy is called from rebound code)
+
 """Functions run with np rebound: plain `import numpy as np` programs that create and write arrays."""
 
 import functools
@@ -42,7 +42,7 @@ def fib(y, n):
 
 
 def counted(y):
-    global COUNT                                            # noqa: PLW0603  (what is tested)
+    global COUNT
     COUNT += 1
     return np.sum(helper(y)) * COUNT
 
@@ -248,7 +248,7 @@ def test_cells_are_live():
 
 
 def test_global_statements_reach_the_real_globals():
-    global COUNT                                            # noqa: PLW0603  (what is tested)
+    global COUNT
     COUNT = 0
     ds.grad(counted)(Y)
     ds.grad(counted)(Y)

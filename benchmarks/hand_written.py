@@ -32,7 +32,7 @@ def vjp(y, p, w, y_bar, p_bar):
 
 
 @njit(fastmath=FLAGS, error_model="numpy")
-def forward(y0, p, times, rtol, atol, stages, sizes, landed, observed):
+def forward(y0, p, times, rtol, atol, stages, sizes, landed, observed):  # noqa: C901  (one loop, as a person would write it)
     """Integrate over the observation times; stage states, step sizes, the step that ends at each time, the states there."""
     k, y, new = np.empty((S + 1, 2)), y0.copy(), np.empty(2)
     observed[0], landed[0] = y, 0

@@ -2,17 +2,20 @@
 
     python benchmarks/hare_lynx.py            # hand-written, diffsim, and those of heyoka and diffrax that are installed
 
-One thread.  Every contestant is built and called once; then rounds of all of them follow each other, so that a slow spell of the machine meets
-all alike.  Printed: the median over rounds of the best time in a round, the ratio to the hand-written limit, and the gradient's error.
+One thread.  Every contestant is built and called once; then rounds of all of them follow each other, so that a slow spell of the
+machine meets all alike.  Printed: the median over rounds of the best time in a round, the ratio to the hand-written limit, and the
+gradient's error.
 """
 
+# ruff: noqa: E402, PLC0415  (threads are set before NumPy loads; a contestant is imported only if it is asked for)
 import argparse
 import os
 import sys
 import time
 from pathlib import Path
 
-os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}, JAX_ENABLE_X64="1", JAX_PLATFORMS="cpu")
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "JAX_ENABLE_X64"), "1"))
+os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 import numpy as np

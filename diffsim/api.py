@@ -14,7 +14,8 @@ from .numpy.rebind import rebound
 from .numpy.stacking import is_value, stacked
 from .passes import optimise
 from .prims import layout
-from .transforms import forward, linearize as _linearize, pull, push, trace
+from .transforms import forward, pull, push, trace
+from .transforms import linearize as _linearize
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jit", "jvp", "linearize", "make_graph", "stop_gradient", "value_and_grad", "vjp"]
 
@@ -35,7 +36,9 @@ def _leaf(x, verb, where):
     if isinstance(x, np.ndarray) and x.dtype == object:
         return stacked(x)
     got = f"an array of dtype {x.dtype}" if isinstance(x, (np.ndarray, np.generic)) else f"a {type(x).__name__}"
-    remedy = "write 1.0 instead of 1, or convert with float() or .astype(float)" if _is_integer(x) else "pass it through an argument that is not differentiated"
+    remedy = "pass it through an argument that is not differentiated"
+    if _is_integer(x):
+        remedy = "write 1.0 instead of 1, or convert with float() or .astype(float)"
     raise InputTypeError(f"{verb}: {where} is {got}; derivatives are taken in floating-point numbers: {remedy}.")
 
 
@@ -68,7 +71,7 @@ class _Flat:
         out = rebound(self.f)(*args, **self.kwargs)
         aux = []
         if self.has_aux:
-            if not (isinstance(out, tuple) and len(out) == 2):              # noqa: PLR2004
+            if not (isinstance(out, tuple) and len(out) == 2):
                 raise InputTypeError(f"has_aux: {_name(self.f)} must return a pair (value, aux)")
             out, extra = out
             aux, self.aux_struct = tree.flatten(extra)

@@ -13,7 +13,7 @@ class InputTypeError(DiffsimError, TypeError):
     """An argument has a type the call cannot work with."""
 
 
-class MissingRule(DiffsimError, NotImplementedError):
+class MissingRule(DiffsimError, NotImplementedError):  # noqa: N818  (says what is missing)
     """A transform met a primitive that lacks the rule it needs.
 
     Attributes
@@ -31,7 +31,7 @@ class ConcretizationError(DiffsimError, TypeError):
     """Python asked for the number behind a value that is only a symbol while a graph is traced."""
 
 
-class DerivativeLost(DiffsimError, TypeError):
+class DerivativeLost(DiffsimError, TypeError):  # noqa: N818  (says what happened)
     """A traced value was about to be stored where its derivative would be dropped."""
 
 

@@ -113,7 +113,7 @@ def unflatten(struct, leaves):
     return tree
 
 
-def map(f, tree, *rest):                                # noqa: A001  (the field's name, used as tree.map)
+def map(f, tree, *rest):
     """Apply ``f`` to corresponding leaves of one or more trees of one structure.
 
     Raises

@@ -57,7 +57,7 @@ def limit_cycle(mu, guess=(2.0, 2.0 * np.pi)):
     for _ in range(20):
         step = np.linalg.solve(by_unknowns(unknowns, mu), -closure(unknowns, mu))
         unknowns = unknowns + step
-        if np.max(np.abs(step)) < 1e-10:  # noqa: PLR2004  a hundred times the solver's tolerance
+        if np.max(np.abs(step)) < 1e-10:
             return unknowns, np.linalg.solve(by_unknowns(unknowns, mu), -by_mu(unknowns, mu))
     raise RuntimeError(f"no limit cycle found for mu = {mu} from speed {guess[0]} and period {guess[1]}")
 

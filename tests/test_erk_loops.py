@@ -1,6 +1,6 @@
 """Laws of the Runge-Kutta loops: replay, adjoint against tangent, outputs, step control, and Python against machine code."""
 
-# ruff: noqa: PLR0913  (the loops take their arrays one by one)
+
 import ctypes
 from functools import cache
 from operator import attrgetter

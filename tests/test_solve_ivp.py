@@ -20,7 +20,8 @@ def predator_prey(t, y, p):
 
 
 # ---------------------------------------------------------------- answers
-# R1: the problem of SUNDIALS' cvsLotkaVolterra_ASA, x' = p0 x - p1 x y, y' = p3 x y - p2 y, u0 = (1, 1), p = (1.5, 1, 3, 1), T = 10, g = |u(T) - 1|^2 / 2.
+# R1: the problem of SUNDIALS' cvsLotkaVolterra_ASA, x' = p0 x - p1 x y, y' = p3 x y - p2 y, u0 = (1, 1), p = (1.5, 1, 3, 1), T = 10,
+# g = |u(T) - 1|^2 / 2.
 # Gradient: heyoka's variational equations at tolerance 1e-18.  End state: SciPy's DOP853 at rtol 1e-13 (Radau at 1e-11 agrees to 2e-12).
 R1_END = (1.026344767575, 0.909691078136)
 R1_Y0 = (0.2995995083036782, -0.0141518163448535)
@@ -58,7 +59,8 @@ def test_a_start_at_rest_does_not_hide_the_sensitivity(method, rtol):
     assert ds.jvp(loss, (10.0,), (1.0,))[1] == pytest.approx(REST, rel=1e-4)
 
 
-# R20: u1' = a u1 - u1 u2, u2' = -a u2 + u1 u2 from its fixed point (a, a), a = 1; the start does not move with a: sum of u1 + u2 over 0, 0.1, ..., 10.
+# R20: u1' = a u1 - u1 u2, u2' = -a u2 + u1 u2 from its fixed point (a, a), a = 1; the start does not move with a. Loss: the sum of
+# u1 + u2 over 0, 0.1, ..., 10.
 def test_a_start_at_a_fixed_point_does_not_hide_the_sensitivity():
     t = np.linspace(0, 10, 101)
 
@@ -108,7 +110,11 @@ def test_backward_in_time_and_no_time_at_all():
     np.testing.assert_allclose(back.y[:, -1], Y0, rtol=1e-8)
     still = ds.solve_ivp(predator_prey, (1, 1), Y0, t_eval=[1.0], args=(P,))
     np.testing.assert_array_equal(still.y[:, 0], Y0)
-    np.testing.assert_allclose(ds.jacobian(lambda y: ds.solve_ivp(predator_prey, (1, 1), y, t_eval=[1.0], args=(P,)).y[:, 0])(Y0), np.eye(2))
+
+    def end(y):
+        return ds.solve_ivp(predator_prey, (1, 1), y, t_eval=[1.0], args=(P,)).y[:, 0]
+
+    np.testing.assert_allclose(ds.jacobian(end)(Y0), np.eye(2))
 
 
 def test_dense_output_and_its_derivative():
@@ -296,8 +302,7 @@ def test_a_branch_on_a_traced_value_runs_uncompiled_with_one_warning_naming_the_
 
     f = ds.jit(ds.value_and_grad(lambda p: loss(p, rhs)))
     with pytest.warns(FallbackWarning, match=r"test_solve_ivp\.py:\d+") as caught:
-        value, gradient = f(P)
-        again, _ = f(P)
+        (value, gradient), (again, _) = [f(P) for _ in range(2)]
     assert len(caught) == 1
     want, want_gradient = ds.value_and_grad(lambda p: loss(p, predator_prey))(P)
     assert value == again == pytest.approx(want, rel=1e-12)
@@ -355,7 +360,7 @@ def test_bad_input_is_named(change, error, message):
 
 
 def test_integer_parameters_to_grad_are_refused():
-    with pytest.raises(InputTypeError, match="argument 0 of .*write 1.0 instead of 1"):
+    with pytest.raises(InputTypeError, match=r"argument 0 of .*write 1\.0 instead of 1"):
         ds.grad(lambda k: np.sum(solve(fun=lambda t, y: -k * y, t_eval=[1.0]).y))(2)
 
 

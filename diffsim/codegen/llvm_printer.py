@@ -223,7 +223,7 @@ class FunctionPrinter:
         sides = ", ".join(f"[{self.name(v)}, %{end}]" for v, end in zip(choice.values, ends, strict=True))
         self.names[choice.result] = self.line(f"phi {TYPE[choice.result.dtype]} {sides}")
 
-    def value(self, v):  # noqa: PLR0911  (one return an operation)
+    def value(self, v):
         """Print a value; returns its name."""
         op, args = v.op, v.args
         if op == "load":

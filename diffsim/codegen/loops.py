@@ -7,7 +7,7 @@ and ``power_of_two`` handle bits, and ``unroll`` marks the innermost loop around
 A loop's IR is made by Numba once a machine and kept on disk; with the text at hand Numba is never imported.
 """
 
-# ruff: noqa: PLR0913, PLR0917  (kernels take their arrays one by one)
+
 import ctypes
 import functools
 import hashlib

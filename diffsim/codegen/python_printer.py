@@ -84,7 +84,7 @@ class _Printer:
             return repr(x.value)
         if math.isnan(x.value) or math.isinf(x.value):
             return {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}[str(x.value)]
-        text = repr(x.value) if x.dtype.itemsize == 8 else f"np.float32({x.value!r})"  # noqa: PLR2004  (bytes of a float64)
+        text = repr(x.value) if x.dtype.itemsize == 8 else f"np.float32({x.value!r})"
         return f"({text})" if text[0] == "-" and rank > RANK["add"] else text
 
     def _element(self, buffer, index):
@@ -130,7 +130,7 @@ class _Printer:
         out.append(f"{pad}{name} = {text}")
         self.text[v] = name, ATOM
 
-    def _expression(self, v):  # noqa: PLR0911  (one return an operation)
+    def _expression(self, v):
         op, args = v.op, v.args
         if op == "load":
             return self._element(*args), ATOM

@@ -103,7 +103,7 @@ class Scalars:
             return x if x.structural else self._fold(np.negative, x.dtype, x)
         return x.args[0] if x.op == "neg" else self.emit("neg", (x,), x.dtype)
 
-    def mul(self, x, y):  # noqa: PLR0911  (one return a case)
+    def mul(self, x, y):
         x, y = self._common(x, y)
         if x.dtype is BOOL:
             return self.logical("and", x, y)

@@ -1,7 +1,8 @@
 """The way into a compiled program, written out as Python for one signature: checks and unpacks arguments, packs results.
 
-Walking pytrees costs microseconds; a program may take as long itself.  ``matcher`` writes a function that returns the leaves of arguments of
-the signature it was made for, or None (then the general way is taken); ``builder`` writes a function from leaves to the result's tree.
+Walking pytrees costs microseconds; a program may take as long itself.  ``matcher`` writes a function that returns the leaves of
+arguments of the signature it was made for, or None (then the general way is taken); ``builder`` writes a function from leaves to the
+result's tree.
 """
 
 import dataclasses

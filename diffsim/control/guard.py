@@ -1,9 +1,9 @@
 """The closure guard: a compiled program is used again only while everything it read outside its arguments is unchanged.
 
 What a function can read is found in its bytecode: globals (and attributes of them), closure cells, defaults, and the same of the Python
-functions it reaches.  ``snapshot(f)`` keeps the values and writes one Python function, ``holds``, that looks at them again: a comparison costs
-some 30 ns there, several times as much through calls.  Numbers, strings and arrays are compared by value, containers and instances
-of user classes by their contents, modules and classes by identity.
+functions it reaches.  ``snapshot(f)`` keeps the values and writes one Python function, ``holds``, that looks at them again: a
+comparison costs some 30 ns there, several times as much through calls.  Numbers, strings and arrays are compared by value, containers
+and instances of user classes by their contents, modules and classes by identity.
 """
 
 import dis
@@ -42,9 +42,9 @@ class Snapshot:
 
     def __init__(self, lines, scope, volatile):
         self.volatile = volatile
-        body = lines or ["pass"]
-        self.source = "\n".join(["def holds():", "    try:", *[f"        {line}" for line in body],
-                                 "    except (AttributeError, KeyError, IndexError, ValueError, TypeError):", "        return False", "    return True", ""])
+        body = [f"        {line}" for line in lines or ["pass"]]
+        end = ["    except (AttributeError, KeyError, IndexError, ValueError, TypeError):", "        return False", "    return True", ""]
+        self.source = "\n".join(["def holds():", "    try:", *body, *end])
         exec(compile(self.source, "<closure guard>", "exec"), scope)
         self.holds = scope["holds"]
 
@@ -113,7 +113,7 @@ class _Writer:
         if isinstance(f, types.FunctionType):
             self.plain_function(f)
             return
-        call = getattr(type(f), "__call__", None)
+        call = getattr(type(f), "__call__", None)  # noqa: B004  (the function itself is wanted, not whether there is one)
         if isinstance(call, types.FunctionType):
             self.value(self.keep(f), f, 0)
             self.function(call)
@@ -221,7 +221,7 @@ def _codes(code):
 
 
 def _global_reads(code):
-    """Paths (name, attribute, ...) of the globals that code reads, nested functions included; the longest of each chain and its beginnings."""
+    """Paths (name, attribute, ...) of the globals that code reads, nested functions included: each chain and its beginnings."""
     found = {}
     for each in _codes(code):
         path = None

@@ -128,8 +128,8 @@ class Jitted:
             elif isinstance(x, STATIC) or callable(x):
                 kinds.append(("static", kind, x))
             else:
-                raise InputTypeError(f"jit: an argument holds a {kind.__name__}; pass arrays, numbers, strings or containers of them, or name it "
-                                     f"in static_argnums")
+                raise InputTypeError(f"jit: an argument holds a {kind.__name__}; pass arrays, numbers, strings or containers of them, "
+                                     f"or name it in static_argnums")
         return leaves, (struct, tuple(kinds), static), traced
 
     def _entry(self, signature, leaves):
@@ -156,8 +156,8 @@ class Jitted:
         if guard.volatile:
             code = getattr(original(f), "__code__", None)
             place = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-            self._refuse(signature, f"it reads {guard.volatile}{place}, whose value changes from call to call; a compiled program would repeat the first "
-                                    f"one. Draw random numbers and read clocks outside, and pass them as arguments.")
+            self._refuse(signature, f"it reads {guard.volatile}{place}, whose value changes from call to call; a compiled program would "
+                                    f"repeat the first one. Draw random numbers and read clocks outside, and pass them as arguments.")
             return None
 
         def flat(*traced):
@@ -182,7 +182,8 @@ class Jitted:
     def _refuse(self, signature, reason):
         """Run this signature uncompiled from now on, and say so once."""
         self._compiled[signature], self._refused = False, str(reason)
-        warn_once(str(reason), f"jit runs {getattr(self.__wrapped__, '__name__', 'the function')} uncompiled (the same answer, slower): {reason}")
+        name = getattr(self.__wrapped__, "__name__", "the function")
+        warn_once(str(reason), f"jit runs {name} uncompiled (the same answer, slower): {reason}")
 
     def _shown(self):
         if self._last is None and self._refused:

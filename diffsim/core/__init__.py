@@ -6,4 +6,5 @@ from .primitive import REGISTRY, Absent, Linear, Primitive, bind
 from .tracer import FUNCTIONS, METHODS, UFUNCS, ArrayTracer, Trace, Tracer, concretization_error, user_depth, user_line, wrap
 
 __all__ = ["FUNCTIONS", "METHODS", "REGISTRY", "UFUNCS", "Absent", "ArrayTracer", "Aval", "Const", "Eqn", "Graph", "Linear", "Opaque",
-           "Primitive", "Trace", "Tracer", "Var", "aval_of", "bind", "concretization_error", "eval_graph", "is_float", "user_depth", "user_line", "wrap"]
+           "Primitive", "Trace", "Tracer", "Var", "aval_of", "bind", "concretization_error", "eval_graph", "is_float", "user_depth",
+           "user_line", "wrap"]

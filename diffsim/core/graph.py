@@ -81,7 +81,8 @@ class Graph:
             predicted = eqn.prim.rule("aval")(*[x.aval for x in eqn.inputs], **eqn.params)
             predicted = predicted if eqn.prim.multiple else (predicted,)
             if tuple(predicted) != tuple(v.aval for v in eqn.outputs):
-                raise GraphError(f"{where} claims {[str(v.aval) for v in eqn.outputs]}, its primitive predicts {[str(a) for a in predicted]}")
+                claimed = [str(v.aval) for v in eqn.outputs]
+                raise GraphError(f"{where} claims {claimed}, its primitive predicts {[str(a) for a in predicted]}")
             for v in eqn.outputs:
                 if v in defined:
                     raise GraphError(f"{where} defines a variable again")

@@ -34,8 +34,8 @@ class Trace:
 
     def escaped(self, prim):
         raise DiffsimError(
-            f"a value traced by {self.verb} was used by `{prim.name}` after {self.verb} had finished ({user_line()}): it was stored outside "
-            f"the function. Return it from the function instead (has_aux=True lets grad return extra results).")
+            f"a value traced by {self.verb} was used by `{prim.name}` after {self.verb} had finished ({user_line()}): it was stored "
+            f"outside the function. Return it from the function instead (has_aux=True lets grad return extra results).")
 
 
 def _user_frame():
@@ -145,9 +145,9 @@ class Tracer:
     def __array__(self, dtype=None, copy=None):
         if dtype is not None and np.dtype(dtype) != object:
             raise DerivativeLost(
-                f"{user_line()}: a traced value of shape {self.shape} was to be stored in a plain array of dtype {np.dtype(dtype)}, which would "
-                f"drop its derivative. Create the array inside the function that is differentiated (np.zeros, np.empty, np.zeros_like), "
-                f"or build it with np.array([...]), np.stack or np.where.")
+                f"{user_line()}: a traced value of shape {self.shape} was to be stored in a plain array of dtype {np.dtype(dtype)}, which "
+                f"would drop its derivative. Create the array inside the function that is differentiated (np.zeros, np.empty, "
+                f"np.zeros_like), or build it with np.array([...]), np.stack or np.where.")
         out = np.empty(self.shape, object)
         for i in np.ndindex(*self.shape):
             out[i] = self[i] if i else self
@@ -168,7 +168,8 @@ class Tracer:
     def __float__(self):
         raise DerivativeLost(
             f"{user_line()}: float() of a traced value, or storing it in a plain float array, would drop its derivative. Use the NumPy "
-            f"function instead of one from math, and create arrays inside the function (np.zeros, np.empty) or with np.array([...]) or np.stack.")
+            f"function instead of one from math, and create arrays inside the function (np.zeros, np.empty) or with np.array([...]) or "
+            f"np.stack.")
 
     def __complex__(self):
         self.__float__()
@@ -207,8 +208,8 @@ class ArrayTracer(Tracer):
 
     def __setitem__(self, index, value):
         raise MutationError(
-            f"{user_line()}: writing into a traced value of shape {self.shape}, which is an input of {self.owner.verb} or computed from one. "
-            f"Write into a copy (y = y.copy()) or into an array the function creates (np.zeros, np.empty_like).")
+            f"{user_line()}: writing into a traced value of shape {self.shape}, which is an input of {self.owner.verb} or computed from "
+            f"one. Write into a copy (y = y.copy()) or into an array the function creates (np.zeros, np.empty_like).")
 
     def __len__(self):
         return self.primal.shape[0]
@@ -228,5 +229,5 @@ def wrap(trace, primal, dual):
 def concretization_error(tracer, what):
     """The error of asking a symbol for its number."""
     return ConcretizationError(
-        f"{user_line()}: {what} needs the number behind a traced {tracer.aval}, which {tracer.owner.verb} does not have while it records the "
-        f"program. Write the choice as np.where (np.maximum, np.clip, ...), or mark the argument it depends on as static.")
+        f"{user_line()}: {what} needs the number behind a traced {tracer.aval}, which {tracer.owner.verb} does not have while it records "
+        f"the program. Write the choice as np.where (np.maximum, np.clip, ...), or mark the argument it depends on as static.")

@@ -1,10 +1,11 @@
 """The solve primitives in compiled programs: calls into the linked stepping loops.
 
-Each call keeps its memory in a table of context words (``RecordRequest``): work arrays too large for the stack, the mesh, the stage states, the
-counts.  What consumes a record reads its producer's words.
+Each call keeps its memory in a table of context words (``RecordRequest``): work arrays too large for the stack, the mesh, the stage
+states, the counts.  What consumes a record reads its producer's words.
 """
 
 import ctypes
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,10 +16,10 @@ from ..prims.elementwise import absolute, equal, mul, where
 from ..prims.layout import concatenate
 from ..transforms import trace
 from . import erk
-from .control import PROBE_FACTOR, REPLAYING, order_of_error, probe_signs
+from .control import PROBE_FACTOR, REPLAYING, Control, order_of_error, probe_signs
 from .failure import failure
 from .record import WORDS, Record
-from .system import FLOAT
+from .system import FLOAT, System
 from .tableaus import METHODS
 
 #: Work arrays of a call of up to this many doubles in all live on the stack, where the optimiser can keep them in registers.
@@ -134,8 +135,9 @@ def _vjp_kernel(k, system, wrt):
     offsets, _ = _offsets(system.p_avals)
     active, _ = _offsets([a for a, on in zip(system.p_avals, wrt[2:], strict=True) if on])
     outputs = [("t_bar", 0, True)] * wrt[0] + [("y_bar", 0, True)] + [("p_bar", at, True) for at in active]
-    k.link(kernel_ir(symbol, [("t", "double"), ("y", POINTER), ("p", POINTER), ("w", POINTER), ("y_bar", POINTER), ("p_bar", POINTER), ("t_bar", POINTER)],
-                     system.vjp_graph(wrt), [("t", 0), ("y", 0), *[("p", at) for at in offsets], ("w", 0)], outputs))
+    params = [("t", "double"), *[(name, POINTER) for name in ("y", "p", "w", "y_bar", "p_bar", "t_bar")]]
+    inputs = [("t", 0), ("y", 0), *[("p", at) for at in offsets], ("w", 0)]
+    k.link(kernel_ir(symbol, params, system.vjp_graph(wrt), inputs, outputs))
     return symbol
 
 
@@ -155,6 +157,32 @@ def _start(k, fun, ins, targets):
 
 
 # ---------------------------------------------------------------- calls of the loops
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a call of the forward loop integrates, and how.
+
+    Parameters
+    ----------
+    system : System
+    method : str
+    rate : int
+    n, n_out, n_rec : int
+        Components of the state proper, of the outputs, of what is recorded.
+    control : Control
+    probe : bool
+        Whether the second half of the state is a probe.
+    """
+
+    system: System
+    method: str
+    rate: int
+    n: int
+    n_out: int
+    n_rec: int
+    control: Control = REPLAYING
+    probe: bool = False
+
+
 def _size(system, tab):
     """Sizes of the forward loop's work arrays."""
     n = system.n
@@ -166,24 +194,44 @@ def _back_size(system, tab, wrt):
     return {"y_bar": n, "p_bar": max(n_bar, 1), "t_bar": 1, "kappa": (tab.stages + 1) * n, "g": (tab.stages + 1) * n, "w2": tab.stages + 1}
 
 
-def _forward(k, system, method, *, at, t0, span, sigma, out, n, n_out, n_rec, rate, control=REPLAYING, probe=False, mesh=None, steps=0):
-    """Call the forward loop; ``at`` are the addresses of its work arrays, ``mesh`` a mesh to replay."""
-    tab = METHODS[method]
+def _forward(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0):
+    """Call the forward loop.
+
+    Parameters
+    ----------
+    k : Caller
+    run : Run
+        What is integrated, and how.
+    at : dict
+        Addresses of the work arrays.
+    t0, span : str
+    sigma : buffer
+    out : str
+        Address of the outputs.
+    mesh, steps : str, str or int
+        Address and number of the steps to replay; none to choose them.
+    """
+    system, control, tab = run.system, run.control, METHODS[run.method]
     loop = k.unique("erk_forward")
     k.link(erk.FORWARD.instance({"ds_rhs": _rhs_kernel(k, system), "erk_forward": loop}, S=tab.stages, degree=tab.degree))
-    atol = k.constants(control.atol_vector(n))
+    atol = k.constants(control.atol_vector(run.n))
     values = {
-        "N": system.n, "n": n, "n_out": n_out, "n_rec": n_rec, "n_p": system.n_p, "S": tab.stages, "degree": tab.degree, "m": sigma.size,
-        "cap": k.context(CAP, "i64"), "order": order_of_error(method), "t0": t0, "span": span, "rtol": control.rtol,
-        "probe_factor": PROBE_FACTOR if probe else 0.0, "first_step": control.first_step,
-        "max_step": control.max_step, "max_steps": control.max_steps, "replay": steps,
-        "rate": rate, "a": k.constants(tab.a), "c": k.constants(tab.c), "e": k.constants(tab.e), "dense": k.constants(tab.dense), "atol": atol,
-        "probe_atol": atol, "sigma": k.pointer(sigma), "out": out, "mesh": k.context(MESH) if mesh is None else mesh, "nodes": k.context(NODES),
-        "stages": k.context(STAGES), "counts": k.context_address(COUNTS), "last": k.context_address(LAST), **{x: at[x] for x in ("y", "p", "ks", "new", "w")},
-    }
+        "N": system.n, "n": run.n, "n_out": run.n_out, "n_rec": run.n_rec, "n_p": system.n_p, "S": tab.stages, "degree": tab.degree,
+        "m": sigma.size, "cap": k.context(CAP, "i64"), "order": order_of_error(run.method), "t0": t0, "span": span, "rtol": control.rtol,
+        "probe_factor": PROBE_FACTOR if run.probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
+        "max_steps": control.max_steps, "replay": steps, "rate": run.rate, **_tableau(k, tab, "a", "c", "e", "dense"), "atol": atol,
+        "probe_atol": atol, "sigma": k.pointer(sigma), "out": out, "mesh": k.context(MESH) if mesh is None else mesh,
+        "nodes": k.context(NODES), "stages": k.context(STAGES), "counts": k.context_address(COUNTS), "last": k.context_address(LAST),
+        **{x: at[x] for x in ("y", "p", "ks", "new", "w")},
+    }  # fmt: skip
     k.context_store(T0, t0, "double")
     k.context_store(SPAN, span, "double")
     k.check(k.call("i64", loop, [(kind, values[name]) for name, kind in erk.FORWARD.signature]))
+
+
+def _tableau(k, tab, *names):
+    """Addresses of a tableau's numbers."""
+    return {name: k.constants(getattr(tab, name)) for name in names}
 
 
 def _mesh_of(k, source):
@@ -200,9 +248,12 @@ def _mesh_of(k, source):
     return address, source.size, total
 
 
-def _adjoint(k, system, method, wrt, *, source, at, t0, sigma, w, n_out, rate):
-    """Call the adjoint loop over the record whose context base is ``source``; cotangents are left in the work arrays."""
-    tab = METHODS[method]
+def _adjoint(k, run, wrt, at, *, source, t0, sigma, w):
+    """Call the adjoint loop over the record whose context base is ``source``; cotangents are left in the work arrays.
+
+    ``run`` says which system and how wide the cotangents at address ``w`` are (``n_out``).
+    """
+    system, tab = run.system, METHODS[run.method]
     loop = k.unique("erk_adjoint")
     k.link(erk.ADJOINT.instance({"ds_vjp": _vjp_kernel(k, system, wrt), "erk_adjoint": loop}, S=tab.stages, degree=tab.degree))
     back = _back_size(system, tab, wrt)
@@ -210,11 +261,12 @@ def _adjoint(k, system, method, wrt, *, source, at, t0, sigma, w, n_out, rate):
         _clear(k, at[name], back[name])
     mesh, steps, span = _mesh_of(k, source)
     values = {
-        "n": system.n, "n_out": n_out, "n_p": system.n_p, "S": tab.stages, "degree": tab.degree, "m": sigma.size, "cap": k.context(CAP, "i64", source),
-        "t0": t0, "span": span, "steps": steps, "rate": rate, "a": k.constants(tab.a), "c": k.constants(tab.c), "dense": k.constants(tab.dense),
-        "p": at["p"], "sigma": k.pointer(sigma), "mesh": mesh, "nodes": k.context(NODES, "ptr", source), "stages": k.context(STAGES, "ptr", source),
-        "out_bar": w, "y_bar": at["y_bar"], "p_bar": at["p_bar"], "t_bar": at["t_bar"], "kappa": at["kappa"], "g": at["g"], "w": at["w2"],
-    }
+        "n": system.n, "n_out": run.n_out, "n_p": system.n_p, "S": tab.stages, "degree": tab.degree, "m": sigma.size,
+        "cap": k.context(CAP, "i64", source), "t0": t0, "span": span, "steps": steps, "rate": run.rate,
+        **_tableau(k, tab, "a", "c", "dense"),
+        "sigma": k.pointer(sigma), "mesh": mesh, "nodes": k.context(NODES, "ptr", source), "stages": k.context(STAGES, "ptr", source),
+        "out_bar": w, "w": at["w2"], **{x: at[x] for x in ("p", "y_bar", "p_bar", "t_bar", "kappa", "g")},
+    }  # fmt: skip
     k.call("i64", loop, [(kind, values[name]) for name, kind in erk.ADJOINT.signature])
 
 
@@ -285,8 +337,8 @@ def _odeint_rule(k, outs, ins, *, system, method, rate, control, probe, keep):
         _start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *leaves])
     else:
         _start(k, _probe_fun(probe, n, [a.size for a in system.p_avals]), [y0, *p], [(at["y"], 0), (at["y"], n), *leaves])
-    _forward(k, whole, method, at=at, t0=k.scalar(t0), span=k.scalar(span), sigma=sigma, out=k.pointer(outs[0]), n=n, n_out=n, n_rec=n if keep else 0, rate=rate,
-             control=control, probe=probe is not None)
+    run = Run(whole, method, rate, n, n, n if keep else 0, control, probe is not None)
+    _forward(k, run, at, t0=k.scalar(t0), span=k.scalar(span), sigma=sigma, out=k.pointer(outs[0]))
 
 
 odeint_call = Call(_odeint_rule, _odeint_request)
@@ -305,8 +357,8 @@ def _replay_rule(k, outs, ins, *, system, method, rate):
     _start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *_leaf_targets(system.p_avals, at["p"])])
     mesh, steps, span = _mesh_of(k, source)
     k.context_store(MESH, mesh, "ptr")
-    _forward(k, system, method, at=at, t0=k.scalar(t0), span=span, sigma=sigma, out=k.pointer(outs[0]), n=system.n, n_out=system.n, n_rec=system.n,
-             rate=rate, mesh=mesh, steps=steps)
+    run = Run(system, method, rate, system.n, system.n, system.n)
+    _forward(k, run, at, t0=k.scalar(t0), span=span, sigma=sigma, out=k.pointer(outs[0]), mesh=mesh, steps=steps)
 
 
 replay_call = Call(_replay_rule, _replay_request)
@@ -337,8 +389,8 @@ def _tangent_rule(k, outs, ins, *, system, method, rate, wrt):
     at = _Memory(**_size(bigger, METHODS[method])).addresses(k)
     _tangent_start(k, system, bigger, wrt, [y0, *rest], at)
     mesh, steps, span = _mesh_of(k, source)
-    _forward(k, bigger, method, at=at, t0=k.scalar(t0), span=span, sigma=sigma, out=k.pointer(outs[0]), n=system.n, n_out=system.n, n_rec=0, rate=rate,
-             mesh=mesh, steps=steps)
+    run = Run(bigger, method, rate, system.n, system.n, 0)
+    _forward(k, run, at, t0=k.scalar(t0), span=span, sigma=sigma, out=k.pointer(outs[0]), mesh=mesh, steps=steps)
 
 
 tangent_call = Call(_tangent_rule, _tangent_request)
@@ -360,7 +412,8 @@ def _adjoint_rule(k, outs, ins, *, system, method, rate, wrt):
     at = _adjoint_memory(system, method, wrt).addresses(k)
     if p:
         _start(k, lambda *p: list(p), p, _leaf_targets(system.p_avals, at["p"]))
-    _adjoint(k, system, method, wrt, source=source, at=at, t0=k.scalar(t0), sigma=sigma, w=k.pointer(w), n_out=system.n, rate=rate)
+    run = Run(system, method, rate, system.n, system.n, system.n)
+    _adjoint(k, run, wrt, at, source=source, t0=k.scalar(t0), sigma=sigma, w=k.pointer(w))
     _bars_out(k, system, wrt, at, outs)
 
 
@@ -394,10 +447,11 @@ def _curvature_rule(k, outs, ins, *, system, method, rate, wrt, along):
     mesh, steps, span = _mesh_of(k, source)
     k.context_store(MESH, mesh, "ptr")
     start = k.scalar(t0)
-    _forward(k, bigger, method, at=at, t0=start, span=span, sigma=sigma, out=at["spare"], n=n, n_out=2 * n, n_rec=2 * n, rate=rate, mesh=mesh, steps=steps)
+    run = Run(bigger, method, rate, n, 2 * n, 2 * n)
+    _forward(k, run, at, t0=start, span=span, sigma=sigma, out=at["spare"], mesh=mesh, steps=steps)
     if m:
         _start(k, lambda w, w_dot: [concatenate(w, w_dot, axis=1)], [w, w_dot], [(at["weights"], 0)])
-    _adjoint(k, bigger, method, flags, source=k.base, at=at, t0=start, sigma=sigma, w=at["weights"], n_out=2 * n, rate=rate)
+    _adjoint(k, run, flags, at, source=k.base, t0=start, sigma=sigma, w=at["weights"])
     _bars_out(k, system, wrt, at, outs, y_from=n)
 
 

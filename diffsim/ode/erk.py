@@ -12,7 +12,7 @@ Shapes: ``N`` size of the integrated state, of which the first ``n`` components 
 that make the new state (``Tableau.stages``), evaluated again at the new state to make S + 1 slopes ``ks``; ``m`` outputs.
 """
 
-# ruff: noqa: PLR0913, PLR0917  (a loop takes its arrays one by one and keeps its branches in sight)
+
 import math
 
 from diffsim.codegen.loops import Loop, exponent, mantissa, power_of_two, rhs, row, row3, unroll, vjp
@@ -255,7 +255,7 @@ def joint_error(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor):
     return error if error < math.inf else math.inf
 
 
-def forward(  # noqa: C901  (one loop, read from top to bottom)
+def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, a, c, e, dense, y, p, atol, probe_atol,
     sigma, out, mesh, nodes, stages, ks, new, w, counts, last,
 ):  # fmt: skip

@@ -7,8 +7,8 @@ from . import erk
 REASONS = {
     erk.UNDERFLOW: (
         "the step size fell below the spacing of numbers",
-        "the solution may blow up near there, or the problem is stiff or discontinuous: end the span before it, loosen rtol and atol, or solve "
-        "in pieces between the jumps",
+        "the solution may blow up near there, or the problem is stiff or discontinuous: end the span before it, loosen rtol and atol, "
+        "or solve in pieces between the jumps",
     ),
     erk.MAX_STEPS: (
         "max_steps was reached",
@@ -16,7 +16,8 @@ REASONS = {
     ),
     erk.NOT_FINITE: (
         "the state or its derivative is not finite",
-        "check y0 and the parameters for NaN and inf, and the right-hand side for overflow, log or sqrt of negative numbers and division by zero",
+        "check y0 and the parameters for NaN and inf, and the right-hand side for overflow, log or sqrt of negative numbers and division "
+        "by zero",
     ),
 }
 
@@ -29,8 +30,8 @@ def failure(status, record, t0, span):
     n = record.n
     worst = f"the sensitivity of y[{s['worst'] - n}]" if n and s["worst"] >= n else f"y[{s['worst']}]"
     error = SolveError(
-        f"solve_ivp stopped at t = {t:.6g} of {t0:.6g} to {end:.6g}: {reason}. Accepted {s['accepted']} steps, rejected {s['rejected']}, last step "
-        f"size {s['h']:.3g}, last error norm {s['error']:.3g}, worst component {worst}. Remedy: {remedy}.",
+        f"solve_ivp stopped at t = {t:.6g} of {t0:.6g} to {end:.6g}: {reason}. Accepted {s['accepted']} steps, rejected {s['rejected']}, "
+        f"last step size {s['h']:.3g}, last error norm {s['error']:.3g}, worst component {worst}. Remedy: {remedy}.",
         status=int(status), t=t)
     error.record = record
     return error

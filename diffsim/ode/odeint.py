@@ -118,8 +118,8 @@ def _odeint_aval(t0, span, y0, sigma, *p, system, method, rate, control, probe, 
 
 
 odeint = Primitive(
-    "odeint", impl=run.odeint, aval=_odeint_aval, jvp=_odeint_jvp, transpose=NOT_LINEAR, emit=odeint_call, samples=NO_SAMPLES, multiple=True,
-    prepare=_prepare)
+    "odeint", impl=run.odeint, aval=_odeint_aval, jvp=_odeint_jvp, transpose=NOT_LINEAR, emit=odeint_call, samples=NO_SAMPLES,
+    multiple=True, prepare=_prepare)
 
 replay = Primitive(
     "replay", impl=run.replay,
@@ -219,7 +219,8 @@ def _adjoint_jvp(x, y, x_dot, *, system, method, rate, wrt):
     dots = (t0_new, y0_new, *p_new)
     if any(d is not None for d in dots):
         w_new = np.zeros(w.shape) if w_new is None else w_new
-        parts.append(curvature(record, t0, y0, sigma, *p, w, *[d for d in dots if d is not None], w_new, rate=rate, wrt=wrt, along=_active(dots), **static))
+        given = [d for d in dots if d is not None]
+        parts.append(curvature(record, t0, y0, sigma, *p, w, *given, w_new, rate=rate, wrt=wrt, along=_active(dots), **static))
     elif w_new is not None:
         parts.append(adjoint(record, t0, y0, sigma, *p, w_new, rate=rate, wrt=wrt, **static))
     if sigma_new is not None:

@@ -6,7 +6,6 @@ from ..core import Opaque
 from ..errors import InputError
 from .erk import COUNTS, LAST
 
-
 #: Context words of a record in a compiled program: addresses and sizes, counts, last values, start and span (see ``emit``).
 WORDS = 15
 
@@ -61,7 +60,8 @@ class Record:
     @property
     def statistics(self):
         """Counts and last values by name."""
-        return {**{k: int(v) for k, v in zip(COUNTS, self.counts, strict=True)}, **{k: float(v) for k, v in zip(LAST, self.last, strict=True)}}
+        counts = {name: int(x) for name, x in zip(COUNTS, self.counts, strict=True)}
+        return counts | {name: float(x) for name, x in zip(LAST, self.last, strict=True)}
 
 
 class Mesh:

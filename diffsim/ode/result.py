@@ -41,13 +41,14 @@ class OdeResult(dict):
         return "\n".join(f"{name:>{width}}: {_short(value)}" for name, value in self.items())
 
     def _repr_html_(self):
-        rows = "".join(f"<tr><th style='text-align:left'>{name}</th><td><code>{_escape(_short(value))}</code></td></tr>" for name, value in self.items())
-        return f"<table>{rows}</table>"
+        cells = [(name, _escape(_short(value))) for name, value in self.items()]
+        rows = [f"<tr><th style='text-align:left'>{name}</th><td><code>{text}</code></td></tr>" for name, text in cells]
+        return f"<table>{''.join(rows)}</table>"
 
 
 def _short(value):
     if isinstance(value, np.ndarray):
-        return f"{value.dtype} array of shape {value.shape}" if value.size > 8 else np.array2string(value, precision=6)  # noqa: PLR2004
+        return f"{value.dtype} array of shape {value.shape}" if value.size > 8 else np.array2string(value, precision=6)
     return str(value)
 
 

@@ -91,8 +91,8 @@ def _forward(system, method, rate, t0, span, y0, sigma, p, n_out, n_rec, *, cont
         with np.errstate(all="ignore"):                   # overflow is the loop's to find: it rejects the step
             status = erk.forward(
                 PythonKernels(system), order_of_error(method), t0, span, control.rtol, PROBE_FACTOR if probe else 0.0, control.first_step,
-                control.max_step, control.max_steps, 0 if mesh is None else len(mesh), rate, tab.a, tab.c, tab.e, tab.dense, np.array(y0, float), p,
-                atol, probe_atol, sigma, out, increments, nodes, stages, *work, counts, last)
+                control.max_step, control.max_steps, 0 if mesh is None else len(mesh), rate, tab.a, tab.c, tab.e, tab.dense,
+                np.array(y0, float), p, atol, probe_atol, sigma, out, increments, nodes, stages, *work, counts, last)
         if status != erk.FULL:
             break
         cap *= 2
@@ -162,8 +162,9 @@ def _adjoint_python(record, t0, y0, sigma, *rest, system, method, rate, wrt):
     active = [a for a, on in zip(system.p_avals, wrt[2:], strict=True) if on]
     y_bar, p_bar, t_bar = np.zeros(n), np.zeros(sum(a.size for a in active)), np.zeros(1)
     work = np.zeros((tab.stages + 1, n)), np.zeros((tab.stages + 1, n)), np.zeros(tab.stages + 1)
-    erk.adjoint(PythonKernels(system, wrt), float(t0), _span(record), record.steps, rate, tab.a, tab.c, tab.dense, pack(p), np.asarray(sigma, float),
-                record.increments, record.nodes, record.stages, np.ascontiguousarray(w, float), y_bar, p_bar, t_bar, *work)
+    erk.adjoint(PythonKernels(system, wrt), float(t0), _span(record), record.steps, rate, tab.a, tab.c, tab.dense, pack(p),
+                np.asarray(sigma, float), record.increments, record.nodes, record.stages, np.ascontiguousarray(w, float), y_bar, p_bar,
+                t_bar, *work)
     bars, start = ([np.float64(t_bar[0])] if wrt[0] else []) + ([y_bar] if wrt[1] else []), 0
     for a in active:
         part = p_bar[start:start + a.size].reshape(a.shape)
@@ -178,9 +179,11 @@ def _curvature_python(record, t0, y0, sigma, *rest, system, method, rate, wrt, a
     p, y0_dot, extra = _directions(system, along, (*p, *rest[n_p + 1:-1]))
     bigger = system.augmented(along)
     start, leaves = np.concatenate([y0_dot, y0]), [*p, *extra]
-    _, own = _forward(bigger, method, rate, float(t0), _span(record), start, sigma, pack(leaves), bigger.n, bigger.n, mesh=_increments(record))
+    whole = (float(t0), _span(record), start, sigma, pack(leaves), bigger.n, bigger.n)
+    _, own = _forward(bigger, method, rate, *whole, mesh=_increments(record))
     flags = (wrt[0], True, *wrt[2:], *[False] * (sum(along[2:]) + along[0]))
-    bars = list(_adjoint_python(own, t0, start, sigma, *leaves, np.concatenate([w, w_dot], 1), system=bigger, method=method, rate=rate, wrt=flags))
+    weights = np.concatenate([w, w_dot], 1)
+    bars = list(_adjoint_python(own, t0, start, sigma, *leaves, weights, system=bigger, method=method, rate=rate, wrt=flags))
     both = bars.pop(1 if wrt[0] else 0)
     if wrt[1]:
         bars.insert(1 if wrt[0] else 0, both[system.n:])

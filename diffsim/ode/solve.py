@@ -27,8 +27,8 @@ from .tableaus import METHODS
 __all__ = ["solve_ivp"]
 
 
-def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, events=None, vectorized=False, args=None, *, rtol=1e-6, atol=1e-9,
-              first_step=None, max_step=np.inf, max_steps=100_000, steps=None, gradient_errors="probe"):
+def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, events=None, vectorized=False, args=None, *,
+              rtol=1e-6, atol=1e-9, first_step=None, max_step=np.inf, max_steps=100_000, steps=None, gradient_errors="probe"):
     """Solve y' = fun(t, y, *args) from t_span[0] to t_span[1]; the result is differentiable in y0, args, t_eval and t_span.
 
     Parameters
@@ -73,7 +73,8 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
 
     Notes
     -----
-    Derivatives are those of the discrete solution on the accepted steps, which move with t0: exact to rounding, in both modes and to any order.
+    Derivatives are those of the discrete solution on the accepted steps, which move with t0: exact to rounding, in both modes and to any
+    order.
     """
     if events is not None:
         raise InputError("solve_ivp: events are not supported; remove events=, or end the span at the event and solve on from there")
@@ -142,13 +143,14 @@ def _check_t_eval(t, t0, t1):
         raise InputError(f"solve_ivp: t_eval[{late[0]}] = {t[late[0]]!r} lies outside t_span = ({t0!r}, {t1!r})")
     back = np.flatnonzero(sign * np.diff(t) < 0)
     if back.size:
-        raise InputError(f"solve_ivp: t_eval must be sorted from t_span[0] to t_span[1], but t_eval[{back[0] + 1}] = {t[back[0] + 1]!r} comes after "
-                         f"t_eval[{back[0]}] = {t[back[0]]!r}")
+        i = back[0]
+        raise InputError(f"solve_ivp: t_eval must be sorted from t_span[0] to t_span[1], but t_eval[{i + 1}] = {t[i + 1]!r} comes after "
+                         f"t_eval[{i}] = {t[i]!r}")
 
 
 def _vector(x, what, allow_empty=False):
     """A float64 vector, checked to be finite where its numbers are known."""
-    x = stacked(x) if isinstance(x, (list, tuple, Array)) or getattr(x, "dtype", None) == object else x
+    x = stacked(x) if isinstance(x, (list, tuple, Array)) or getattr(x, "dtype", None) == np.dtype(object) else x
     if not isinstance(x, Tracer):
         try:
             x = np.asarray(x)
@@ -196,8 +198,9 @@ def _control(n, method, rtol, atol, first_step, max_step, max_steps, gradient_er
     least = 100 * np.finfo(float).eps
     if rtol < least:
         warnings.warn(f"solve_ivp: rtol = {rtol:g} is below 100 rounding errors; {least:.3g} is used", RuntimeWarning, stacklevel=3)
-    return Control(max(float(rtol), least), float(tolerance) if tolerance.ndim == 0 else tuple(map(float, tolerance)), float(first_step or 0.0),
-                   float(max_step), int(max_steps), gradient_errors == "probe")
+    tolerance = float(tolerance) if tolerance.ndim == 0 else tuple(map(float, tolerance))
+    probed = gradient_errors == "probe"
+    return Control(max(float(rtol), least), tolerance, float(first_step or 0.0), float(max_step), int(max_steps), probed)
 
 
 # ---------------------------------------------------------------- the right-hand side
@@ -298,8 +301,8 @@ def _solved(problem, dense_output):
     traced, symbolic = problem.traced
     if symbolic and (times.sigma is None or dense_output):
         raise ConcretizationError(
-            f"{user_line()}: inside jit, solve_ivp needs t_eval and no dense_output: the number of accepted steps, and so the shape of the result, "
-            f"is not known while the program is traced.")
+            f"{user_line()}: inside jit, solve_ivp needs t_eval and no dense_output: the number of accepted steps, and so the shape of the "
+            f"result, is not known while the program is traced.")
     sigma = np.zeros(0) if times.sigma is None else times.sigma
     try:
         ys, record = odeint(times.t0, times.span, problem.y0, sigma, *problem.leaves, system=problem.system, method=problem.method, rate=0,

@@ -2,8 +2,9 @@
 
 A system is ``f(t, y, *p) -> dy/dt`` with ``y`` of shape (n,) and parameter leaves ``p`` of any shapes.  From it follow
 
-* the *augmented* system, whose state is a tangent and the state, (y_dot, y) or (y, y_dot): its solution is the forward sensitivity along one
-  direction, and because a Runge-Kutta method commutes with linearisation it is, on one mesh, exactly the derivative of the discrete solution;
+* the *augmented* system, whose state is a tangent and the state, (y_dot, y) or (y, y_dot): its solution is the forward sensitivity
+  along one direction, and because a Runge-Kutta method commutes with linearisation it is, on one mesh, exactly the derivative of the
+  discrete solution;
 * the *vjp*, which the discrete adjoint calls.
 
 ``wrt`` says what is differentiated: one flag for t0, one for y0, one for each parameter leaf.
@@ -81,7 +82,8 @@ class System:
             p, rest = leaves[:len(active)], list(leaves[len(active):])
             p_dot = [rest.pop(0) if on else None for on in active]
             t_dot = rest.pop(0) if wrt[0] else None
-            (f,), (f_dot,) = forward.jvp(lambda t, y, *p: [self.call(t, y, *p)], [t, y, *p], [t_dot, y_dot, *p_dot], verb="the tangent of a solve")
+            point, direction = [t, y, *p], [t_dot, y_dot, *p_dot]
+            (f,), (f_dot,) = forward.jvp(lambda *x: [self.call(*x)], point, direction, verb="the tangent of a solve")
             f_dot = np.zeros(n) if f_dot is None else f_dot
             return concatenate(*((f_dot, f) if tangent_first else (f, f_dot)), axis=0)
         return fun, 2 * n, avals

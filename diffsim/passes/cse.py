@@ -9,7 +9,7 @@ from .rewrite import Rewriting
 COMPARED = 1 << 16
 
 
-def param_key(value):  # noqa: PLR0911  (one return a kind)
+def param_key(value):
     """A hashable stand-in: equal for params that mean the same, different types kept apart."""
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()

@@ -261,7 +261,7 @@ def _where_jvp(x, y, x_dot):
 
 where = Primitive(
     "where",
-    impl=lambda c, x, y: np.where(c, x, y),                                 # noqa: PLW0108  (np.where also takes one argument)
+    impl=lambda c, x, y: np.where(c, x, y),
     aval=_where_aval,
     jvp=_where_jvp,
     transpose=_where_transpose,
@@ -287,6 +287,6 @@ def _clip_high_part(x, lo, hi, y):
 
 clip = elementwise(
     "clip", None, _clip_part, _clip_low_part, _clip_high_part,
-    impl=lambda x, lo, hi: np.clip(x, lo, hi),                              # noqa: PLW0108  (a primitive's impl takes no more arguments)
+    impl=lambda x, lo, hi: np.clip(x, lo, hi),
     aval=lambda *x: Aval(broadcast_shapes(*[a.shape for a in x]), np.result_type(*[a.dtype for a in x])),
     emit=lambda k, x, lo, hi: k.minimum(k.maximum(x, lo), hi), domain=(REAL, (-1.0, -0.5, False), (0.5, 1.0, False)))

@@ -1,9 +1,9 @@
 """Reverse accumulation: direct linearisation into a flat list, and its transposition.
 
 Running a function under a ``LinearTrace`` computes its values now and appends the linear equations of its tangents to a ``LinearList``.
-An equation is a tuple ``(out, prim, args, params)`` with a ``Ref(number)`` for each linear operand; the equation of an elementwise primitive
-is ``(out, None, terms, None)``, ``terms`` holding ``(number, factor)``: the tangent is the sum of factors times tangents, where the int 1 or
--1 says that the tangent passes as it is or negated.  The list is data:
+An equation is a tuple ``(out, prim, args, params)`` with a ``Ref(number)`` for each linear operand; the equation of an elementwise
+primitive is ``(out, None, terms, None)``, ``terms`` holding ``(number, factor)``: the tangent is the sum of factors times tangents, where
+the int 1 or -1 says that the tangent passes as it is or negated.  The list is data:
 ``push`` runs it forwards, ``pull`` transposes it.
 """
 
@@ -14,7 +14,6 @@ from ..core.aval import is_float
 from ..prims.elementwise import add, mul, neg
 from ..prims.layout import like, unbroadcast
 from .forward import split
-
 
 #: Constant operands up to this size are copied when a derivative keeps them; larger ones are locked.
 COPY_BYTES = 1 << 16

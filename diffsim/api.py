@@ -29,15 +29,17 @@ def _leaf(x, verb, where):
         if not is_float(x.dtype):
             raise InputTypeError(f"{verb}: {where} is {x.aval}; derivatives are taken in floating-point numbers")
         return x
-    if isinstance(x, (float, complex)) and not isinstance(x, np.generic):
-        return np.float64(x) if isinstance(x, float) else np.complex128(x)
-    if isinstance(x, (np.ndarray, np.generic)) and is_float(x.dtype):
+    if isinstance(x, float) and not isinstance(x, np.generic):
+        return np.float64(x)
+    if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind == "f":
         return x
     if isinstance(x, np.ndarray) and x.dtype == object:
         return stacked(x)
     got = f"an array of dtype {x.dtype}" if isinstance(x, (np.ndarray, np.generic)) else f"a {type(x).__name__}"
     remedy = "pass it through an argument that is not differentiated"
-    if _is_integer(x):
+    if isinstance(x, complex) or getattr(x, "dtype", None) == np.dtype(complex):
+        remedy = "split it into real and imaginary parts"
+    elif _is_integer(x):
         remedy = "write 1.0 instead of 1, or convert with float() or .astype(float)"
     raise InputTypeError(f"{verb}: {where} is {got}; derivatives are taken in floating-point numbers: {remedy}.")
 
@@ -95,6 +97,8 @@ def _count(struct):
 
 def _arguments(f, args, argnums, kwargs, verb, has_aux=False):
     """Flat function, flat leaves of the differentiated arguments, and those argument numbers."""
+    if not callable(f):
+        raise InputTypeError(f"{verb}: the first argument must be a function, not a {type(f).__name__}")
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     for i in numbers:
         if not -len(args) <= i < len(args):
@@ -120,6 +124,19 @@ def _plain(x):
             return x[()]
         return x if x.flags.owndata and x.flags.writeable else x.copy()
     return x
+
+
+def _own_each(results, given=()):
+    """Results as the caller's own, none sharing memory with another or with what was given."""
+    seen, out = {id(x) for x in given}, []
+    for x in results:
+        x = _plain(x)
+        if x.__class__ is np.ndarray:
+            if id(x) in seen:
+                x = x.copy()
+            seen.add(id(x))
+        out.append(x)
+    return out
 
 
 def _regroup(structs, numbers, argnums, flat):
@@ -159,7 +176,8 @@ def jvp(f, primals, tangents):
     x_dot = _directions(flat.structs, x, tangents, "jvp")
     y, y_dot = forward.jvp(flat, x, x_dot)
     y_dot = [_zeros_like(aval_of(v)) if t is None else t for v, t in zip(y, y_dot, strict=True)]
-    return tree.unflatten(flat.out_struct, map(_plain, y)), tree.unflatten(flat.out_struct, map(_plain, y_dot))
+    out = _own_each([*y, *y_dot], [*x, *x_dot])
+    return tree.unflatten(flat.out_struct, out[:len(y)]), tree.unflatten(flat.out_struct, out[len(y):])
 
 
 def _tuple(x, verb):
@@ -197,10 +215,11 @@ def linearize(f, *primals):
     avals = [aval_of(v) for v in y]
 
     def f_jvp(*tangents):
-        y_dot = push(equations, _directions(flat.structs, x, tangents, "linearize"), outputs)
-        return tree.unflatten(flat.out_struct, [_zeros_like(a) if t is None else _plain(t) for a, t in zip(avals, y_dot, strict=True)])
+        x_dot = _directions(flat.structs, x, tangents, "linearize")
+        full = [_zeros_like(a) if t is None else t for a, t in zip(avals, push(equations, x_dot, outputs), strict=True)]
+        return tree.unflatten(flat.out_struct, _own_each(full, x_dot))
 
-    return tree.unflatten(flat.out_struct, map(_plain, y)), f_jvp
+    return tree.unflatten(flat.out_struct, _own_each(y, x)), f_jvp
 
 
 def _own(x):
@@ -230,10 +249,10 @@ def vjp(f, *primals):
             if tuple(b.shape) != a.shape:
                 raise InputError(f"vjp: a cotangent of shape {tuple(b.shape)} for a value of shape {a.shape}")
         x_bar = pull(equations, bars, outputs, len(x))
-        full = [_zeros_like(a) if b is None else _plain(b) for a, b in zip(x_avals, x_bar, strict=True)]
-        return _regroup(flat.structs, None, (), full)
+        full = [_zeros_like(a) if b is None else b for a, b in zip(x_avals, x_bar, strict=True)]
+        return _regroup(flat.structs, None, (), _own_each(full, bars))
 
-    return tree.unflatten(flat.out_struct, map(_plain, y)), pullback
+    return tree.unflatten(flat.out_struct, _own_each(y, x)), pullback
 
 
 def value_and_grad(f, argnums=0, has_aux=False):
@@ -261,18 +280,19 @@ def value_and_grad(f, argnums=0, has_aux=False):
         y, equations, outputs = _linearize(flat, x, [True] * len(x), "grad")
         if flat.n_out != 1 or flat.out_struct != tree.LEAF or tuple(y[0].shape):
             got = f"a value of shape {tuple(y[0].shape)}" if flat.out_struct == tree.LEAF else "a container"
+            got = "None (is a return missing?)" if flat.out_struct == tree.structure(None) else got
             raise InputError(f"grad: {_name(f)} returned {got}; the gradient needs a scalar. Sum it, or use jacobian.")
         value, aux = y[0], y[1:]
         dtype = aval_of(value).dtype
         if dtype.kind != "f":
             raise InputTypeError(f"grad: {_name(f)} returned a {dtype} scalar; the gradient needs a real floating-point value")
         bars = [None] * len(x) if outputs[0] is None else pull(equations, [dtype.type(1)], outputs[:1], len(x))
-        full = [_zeros_like(aval_of(v)) if b is None else _plain(b) for v, b in zip(x, bars, strict=True)]
-        gradient = _regroup(flat.structs, None, argnums, full)
+        full = [_zeros_like(aval_of(v)) if b is None else b for v, b in zip(x, bars, strict=True)]
+        gradient = _regroup(flat.structs, None, argnums, _own_each(full))
         value = _plain(value)
-        return ((value, tree.unflatten(flat.aux_struct, map(_plain, aux))) if has_aux else value), gradient
+        return ((value, tree.unflatten(flat.aux_struct, _own_each(aux, x))) if has_aux else value), gradient
 
-    run.__wrapped__ = f
+    run.__wrapped__ = run.__diffsim_wraps__ = f
     return run
 
 
@@ -288,7 +308,7 @@ def grad(f, argnums=0, has_aux=False):
         value, gradient = both(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient
 
-    run.__wrapped__ = f
+    run.__wrapped__ = run.__diffsim_wraps__ = f
     return run
 
 
@@ -308,7 +328,7 @@ def jacobian(f, argnums=0):
         rows = [_regroup(flat.structs, None, argnums, row) for row in blocks]
         return tree.unflatten(flat.out_struct, rows)
 
-    run.__wrapped__ = f
+    run.__wrapped__ = run.__diffsim_wraps__ = f
     return run
 
 
@@ -357,7 +377,7 @@ def _by_columns(equations, outputs, y_avals, x_avals):
 def hessian(f, argnums=0):
     """Function that returns the matrix of second derivatives of a scalar function: the Jacobian of its gradient."""
     run = jacobian(grad(f, argnums), argnums)
-    run.__wrapped__ = f
+    run.__wrapped__ = run.__diffsim_wraps__ = f
     return run
 
 
@@ -400,7 +420,7 @@ def make_graph(f, optimised=False):
         graph, _ = trace(flat, [aval_of(x) for x in leaves], lines=True)
         return optimise(graph) if optimised else graph
 
-    run.__wrapped__ = f
+    run.__wrapped__ = run.__diffsim_wraps__ = f
     return run
 
 

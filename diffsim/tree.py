@@ -22,7 +22,15 @@ def _sorted_keys(tree):
 
 
 def _dataclass_fields(cls):
-    return tuple(f.name for f in dataclasses.fields(cls) if f.init)
+    return tuple(f.name for f in dataclasses.fields(cls))
+
+
+def remade(cls, names, values):
+    """A dataclass instance with the given fields, as they are: neither ``__init__`` nor ``__post_init__`` runs."""
+    made = object.__new__(cls)
+    for name, value in zip(names, values, strict=True):
+        object.__setattr__(made, name, value)
+    return made
 
 
 def _walk(tree, out):
@@ -92,7 +100,7 @@ def _build(struct, leaf):
         return kind(parts)
     if issubclass(kind, tuple):
         return kind(*parts)
-    return kind(**dict(zip(meta, parts, strict=True)))
+    return remade(kind, meta, parts)
 
 
 def unflatten(struct, leaves):

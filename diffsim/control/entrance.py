@@ -108,4 +108,4 @@ def _expression(out, struct, n):
         return f"{name}([{', '.join(parts)}])"
     if issubclass(kind, tuple):
         return f"{name}({', '.join(parts)})"
-    return f"{name}({', '.join(f'{k}={p}' for k, p in zip(meta, parts, strict=True))})"
+    return f"{out.keep(tree.remade)}({name}, {meta!r}, ({', '.join(parts)},))"

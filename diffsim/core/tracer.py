@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 
-from ..errors import ConcretizationError, DerivativeLost, DiffsimError, MutationError
+from ..errors import ConcretizationError, DerivativeLost, DiffsimError, InputTypeError, MutationError
 from .aval import Aval, Opaque
 
 UFUNCS, FUNCTIONS, METHODS = {}, {}, {}
@@ -222,7 +222,16 @@ class ArrayTracer(Tracer):
 
 
 def wrap(trace, primal, dual):
-    """Tracer of the class its dimension asks for."""
+    """Tracer of the class its dimension asks for.
+
+    Raises
+    ------
+    InputTypeError
+        The value is complex: derivatives of complex numbers have no rules yet.
+    """
+    if primal.dtype.kind == "c":
+        raise InputTypeError(f"{user_line()}: {trace.verb} met a complex number; split it into real and imaginary parts, which are "
+                             f"differentiated as real arrays")
     return (ArrayTracer if primal.shape else Tracer)(trace, primal, dual)
 
 

@@ -17,7 +17,7 @@ import math
 
 from diffsim.codegen.loops import Loop, exponent, mantissa, power_of_two, rhs, row, row3, unroll, vjp
 
-DONE, FULL, UNDERFLOW, MAX_STEPS, NOT_FINITE = range(5)
+DONE, FULL, UNDERFLOW, MAX_STEPS, NOT_FINITE, BAD_TIMES = range(6)
 COUNTS = ("accepted", "rejected", "rhs_calls", "worst")         # columns of the integer statistics
 LAST = ("s", "h", "error", "next_h")                            # columns of the real statistics
 
@@ -28,6 +28,7 @@ CAREFUL = 0.02           # exponent of the previous error norm (beta of Hairer &
 LANDS = 1.0 - 1e-12      # a step that leaves less than this part of itself reaches the end
 LOG_SMALL = math.log2(1e-4)      # smallest error norm the controller remembers
 LOG_SHRINK, LOG_KEEP, LOG_GROW = (math.log2(x / SAFETY) for x in (SHRINK, 1.0, GROW))
+SLACK = 1e-12            # part of the span by which rounding may push an output time outside
 SMALLEST = 1e-30         # a step below this part of the interval is none, wherever it starts
 SLOW, FLAT = 1e-5, 1e-15  # norms below which the heuristic of the first step falls back to fixed sizes
 FLOOR = 1e-300           # keeps 0/0 out of the norm when atol is 0 and a component is 0
@@ -179,6 +180,17 @@ def observe(dense, theta, h, rate, y, ks, w, out):
         out[q] = y[q] + acc if rate == 0 else acc
 
 
+def times_in_order(sigma, sign, span):
+    """Whether output times are sorted and inside the span, rounding aside; NaN is not."""
+    before, limit = -SLACK * abs(span), (1.0 + SLACK) * abs(span)
+    for o in range(sigma.shape[0]):
+        now = sigma[o] * sign
+        if not (now >= before and now <= limit):
+            return False
+        before = now
+    return True
+
+
 def start_outputs(sigma, sign, rate, y, ks, out, resting):
     """Outputs wanted at the start; all of them if no step will be taken. Returns how many."""
     o = 0
@@ -193,10 +205,10 @@ def start_outputs(sigma, sign, rate, y, ks, out, resting):
 def step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out):
     """Outputs from number ``o`` on that lie in the step from s to ``following``. Returns the number of the next one."""
     while o < sigma.shape[0] and (landed or sigma[o] * sign <= following * sign):
-        if rate == 0 and sigma[o] * sign >= following * sign:
+        if rate == 0 and sigma[o] == following:
             copy(new, row(out, o))
         else:
-            observe(dense, min((sigma[o] - s) / h, 1.0), h, rate, y, ks, w, row(out, o))
+            observe(dense, (sigma[o] - s) / h, h, rate, y, ks, w, row(out, o))
         o += 1
     return o
 
@@ -302,7 +314,8 @@ def forward(
     Returns
     -------
     int
-        DONE, FULL (more than cap steps: enlarge and start again), UNDERFLOW, MAX_STEPS, NOT_FINITE.
+        DONE, FULL (more than cap steps: enlarge and start again), UNDERFLOW, MAX_STEPS, NOT_FINITE, BAD_TIMES (outputs outside the
+        span or out of order; a replay takes them, and extrapolates its last step).
 
     Notes
     -----
@@ -318,6 +331,8 @@ def forward(
     worst = max(first_not_finite(y), first_not_finite(row(ks, 0)))
     if worst >= 0:
         status = NOT_FINITE
+    elif replay == 0 and not times_in_order(sigma, sign, span):
+        status = BAD_TIMES
     elif replay == 0 and size <= 0.0 and not landed:
         size = first_step_size(k, order, t0, span, y, p, rtol, atol, probe_atol, probe_factor, ks, new)
         calls += 1
@@ -430,11 +445,11 @@ def gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, 
     """Cotangents of the outputs in one step, given to its slopes and states. Returns the number of the next output."""
     end, s, following = kappa.shape[0] - 1, nodes[step], nodes[step + 1]
     while o >= 0 and (sigma[o] * sign > s * sign or (step == 0 and rate > 0)):
-        if rate == 0 and sigma[o] * sign >= following * sign:
+        if rate == 0 and sigma[o] == following:
             for q in range(y_bar.shape[0]):
                 g[end, q] += out_bar[o, q]
         else:
-            weights(dense, min((sigma[o] - s) / h, 1.0), h, rate, w)
+            weights(dense, (sigma[o] - s) / h, h, rate, w)
             for q in range(y_bar.shape[0]):
                 for i in range(end + 1):
                     unroll()
@@ -485,7 +500,7 @@ FORWARD = Loop(
     shapes={**SHAPES, "out": "m, n_out", "stages": "cap + 1, S, n_rec"},
     integer_arrays=("counts",),
     helpers=(
-        copy, mean_square, start_norm, first_step_size, advance, error_square, worst_component, weights, observe, start_outputs,
+        copy, mean_square, start_norm, first_step_size, advance, error_square, worst_component, weights, observe, times_in_order, start_outputs,
         step_outputs, log2, exp2, next_size, propose, joint_error, first_not_finite,
     ),
 )  # fmt: skip

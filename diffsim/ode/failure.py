@@ -19,6 +19,10 @@ REASONS = {
         "check y0 and the parameters for NaN and inf, and the right-hand side for overflow, log or sqrt of negative numbers and division "
         "by zero",
     ),
+    erk.BAD_TIMES: (
+        "an output time is NaN, outside the span or out of order",
+        "t_eval must be sorted from t_span[0] to t_span[1] and lie between them",
+    ),
 }
 
 

@@ -1,7 +1,6 @@
 """Forward accumulation: values carry their tangents."""
 
-from ..core import Trace, Tracer, aval_of, bind, wrap
-from ..core.aval import is_float
+from ..core import Trace, Tracer, bind, wrap
 
 
 class ForwardTrace(Trace):
@@ -48,7 +47,7 @@ def jvp(f, primals, tangents, verb="jvp"):
     f : callable
         Takes ``len(primals)`` arrays, returns a list of arrays.
     primals, tangents : sequence of array
-        A tangent may be None for zero.
+        A tangent may be None for zero: its primal is then a constant.
 
     Returns
     -------
@@ -57,7 +56,7 @@ def jvp(f, primals, tangents, verb="jvp"):
     """
     trace = ForwardTrace(verb)
     try:
-        out = f(*[wrap(trace, x, t) if is_float(aval_of(x).dtype) else x for x, t in zip(primals, tangents, strict=True)])
+        out = f(*[x if t is None else wrap(trace, x, t) for x, t in zip(primals, tangents, strict=True)])
         pairs = [(x.primal, x.dual) if isinstance(x, Tracer) and x.owner is trace else (x, None) for x in out]
     finally:
         trace.alive = False

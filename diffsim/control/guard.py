@@ -1,23 +1,26 @@
 """The closure guard: a compiled program is used again only while everything it read outside its arguments is unchanged.
 
-What a function can read is found in its bytecode: globals (and attributes of them), closure cells, defaults, and the same of the Python
-functions it reaches.  ``snapshot(f)`` keeps the values and writes one Python function, ``holds``, that looks at them again: a
-comparison costs some 30 ns there, several times as much through calls.  Numbers, strings and arrays are compared by value, containers
-and instances of user classes by their contents, modules and classes by identity.
+What a function can read is found in its bytecode (``reads.py``): globals, closure cells, imported modules and attributes of them, defaults,
+and the same of the Python functions, methods and classes it reaches.  ``snapshot(f)`` keeps the values and writes one Python function,
+``holds``, that looks at them again: a comparison costs some 30 ns there, several times as much through calls.  Numbers, strings and arrays
+are compared by value, containers, instances and classes of the user's by their contents, other modules and classes by identity.
 """
 
-import dis
+import collections
+import functools
 import random
+import sys
 import types
 
 import numpy as np
 
 from ..core import Tracer
 from ..numpy.rebind import is_user_function, original
+from .reads import outside_reads
 
 ATOMS = (int, float, complex, str, bytes, bool, type(None), np.generic, np.dtype, range, slice)
 #: Containers and objects are followed this deep.
-DEPTH = 6
+DEPTH = 40
 #: Functions of these modules answer differently at every call; those excepted make something that answers the same again.
 VOLATILE = frozenset(("numpy.random", "numpy.random.mtrand", "random", "time", "secrets", "uuid"))
 REPEATABLE = frozenset(("default_rng", "Generator", "RandomState", "SeedSequence", "PCG64", "Random"))
@@ -49,10 +52,12 @@ class Snapshot:
         self.holds = scope["holds"]
 
 
-def snapshot(f):
-    """Snapshot of everything ``f`` may read beside its arguments."""
+def snapshot(f, constants=()):
+    """Snapshot of everything ``f`` may read beside its arguments, and of arguments that are constants of the program."""
     writer = _Writer()
     writer.function(f)
+    for x in constants:
+        writer.value(writer.keep(x), x, 0)
     return Snapshot(writer.lines, writer.scope, writer.volatile)
 
 
@@ -75,11 +80,17 @@ def _settled(x):
     return isinstance(x, types.ModuleType) and x.__name__.partition(".")[0] in SETTLED
 
 
+def _is_users(cls):
+    """Whether a class is the user's own: its module is not a settled one or part of the standard library."""
+    root = (getattr(cls, "__module__", None) or "builtins").partition(".")[0]
+    return (root not in SETTLED and root not in sys.stdlib_module_names) or root == "__main__"
+
+
 class _Writer:
     """Writes the checks: each value read becomes a local name, and what hangs on it is read from there."""
 
     def __init__(self):
-        self.lines, self.scope, self.seen, self.count = [], {"same": _same_number}, set(), 0
+        self.lines, self.scope, self.seen, self.count = [], {"same": _same_number, "np": np}, set(), 0
         self.volatile = None
 
     def keep(self, x):
@@ -99,62 +110,80 @@ class _Writer:
     def require(self, condition):
         self.lines.append(f"if not ({condition}): return False")
 
+    def first_time(self, x):
+        """Whether an object is met for the first time; the guard holds on to it, so that its id stays its own."""
+        if id(x) in self.seen:
+            return False
+        self.seen.add(id(x))
+        self.keep(x)
+        return True
+
     # ------------------------------------------------------------ functions
     def function(self, f):
-        """Checks on what a function reads."""
+        """Checks on what a callable reads."""
         f = original(f)
-        inner = getattr(f, "__wrapped__", None)
-        if inner is not None and getattr(f, "__module__", "").startswith("diffsim"):
+        inner = getattr(f, "__diffsim_wraps__", None)
+        if inner is not None:
             self.function(inner)
-            return
-        if isinstance(f, types.MethodType):
+        elif isinstance(f, types.MethodType):
             self.value(self.keep(f.__self__), f.__self__, 0)
-            f = original(f.__func__)
-        if isinstance(f, types.FunctionType):
+            self.function(f.__func__)
+        elif isinstance(f, types.FunctionType):
             self.plain_function(f)
-            return
-        call = getattr(type(f), "__call__", None)  # noqa: B004  (the function itself is wanted, not whether there is one)
-        if isinstance(call, types.FunctionType):
+        elif isinstance(f, functools.partial) or _is_users(type(f)):
             self.value(self.keep(f), f, 0)
-            self.function(call)
 
     def plain_function(self, f):
-        if id(f) in self.seen:
+        if not self.first_time(f):
             return
-        self.seen.add(id(f))
         name = self.keep(f)
         self.require(f"{name}.__code__ is {self.keep(f.__code__)}")
+        self.require(f"len({name}.__defaults__ or ()) == {len(f.__defaults__ or ())}")
         for i, x in enumerate(f.__defaults__ or ()):
             self.value(f"{name}.__defaults__[{i}]", x, 0)
         for key, x in (f.__kwdefaults__ or {}).items():
             self.value(f"{name}.__kwdefaults__[{key!r}]", x, 0)
-        self.globals_of(f)
-        for cell in f.__closure__ or ():
-            try:
-                x = cell.cell_contents
-            except ValueError:                            # empty: the name is not bound yet
-                continue
-            self.value(f"{self.keep(cell)}.cell_contents", x, 0)
+        cells = dict(zip(f.__code__.co_freevars, f.__closure__ or (), strict=True))
+        for cell in cells.values():
+            x, filled = _content(cell)
+            if filled:
+                self.value(f"{self.keep(cell)}.cell_contents", x, 0)
+        scope = getattr(f.__globals__, "real", f.__globals__)
+        held, done = self.keep(scope), set()
+        for root, name, attributes in outside_reads(f.__code__):
+            start = self._root(root, name, scope, held, cells)
+            if start is not None:
+                self._chain(*start, name, attributes, done)
 
-    def globals_of(self, f):
-        """Checks on ``name`` and ``name.attribute.attribute`` reads of globals, nested functions included."""
-        scope, done = f.__globals__, set()
-        held = self.keep(scope)
-        for path in _global_reads(f.__code__):
-            x, expression, settled = scope.get(path[0]), f"{held}.get({path[0]!r})", path[0] not in scope
-            for attribute in path[1:]:
-                settled = settled or _settled(x)
-                self.note_volatile(x, attribute, path)
-                x = getattr(x, attribute, None)
-                expression = f"getattr({expression}, {attribute!r}, None)"
-            if not settled and expression not in done:
-                done.add(expression)
-                self.value(expression, x, 0)
+    def _root(self, root, name, scope, held, cells):
+        """(expression, value) of the beginning of a read; None where there is nothing to watch."""
+        if root == "global":
+            return (f"{held}.get({name!r})", scope[name]) if name in scope else None
+        if root == "import":
+            module = sys.modules.get(name.partition(".")[0])
+            return None if module is None else (self.keep(module), module)
+        x, filled = _content(cells[name]) if name in cells else (None, False)
+        return (f"{self.keep(cells[name])}.cell_contents", x) if filled else None
+
+    def _chain(self, expression, x, name, attributes, done):
+        for attribute in attributes:
+            if _settled(x):
+                self.note_volatile(x, attribute, (name, *attributes))
+                return
+            self.note_volatile(x, attribute, (name, *attributes))
+            x = getattr(x, attribute, None)
+            expression = f"getattr({expression}, {attribute!r}, None)"
+        if expression not in done:
+            done.add(expression)
+            self.value(expression, x, 0)
 
     def note_volatile(self, module, attribute, path):
         """Remember a read of a clock or a random number."""
-        if isinstance(module, types.ModuleType) and module.__name__ in VOLATILE and attribute not in REPEATABLE:
-            self.volatile = f"`{'.'.join(path)}`"
+        x = module
+        for name in path[path.index(attribute):] if attribute in path else ():
+            if isinstance(x, types.ModuleType) and x.__name__ in VOLATILE and name not in REPEATABLE:
+                self.volatile = f"`{'.'.join(path)}`"
+            x = getattr(x, name, None)
 
     # ------------------------------------------------------------ values
     def value(self, expression, x, depth):
@@ -162,84 +191,128 @@ class _Writer:
         kind = type(x)
         if _is_volatile(x):
             self.volatile = f"`{getattr(x, '__name__', kind.__name__)}`"
-        if isinstance(x, (types.ModuleType, type, Tracer, types.BuiltinFunctionType, np.ufunc)) or depth >= DEPTH:
+        if isinstance(x, types.ModuleType):
             self.require(f"{expression} is {self.keep(x)}")
+            self.module(x)
+        elif isinstance(x, (Tracer, types.BuiltinFunctionType, np.ufunc)) or depth >= DEPTH:
+            self.require(f"{expression} is {self.keep(x)}")
+        elif isinstance(x, type):
+            self.require(f"{expression} is {self.keep(x)}")
+            self.klass(x)
         elif isinstance(x, ATOMS):
             name, kept = self.local(expression), self.keep(x)
             self.require(f"{name} is {kept} or same({name}, {kept})")
-        elif kind is np.ndarray:
-            self.array(expression, x)
+        elif isinstance(x, np.ndarray):
+            self.array(expression, x, depth)
         elif isinstance(x, (types.FunctionType, types.MethodType)):
             name, kept = self.local(expression), self.keep(x)
             self.require(f"{name} is {kept} or {name} == {kept}")
-            if is_user_function(x):
+            if is_user_function(x) or hasattr(x, "__diffsim_wraps__"):
                 self.function(x)
         else:
             self.container(expression, x, depth)
 
-    def array(self, expression, x):
-        if x.dtype.hasobject:
-            self.require(f"{expression} is {self.keep(x)}")
-            return
+    def array(self, expression, x, depth):
         name = self.local(expression)
-        self.require(f"{name}.__class__ is {self.keep(np.ndarray)} and {name}.shape == {x.shape} and {name}.dtype == {self.keep(x.dtype)} "
-                     f"and {name}.tobytes() == {self.keep(x.tobytes())}")
+        self.require(f"{name}.__class__ is {self.keep(type(x))} and {name}.shape == {x.shape} and {name}.dtype == {self.keep(x.dtype)}")
+        if x.dtype.hasobject:
+            for i in range(x.size):
+                self.value(f"{name}.flat[{i}]", x.flat[i], depth + 1)
+            return
+        self.require(f"np.asarray({name}).tobytes() == {self.keep(np.asarray(x).tobytes())}")
+        if isinstance(x, np.ma.MaskedArray):
+            self.require(f"np.ma.getmaskarray({name}).tobytes() == {self.keep(np.ma.getmaskarray(x).tobytes())}")
 
     def container(self, expression, x, depth):
         kind, name = type(x), self.local(expression)
-        if isinstance(x, (list, tuple)):
+        if isinstance(x, (list, tuple, collections.deque)):
             self.require(f"{name}.__class__ is {self.keep(kind)} and len({name}) == {len(x)}")
-            for i, item in enumerate(x):
-                self.value(f"{name}[{i}]", item, depth + 1)
+            if self.first_time(x) or isinstance(x, tuple):
+                for i, item in enumerate(x):
+                    self.value(f"{name}[{i}]", item, depth + 1)
         elif isinstance(x, dict):
             keys = list(x)
             self.require(f"{name}.__class__ is {self.keep(kind)} and list({name}) == {self.keep(keys)}")
-            for i, item in enumerate(x.values()):
-                self.value(f"{name}[{self.keep(keys[i])}]", item, depth + 1)
+            if self.first_time(x):
+                for key, item in list(x.items()):
+                    self.value(f"{name}[{self.keep(key)}]", item, depth + 1)
+        elif isinstance(x, (set, frozenset)):
+            self.require(f"{name}.__class__ is {self.keep(kind)} and {name} == {self.keep(set(x))}")
+        elif isinstance(x, functools.partial):
+            self.require(f"{name} is {self.keep(x)}")
+            self.function(x.func)
+            self.value(f"{name}.args", x.args, depth + 1)
+            self.value(f"{name}.keywords", x.keywords, depth + 1)
         else:
             self.instance(name, x, depth)
 
+    # ------------------------------------------------------------ objects
+    def module(self, module):
+        """Checks on the numbers, arrays and functions of a module of the user's that is handed about as a value."""
+        root = module.__name__.partition(".")[0]
+        if root in SETTLED or root in sys.stdlib_module_names or not self.first_time(module):
+            return
+        name = self.keep(vars(module))
+        for attribute, x in list(vars(module).items()):
+            if not attribute.startswith("__") and not isinstance(x, (types.ModuleType, type)):
+                self.value(f"{name}.get({attribute!r})", x, 1)
+
     def instance(self, name, x, depth):
-        kind = type(x)
         self.require(f"{name} is {self.keep(x)}")
-        if callable(x) and getattr(x, "__wrapped__", None) is not None and kind.__module__.startswith("diffsim"):
-            self.function(x.__wrapped__)
+        inner = getattr(x, "__diffsim_wraps__", None)
+        if inner is not None:
+            self.function(inner)
             return
-        if id(x) in self.seen or kind.__module__.partition(".")[0] in SETTLED:
+        if (not _is_users(type(x)) and not isinstance(x, types.SimpleNamespace)) or not self.first_time(x):
             return
-        self.seen.add(id(x))
-        for attribute in _attributes(x):
+        own = getattr(x, "__dict__", None)
+        if own is not None:
+            self.require(f"len({name}.__dict__) == {len(own)}")
+            for attribute, value in list(own.items()):
+                self.value(f"{name}.__dict__[{attribute!r}]", value, depth + 1)
+        for attribute in _slots(type(x)):
             if hasattr(x, attribute):
                 self.value(f"getattr({name}, {attribute!r}, None)", getattr(x, attribute), depth + 1)
+        self.klass(type(x))
+
+    def klass(self, cls):
+        """Checks on the methods and attributes of a class of the user's and of its bases."""
+        for c in cls.__mro__:
+            if not _is_users(c) or not self.first_time(c):
+                continue
+            name, members = self.keep(c), [(n, v) for n, v in vars(c).items() if n not in MACHINERY and not n.startswith("_abc_")]
+            self.require(f"len({name}.__dict__) == {len(vars(c))}")
+            for attribute, v in members:
+                read = f"{name}.__dict__.get({attribute!r})"
+                if isinstance(v, (types.FunctionType, staticmethod, classmethod, property)):
+                    self.require(f"{read} is {self.keep(v)}")
+                    for f in (v, getattr(v, "__func__", None), getattr(v, "fget", None)):
+                        if isinstance(f, types.FunctionType):
+                            self.plain_function(f)
+                elif not isinstance(v, (types.MemberDescriptorType, types.GetSetDescriptorType)):
+                    self.value(read, v, 1)
 
 
-def _codes(code):
-    yield code
-    for const in code.co_consts:
-        if isinstance(const, types.CodeType):
-            yield from _codes(const)
+#: Entries of a class that are no part of what its methods compute.
+MACHINERY = frozenset((
+    "__module__", "__dict__", "__weakref__", "__doc__", "__qualname__", "__annotations__", "__slots__", "__firstlineno__",
+    "__static_attributes__", "__match_args__", "__dataclass_fields__", "__dataclass_params__", "__parameters__", "__abstractmethods__",
+    "__annotate_func__", "__annotations_cache__", "__orig_bases__",
+))  # fmt: skip
 
 
-def _global_reads(code):
-    """Paths (name, attribute, ...) of the globals that code reads, nested functions included: each chain and its beginnings."""
-    found = {}
-    for each in _codes(code):
-        path = None
-        for op in dis.get_instructions(each):
-            if op.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                path = (op.argval,)
-            elif op.opname in ("LOAD_ATTR", "LOAD_METHOD") and path is not None:
-                path = (*path, op.argval)
-            else:
-                path = None
-            if path is not None:
-                found[path] = None
-    return list(found)
+def _content(cell):
+    """Content of a closure cell, and whether there is one."""
+    try:
+        return cell.cell_contents, True
+    except ValueError:                                    # the name is not bound yet
+        return None, False
 
 
-def _attributes(x):
-    names = list(getattr(x, "__dict__", ()))
-    for cls in type(x).__mro__:
-        slots = cls.__dict__.get("__slots__", ())
-        names += [slots] if isinstance(slots, str) else list(slots)
-    return [n for n in names if not n.startswith("__")]
+def _slots(cls):
+    """Attribute names of a class's slots, private ones as Python stores them."""
+    for c in cls.__mro__:
+        slots = c.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            private = name.startswith("__") and not name.endswith("__")
+            yield f"_{c.__name__.lstrip('_')}{name}" if private else name

@@ -67,7 +67,7 @@ class Jitted:
 
     def __init__(self, f, static_argnums=()):
         functools.update_wrapper(self, f, updated=())
-        self.__wrapped__ = f
+        self.__wrapped__ = self.__diffsim_wraps__ = f
         self._static = frozenset((static_argnums,) if isinstance(static_argnums, int) else static_argnums)
         self._compiled, self._last, self._arguments, self._refused = {}, None, 0, None
 
@@ -152,7 +152,8 @@ class Jitted:
 
     def _trace(self, signature, leaves):
         struct, kinds, static = signature
-        f, guard, found = self.__wrapped__, snapshot(self.__wrapped__), {}
+        f, found = self.__wrapped__, {}
+        guard = snapshot(f, [k[2] for k in kinds if k[0] == "static" and callable(k[2])] + [x for _, x in static])
         if guard.volatile:
             code = getattr(original(f), "__code__", None)
             place = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""

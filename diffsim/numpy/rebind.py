@@ -205,15 +205,25 @@ _made = weakref.WeakKeyDictionary()
 
 
 class _Made:
-    """A rebound function, and the cells it no longer shares with what they held."""
+    """A rebound function, and what it no longer shares with the one it was made from: cells and defaults as they were then."""
 
-    __slots__ = ("cells", "function", "table")
+    __slots__ = ("cells", "defaults", "function", "kwdefaults", "table")
 
-    def __init__(self, function, cells, table):
+    def __init__(self, function, f, cells, table):
         self.function, self.cells, self.table = function, cells, table
+        self.defaults, self.kwdefaults = f.__defaults__, f.__kwdefaults__ and dict(f.__kwdefaults__)
 
-    def current(self):
-        return all(_content(cell) is held for cell, held in self.cells)
+    def current(self, f):
+        """Whether it still stands for ``f``; attributes of the function are brought up to date."""
+        if f.__dict__:
+            self.function.__dict__.update(f.__dict__)
+        if f.__defaults__ is not self.defaults or ((f.__kwdefaults__ or self.kwdefaults) and not self._same_keywords(f.__kwdefaults__)):
+            return False
+        return all(_content(cell) is held and (new.__class__ is not FunctionType or rebound(held) is new) for cell, held, new in self.cells)
+
+    def _same_keywords(self, now):
+        old = self.kwdefaults
+        return bool(now) and bool(old) and now.keys() == old.keys() and all(now[k] is old[k] for k in old)
 
 
 _EMPTY = object()
@@ -244,7 +254,7 @@ def rebound(f):
             made = _made[f]
         except KeyError:
             return _rebind_function(f)
-        if made.current():
+        if made.current(f):
             if made.table.names:
                 made.table.check()
             return made.function
@@ -279,7 +289,7 @@ def _rebind_function(f):
         if new is held:
             cells.append(cell)
         else:
-            replaced.append((cell, held))
+            replaced.append((cell, held, new))
             cells.append(CellType(new))
     defaults = f.__defaults__ and tuple(translated(d, real) for d in f.__defaults__)
     new = FunctionType(f.__code__, table, f.__name__, defaults, tuple(cells) or None)
@@ -291,7 +301,7 @@ def _rebind_function(f):
     new.__dict__[_BY_NAME] = weakref.ref(f)
     if _writes_globals(f.__code__):
         new = _synced(new, table, f)
-    _made[f] = _Made(new, replaced, table)
+    _made[f] = _Made(new, f, replaced, table)
     return new
 
 

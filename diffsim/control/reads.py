@@ -1,0 +1,52 @@
+"""What code reads beside its arguments, found in its bytecode.
+
+A read is ``(root, name, attributes)``: root is "global", "cell" or "import", attributes the chain of names that follow.  A local name
+that is given such a value (``m = module``, ``import module``) stands for it from there on.
+"""
+
+import dis
+import types
+
+
+def outside_reads(code):
+    """Reads of a code object and of those nested in it, each chain as long as the code follows it, in order, once each."""
+    found = {}
+    for each in _codes(code):
+        _scan(each, found)
+    return list(found)
+
+
+def _codes(code):
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            yield from _codes(const)
+
+
+def _scan(code, found):
+    alias, read = {}, None
+    for op in dis.get_instructions(code):
+        name, last = op.opname, op.argval[-1] if isinstance(op.argval, tuple) and op.argval else op.argval
+        if name in ("LOAD_ATTR", "LOAD_METHOD") and read is not None:
+            read = (read[0], read[1], (*read[2], op.argval))
+            continue
+        if name == "IMPORT_FROM" and read is not None and read[0] == "import":
+            found[read[0], read[1], (op.argval,)] = None
+            continue                                      # the module stays on the stack for the next name
+        if name.startswith("STORE_FAST") and read is not None:
+            alias[last], read = read, None
+            continue
+        if read is not None:
+            found[read] = None
+        read = _beginning(name, op.argval) or (alias.get(last) if name.startswith("LOAD_FAST") else None)
+    if read is not None:
+        found[read] = None
+
+
+def _beginning(opname, name):
+    """The read an instruction begins, or None."""
+    if opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+        return "global", name, ()
+    if opname in ("LOAD_DEREF", "LOAD_CLASSDEREF"):
+        return "cell", name, ()
+    return ("import", name, ()) if opname == "IMPORT_NAME" else None

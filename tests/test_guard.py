@@ -1,0 +1,185 @@
+"""The closure guard: whatever a compiled function reads outside its arguments may change, and the next call sees it."""
+
+import collections
+import dataclasses
+import functools
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import diffsim as ds
+
+K = 1.0
+MODULE = types.ModuleType("settings_of_a_model")
+
+
+def base(k, x):
+    return K * k * x
+
+
+class Plain:
+    k = 1.0
+
+    def rate(self, x):
+        return K * self.k * x
+
+    def __call__(self, x):
+        return self.rate(x)
+
+    @classmethod
+    def scaled(cls, x):
+        return cls.k * x
+
+
+class Slotted:
+    __slots__ = ("__hidden", "seen")
+
+    def __init__(self):
+        self.__hidden, self.seen = 1.0, 1.0
+
+    def change(self):
+        self.__hidden = 3.0
+
+    def __call__(self, x):
+        return self.__hidden * self.seen * x
+
+
+@dataclasses.dataclass
+class Data:
+    table: np.ndarray
+    inner: object = None
+
+
+class Tagged(np.ndarray):
+    pass
+
+
+def counter(x):
+    return counter.k * x
+
+
+def imports_module(x):
+    import settings_of_a_model as m  # noqa: PLC0415
+    return m.k * x
+
+
+def imports_name(x):
+    from settings_of_a_model import k  # noqa: PLC0415
+    return k * x
+
+
+def alias(x):
+    cls = Plain
+    return cls.k * x
+
+
+def with_default(x, ks=(1.0,)):
+    return ks[0] * x
+
+
+def closure(content, read):
+    """A function that reads something held in a closure cell."""
+    def f(x):
+        return read(content) * x
+    return f
+
+
+def set_global():
+    globals()["K"] = 3.0
+
+
+def cases():
+    """(name, function, change)."""
+    plain, slotted, bare = Plain(), Slotted(), types.SimpleNamespace(k=1.0)
+    data = Data(np.ones(2), Data(np.ones(1)))
+    s, d, deep = {1.0}, collections.deque([1.0]), [[[[[[[[[1.0]]]]]]]]]
+    masked, objects, tagged = np.ma.masked_array([1.0, 2.0]), np.array([1.0, None], object), np.ones(2).view(Tagged)
+    held, mutable = np.ones(2), {"k": [1.0, 2.0]}
+    yield "module in a cell", closure(MODULE, lambda m: m.k), lambda: setattr(MODULE, "k", 3.0)
+    yield "class in a cell", closure(Plain, lambda c: c.k), lambda: setattr(Plain, "k", 3.0)
+    yield "alias of a class", alias, lambda: setattr(Plain, "k", 3.0)
+    yield "class attribute through self", plain, lambda: setattr(Plain, "k", 3.0)
+    yield "global read by a method", plain, set_global
+    yield "method patched on the class", plain, lambda: setattr(Plain, "rate", lambda self, x: 7 * x)
+    yield "instance attribute over a class attribute", plain.rate, lambda: setattr(plain, "k", 3.0)
+    yield "bound method", Plain().rate, lambda: setattr(Plain, "k", 3.0)
+    yield "class method", lambda x: Plain.scaled(x), lambda: setattr(Plain, "k", 3.0)
+    yield "private slot", slotted, slotted.change
+    yield "slot", slotted, lambda: setattr(slotted, "seen", 3.0)
+    yield "namespace", closure(bare, lambda b: b.k), lambda: setattr(bare, "k", 3.0)
+    yield "late attribute", closure(bare, lambda b: getattr(b, "late", 1.0)), lambda: setattr(bare, "late", 3.0)
+    yield "array in a dataclass", closure(data, lambda v: v.table[0]), lambda: data.table.__setitem__(0, 3.0)
+    yield "array in a nested dataclass", closure(data, lambda v: v.inner.table[0]), lambda: data.inner.table.__setitem__(0, 3.0)
+    yield "set", closure(s, sum), lambda: s.add(3.0)
+    yield "deque", closure(d, sum), lambda: d.append(3.0)
+    yield "deep list", closure(deep, lambda v: v[0][0][0][0][0][0][0][0][0]), lambda: deep[0][0][0][0][0][0][0][0].__setitem__(0, 3.0)
+    yield "masked array", closure(masked, lambda m: float(m.sum())), lambda: masked.__setitem__(1, np.ma.masked)
+    yield "object array", closure(objects, lambda v: v[0]), lambda: objects.__setitem__(0, 3.0)
+    yield "array of a subclass", closure(tagged, lambda v: v[0]), lambda: tagged.__setitem__(0, 3.0)
+    yield "partial over a global", functools.partial(base, 2.0), set_global
+    yield "array in a partial", functools.partial(lambda v, x: v[0] * x, held), lambda: held.__setitem__(0, 3.0)
+    yield "list in a dictionary", closure(mutable, lambda v: v["k"][1]), lambda: mutable["k"].__setitem__(1, 3.0)
+    yield "function attribute", counter, lambda: setattr(counter, "k", 3.0)
+    yield "import inside", imports_module, lambda: setattr(MODULE, "k", 3.0)
+    yield "from-import inside", imports_name, lambda: setattr(MODULE, "k", 3.0)
+    yield "defaults replaced", with_default, lambda: setattr(with_default, "__defaults__", ((3.0,),))
+
+
+@pytest.fixture
+def world(monkeypatch):
+    """The things the cases change, as they are at first."""
+    monkeypatch.setitem(sys.modules, "settings_of_a_model", MODULE)
+    MODULE.k, counter.k, with_default.__defaults__ = 1.0, 1.0, ((1.0,),)
+    rate = Plain.rate
+    yield
+    Plain.rate, Plain.k, globals()["K"] = rate, 1.0, 1.0
+
+
+@pytest.mark.parametrize("number", range(len(list(cases()))), ids=[name.replace(" ", "-") for name, *_ in cases()])
+@pytest.mark.parametrize("verb", ["value", "gradient", "solve"])
+def test_a_change_is_seen(number, verb, world):
+    _, f, change = list(cases())[number]
+    program = {
+        "value": lambda: f,
+        "gradient": lambda: ds.grad(lambda x: 0.5 * x * f(x)),
+        "solve": lambda: lambda x: ds.solve_ivp(lambda t, y: -f(y), (0, 1), [1.0], t_eval=[1.0]).y[0, 0] * x,
+    }[verb]()
+    compiled = ds.jit(program)
+    before = compiled(2.0)
+    assert before == pytest.approx(program(2.0), rel=1e-6)
+    change()
+    assert compiled(2.0) == pytest.approx(program(2.0), rel=1e-6)
+    assert compiled(2.0) != pytest.approx(before, rel=1e-3)
+
+
+def test_what_a_callable_argument_reads_is_watched(world):
+    k = {"k": 1.0}
+
+    def callback(x):
+        return k["k"] * x
+
+    f = ds.jit(lambda g, x: g(x))
+    assert f(callback, 2.0) == 2.0
+    k["k"] = 3.0
+    assert f(callback, 2.0) == 6.0
+
+
+TRANSFORMS = [ds.grad, ds.hessian, ds.value_and_grad, lambda f: ds.grad(ds.grad(f)), lambda f: ds.jacobian(ds.jit(f))]
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_every_transform_shows_what_its_function_reads(transform, world):
+    def f(x):
+        return K * x**3
+
+    compiled = ds.jit(transform(f))
+    compiled(1.5)
+    set_global()
+    np.testing.assert_allclose(compiled(1.5), transform(f)(1.5))
+
+
+def test_compiled_inside_compiled_inside_grad():
+    f = ds.jit(ds.grad(lambda x: ds.jit(ds.grad(lambda y: y**3))(x)))
+    assert f(3.0) == pytest.approx(18.0)

@@ -104,8 +104,6 @@ class Fit:
         self.residual_calls, self.jac_calls, self.n_failed = rows.residual_calls, rows.jac_calls, rows.failed
         self.time = seconds
         self.free_names = tuple(p.name for p in problem.parameters.free)
-        self.p = problem.parameters.at(found.z)
-        self.values = {name: float(v) for name, v in self.p._asdict().items()}
         self.n_data, self.n_free = problem.n_data, len(self.free_names)
         self.dof = self.n_data - self.n_free
 
@@ -113,7 +111,15 @@ class Fit:
         self.residuals = weighted / rows.weights
         self.rss = float(self.residuals @ self.residuals)
         self._noise(problem, found.sigma, float(weighted @ weighted))
-        self._uncertainty(problem, jac, jac.T @ weighted)
+        box = problem.parameters.box()
+        moving = free_to_move(self.z, jac.T @ weighted, box)
+        self.held = {n: "lower" if z <= lower else "upper"
+                     for n, z, lower, m in zip(self.free_names, self.z, box[0], moving, strict=True) if not m}
+        self.p = problem.parameters.at(self.z)
+        # The exponential of the logarithm of a bound may miss it by a rounding; what is reported is the bound.
+        self.p = self.p._replace(**{name: getattr(problem.parameters[name], side) for name, side in self.held.items()})
+        self.values = {name: float(v) for name, v in self.p._asdict().items()}
+        self._uncertainty(problem, jac, moving)
         self.notes = self._notes(problem)
 
     def _noise(self, problem, weights_sigma, weighted_rss):
@@ -133,11 +139,9 @@ class Fit:
             self.log_likelihood = gaussian_log_likelihood(self.residuals, likely[problem.column]) + noise.log_jacobian(problem.data)
         self.aic, self.bic = information_criteria(self.log_likelihood, self.n_estimated, self.n_data)
 
-    def _uncertainty(self, problem, jac, gradient):
+    def _uncertainty(self, problem, jac, moving):
         """Covariance, correlations and the table of estimates."""
         free = problem.parameters.free
-        lower, upper = problem.parameters.box()
-        moving = free_to_move(self.z, gradient, (lower, upper))
         cov = covariance(jac[:, moving], self.variance)
         n = self.n_free
         self.scale_covariance = np.full((n, n), np.nan)
@@ -153,8 +157,7 @@ class Fit:
         self.parameters = {}
         for p in problem.parameters:
             i = self.free_names.index(p.name) if p.vary else None
-            held = "" if i is None or moving[i] else "lower" if self.z[i] <= lower[i] else "upper"
-            self.parameters[p.name] = self._estimate(p, i, held, half)
+            self.parameters[p.name] = self._estimate(p, i, self.held.get(p.name, ""), half)
 
     def _estimate(self, p, i, at_bound, half):
         value = self.values[p.name]

@@ -13,7 +13,7 @@ from .search import METHODS, search
 __all__ = ["fit"]
 
 
-def fit(model, dataset, parameters=None, noise=None, *, method="auto", rtol=1e-9, atol=1e-9, max_nfev=None, jit=True):  # noqa: PLR0913  keyword-only options
+def fit(model, dataset, parameters=None, noise=None, *, method="auto", rtol=1e-9, atol=1e-9, max_nfev=None, jit=True):
     """Estimate the parameters of a model from data by maximum likelihood.
 
     Parameters

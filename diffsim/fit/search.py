@@ -15,7 +15,8 @@ POLISH_STEPS = 12
 PATIENCE = 2                   # steps without gain before polishing ends; some problems approach in a zigzag
 EVALUATIONS = 1000             # of the residuals for each parameter; NIST's Bennett5 and MGH17 need more than SciPy's 100
 REWEIGHTINGS = 100
-SNAP = 1e-3                    # a bound is reached if going there changes the residuals by less than this part of their length
+SNAP = 1e-3                    # a bound is near if going there changes the residuals by less than this part of their length
+NEAR = 1e-8                    # or if it is this close, relative to its size
 
 
 @dataclass
@@ -108,7 +109,7 @@ def _spread(residuals, problem):
 
 def _minimise(rows, found, box, options):
     result = solve_least_squares(rows, found.z, box, **options)
-    end = polish(rows, np.asarray(result.x), box)
+    end = polish(rows, np.asarray(result.x), box, result.active_mask != 0)
     found.z, found.cosine, found.message = end.z, end.cosine, result.message
     # Whatever stopped the trust region, the polished point is a minimum or it is not.
     found.success = stationary(end.z, end.r, end.jac, end.free)
@@ -116,7 +117,7 @@ def _minimise(rows, found, box, options):
         found.message = f"stopped where the residuals still slope (cosine {end.cosine:.1e}): {result.message}"
 
 
-def polish(rows, z, box):
+def polish(rows, z, box, active=None):
     """The point of least gradient among a few Gauss-Newton steps from near the minimum.
 
     Trust regions compare sums of squares, which are flat to rounding while the gradient is not: with these steps the NIST StRD estimates
@@ -127,16 +128,14 @@ def polish(rows, z, box):
     rows : diffsim.optimize.Residuals
     z : ndarray, shape (n,)
     box : (ndarray, ndarray)
+    active : ndarray of bool, shape (n,), optional
+        Entries the trust region says are at a bound.
 
     Returns
     -------
     Point
     """
-    here = Point(rows, z, box)
-    snapped = _onto_bounds(here, box)
-    if np.any(snapped != z):
-        there = Point(rows, snapped, box)
-        here = there if there.usable and there.cost <= here.cost * (1.0 + TIGHTEST) else here
+    here = _on_bounds(rows, Point(rows, z, box), box, np.zeros(z.shape, dtype=bool) if active is None else active)
     best, worse = here, 0
     for _ in range(POLISH_STEPS):
         if not np.any(here.free) or here.cosine == 0.0:
@@ -179,11 +178,25 @@ class Point:
         self.cosine = cosine(self.r, self.jac, self.free)
 
 
-def _onto_bounds(point, box):
+def _on_bounds(rows, point, box, active):
+    """The point with entries moved onto bounds that are near and that the gradient presses against, before and after the move.
+
+    The sums of squares of the two points say nothing: rounding, and the steps a solver happens to take, change them by more.
+    """
     lengths = np.linalg.norm(point.jac, axis=0)
     reach = SNAP * np.sqrt(point.cost) / np.where(lengths > 0, lengths, np.inf)
-    z = np.where((point.gradient > 0) & (point.z - box[0] < reach), box[0], point.z)
-    return np.where((point.gradient < 0) & (box[1] - point.z < reach), box[1], z)
+    bound = np.where(point.gradient > 0, box[0], box[1])
+    finite = np.isfinite(bound)
+    away = np.abs(point.z - np.where(finite, bound, 0.0))
+    near = finite & (point.gradient != 0) & ((away < reach) | active | (away <= NEAR * np.abs(np.where(finite, bound, 0.0))))
+    while np.any(near & (away > 0)):
+        there = Point(rows, np.where(near, bound, point.z), box)
+        if not there.usable:
+            break
+        if not np.any(near & there.free):
+            return there
+        near &= ~there.free                               # the minimum lies between the two points: leave that entry inside
+    return point
 
 
 def free_to_move(z, gradient, box):

@@ -72,7 +72,7 @@ def flat(loss, x0, args=(), *, jit=True):
     return objective, objective.layout.x0.copy()
 
 
-def minimize(fun, x0, args=(), method="L-BFGS-B", *, bounds=None, constraints=(), tol=None, callback=None, options=None, jit=True):  # noqa: PLR0913  SciPy's
+def minimize(fun, x0, args=(), method="L-BFGS-B", *, bounds=None, constraints=(), tol=None, callback=None, options=None, jit=True):
     """Minimise a scalar loss over a pytree with ``scipy.optimize.minimize``, derivatives supplied.
 
     Parameters
@@ -217,11 +217,13 @@ def _slope(x, value, gradient, box):
     """Largest relative change of the loss per relative change of an entry that is free to move: 0 at a minimum."""
     free = np.ones(x.size, dtype=bool)
     if box is not None:
-        free = ~((x <= box[0]) & (gradient > 0) | (x >= box[1]) & (gradient < 0))
+        # Interior methods stop just inside a bound.
+        low, high = (NOTHING * np.maximum(1.0, np.abs(np.where(np.isfinite(b), b, 1.0))) for b in box)
+        free = ~((x <= box[0] + low) & (gradient > 0) | (x >= box[1] - high) & (gradient < 0))
     return float(np.max(np.abs(gradient) * np.maximum(1.0, np.abs(x)), where=free, initial=0.0)) / max(1.0, abs(value))
 
 
-def least_squares(fun, x0, *, bounds=(-np.inf, np.inf), method="trf", ftol=1e-8, xtol=1e-8, gtol=1e-8, x_scale="jac",  # noqa: PLR0913  SciPy's
+def least_squares(fun, x0, *, bounds=(-np.inf, np.inf), method="trf", ftol=1e-8, xtol=1e-8, gtol=1e-8, x_scale="jac",
                   loss="linear", f_scale=1.0, max_nfev=None, verbose=0, args=(), kwargs=None, callback=None, jit=True):
     """Minimise a sum of squared residuals with ``scipy.optimize.least_squares``, the exact Jacobian supplied.
 

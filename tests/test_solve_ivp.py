@@ -309,7 +309,7 @@ def test_a_branch_on_a_traced_value_runs_uncompiled_with_one_warning_naming_the_
     np.testing.assert_allclose(gradient, want_gradient, rtol=1e-9)
 
 
-def test_a_right_hand_side_only_python_can_run_is_solved_and_not_differentiated():
+def test_a_known_forcing_only_python_can_run_is_solved_and_differentiated():
     spline = scipy.interpolate.CubicSpline(np.arange(5.0), np.arange(5.0) ** 2)
 
     def rhs(t, y, k):
@@ -319,8 +319,91 @@ def test_a_right_hand_side_only_python_can_run_is_solved_and_not_differentiated(
         sol = ds.solve_ivp(rhs, (0, 3), [1.0], t_eval=[3.0], args=(1.0,), rtol=1e-8)
     want = scipy.integrate.solve_ivp(rhs, (0, 3), [1.0], t_eval=[3.0], args=(1.0,), rtol=1e-10, atol=1e-12).y
     np.testing.assert_allclose(sol.y, want, rtol=1e-6)
-    with pytest.raises(DerivativeLost):
-        ds.grad(lambda k: ds.solve_ivp(rhs, (0, 3), [1.0], t_eval=[3.0], args=(k,)).y[0, 0])(1.0)
+
+    def end(k):
+        return ds.solve_ivp(rhs, (0, 3), [1.0], t_eval=[3.0], args=(k,), rtol=1e-8).y[0, 0]
+
+    def shifted(t1):
+        return ds.solve_ivp(rhs, (0, t1), [1.0], t_eval=[1.0], args=(1.0,)).y[0, 0] + ds.solve_ivp(rhs, (t1, 4), [1.0], args=(1.0,)).y[0, -1]
+
+    assert ds.grad(end)(1.0) == pytest.approx((end(1.1) - end(0.9)) / 0.2, rel=1e-6)
+    with pytest.raises(DerivativeLost):                  # the forcing has no derivative in t, which a shift of t0 needs
+        ds.grad(shifted)(3.0)
+
+
+def test_a_factorisation_in_the_right_hand_side_runs_uncompiled():
+    mass = np.array([[2.0, 0.5], [0.5, 1.0]])
+
+    def rhs(t, y, k):
+        return np.linalg.solve(mass, -k * y)
+
+    with pytest.warns(FallbackWarning, match=r"rhs \(.*test_solve_ivp\.py:\d+\)"):
+        gradient = ds.grad(lambda k: np.sum(ds.solve_ivp(rhs, (0, 1), [1.0, 2.0], t_eval=[1.0], args=(k,)).y))(1.0)
+    explicit = np.linalg.inv(mass)
+    want = ds.grad(lambda k: np.sum(ds.solve_ivp(lambda t, y: -k * (explicit @ y), (0, 1), [1.0, 2.0], t_eval=[1.0]).y))(1.0)
+    assert gradient == pytest.approx(want, rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [np.int64(2), np.int32(2), np.array(2), np.float32(2), np.array(2, np.float32)])
+def test_numbers_of_every_dtype_reach_a_compiled_right_hand_side(n):
+    def closed_over(k, n):
+        return ds.solve_ivp(lambda t, y: -k * y * n, (0, 1), np.array([1.0]), t_eval=[1.0], rtol=1e-9).y[0, 0]
+
+    def passed(k, n):
+        return ds.solve_ivp(lambda t, y, n: -k * y * n, (0, 1), np.array([1.0]), t_eval=[1.0], args=(n,), rtol=1e-9).y[0, 0]
+
+    for f in (closed_over, passed):
+        value, gradient = ds.jit(ds.value_and_grad(f))(1.0, n)
+        assert value == pytest.approx(np.exp(-2), rel=1e-7)
+        assert gradient == pytest.approx(-2 * np.exp(-2), rel=1e-7)
+
+
+def test_flags_and_integer_arrays_reach_a_compiled_right_hand_side():
+    def f(k, flags, whole):
+        return ds.solve_ivp(lambda t, y: -k * y * np.sum(flags) * whole[1], (0, 1), np.array([1.0]), t_eval=[1.0], rtol=1e-9).y[0, 0]
+
+    assert ds.jit(f)(0.5, np.array([True, False, True]), np.array([7, 1])) == pytest.approx(np.exp(-1), rel=1e-7)
+
+
+def test_a_varied_constant_in_a_closure_is_compiled_twice_and_no_more():
+    from diffsim.ode import run  # noqa: PLC0415
+
+    def end(k):
+        return ds.solve_ivp(lambda t, y: np.array([y[1], -k * y[0]]), (0, 1), [1.0, 0.0], t_eval=[1.0], rtol=1e-9).y[0, 0]
+
+    before = len(run._programs)
+    for k in np.linspace(1.1, 3.3, 7):
+        assert end(float(k)) == pytest.approx(np.cos(np.sqrt(k)), rel=1e-7)
+    assert len(run._programs) == before + 2
+
+
+def test_output_times_are_checked_inside_compiled_programs():
+    f = ds.jit(lambda t: ds.solve_ivp(lambda t, y: -y, (0, 1.0), np.array([1.0]), t_eval=t).y[0])
+    np.testing.assert_allclose(f(np.array([0.5, 1.0])), np.exp([-0.5, -1]), rtol=1e-5)
+    for t in ([0.5, 1.5], [-0.1, 0.5], [0.7, 0.5], [0.5, np.nan]):
+        with pytest.raises(SolveError, match="an output time is NaN, outside the span or out of order"):
+            f(np.array(t))
+
+
+def test_steps_must_cover_the_span():
+    for steps in ([0.5], [-1.0, -1.0], [3.0]):
+        with pytest.raises(InputError, match="the steps lead from 0 to"):
+            ds.solve_ivp(lambda t, y: -y, (0, 2), [1.0], steps=steps)
+    with pytest.raises(InputError, match="at least one"):
+        ds.solve_ivp(lambda t, y: -y, (0, 2), [1.0], steps=[])
+    end = ds.grad(lambda t1: ds.solve_ivp(lambda t, y: -y, (0, t1), [1.0], steps=[0.5] * 4).y[0, -1])(2.0)
+    assert end == pytest.approx(-np.exp(-2), rel=1e-2)
+
+
+def test_the_end_of_a_frozen_mesh_may_be_moved_a_little():
+    mesh = ds.solve_ivp(predator_prey, (0, 3), Y0, args=(P,)).mesh
+
+    def end(t1):
+        return ds.solve_ivp(predator_prey, (0, t1), Y0, t_eval=np.stack([t1]), args=(P,), steps=mesh).y[0, 0]
+
+    e = 1e-4
+    difference = (8 * (end(3 + e) - end(3 - e)) - (end(3 + 2 * e) - end(3 - 2 * e))) / (12 * e)
+    assert ds.grad(end)(3.0) == pytest.approx(difference, rel=1e-8)
 
 
 # ---------------------------------------------------------------- bad input
@@ -346,12 +429,16 @@ def solve(**change):
     ({"t_span": 3.0}, InputError, "t_span must be a pair"),
     ({"fun": lambda t, y: y[:1]}, InputError, r"returned shape \(1,\), but y0 has shape \(2,\)"),
     ({"fun": 3}, InputTypeError, "fun must be callable"),
+    ({"fun": lambda t, y: None}, InputTypeError, "returned None; is a return missing"),
+    ({"rtol": "tight"}, InputTypeError, "rtol must be a number"),
+    ({"max_steps": None}, InputTypeError, "max_steps must be a number, not None"),
+    ({"y0": [1.0, [2.0, 3.0]]}, InputError, "y0 must be a vector of numbers"),
     ({"method": "Euler"}, InputError, "there is no method 'Euler'; choose one of Tsit5, RK45, RK23"),
     ({"method": None}, InputError, "there is no method None"),
     ({"events": lambda t, y: y[0]}, InputError, "events are not supported"),
-    ({"first_step": 0.0}, InputError, "first_step must be positive"),
-    ({"max_step": 0.0}, InputError, "max_step must be positive"),
-    ({"max_steps": 0}, InputError, "max_steps must be at least 1"),
+    ({"first_step": 0.0}, InputError, "first_step must be a positive"),
+    ({"max_step": 0.0}, InputError, "max_step must be a positive"),
+    ({"max_steps": 0}, InputError, "max_steps must be a positive"),
     ({"gradient_errors": "none"}, InputError, "gradient_errors must be"),
 ])
 def test_bad_input_is_named(change, error, message):

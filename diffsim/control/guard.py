@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core import Tracer
 from ..numpy.rebind import is_user_function, original
-from .reads import outside_reads
+from .reads import attribute_names, outside_reads
 
 ATOMS = (int, float, complex, str, bytes, bool, type(None), np.generic, np.dtype, range, slice)
 #: Containers and objects are followed this deep.
@@ -58,6 +58,7 @@ def snapshot(f, constants=()):
     writer.function(f)
     for x in constants:
         writer.value(writer.keep(x), x, 0)
+    writer.settle()
     return Snapshot(writer.lines, writer.scope, writer.volatile)
 
 
@@ -91,7 +92,13 @@ class _Writer:
 
     def __init__(self):
         self.lines, self.scope, self.seen, self.count = [], {"same": _same_number, "np": np}, set(), 0
-        self.volatile = None
+        self.volatile, self.suspects, self.names = None, [], set()
+
+    def settle(self):
+        """Decide on attributes that hold a clock or a generator: they count if any code reached reads an attribute of that name."""
+        for attribute, text in self.suspects:
+            if attribute in self.names:
+                self.volatile = self.volatile or text
 
     def keep(self, x):
         """Name of a constant of the guard."""
@@ -137,6 +144,7 @@ class _Writer:
         if not self.first_time(f):
             return
         name = self.keep(f)
+        self.names.update(attribute_names(f.__code__))
         self.require(f"{name}.__code__ is {self.keep(f.__code__)}")
         self.require(f"len({name}.__defaults__ or ()) == {len(f.__defaults__ or ())}")
         for i, x in enumerate(f.__defaults__ or ()):
@@ -254,8 +262,10 @@ class _Writer:
             return
         name = self.keep(vars(module))
         for attribute, x in list(vars(module).items()):
-            if not attribute.startswith("__") and not isinstance(x, (types.ModuleType, type)):
+            if isinstance(x, (*ATOMS, np.ndarray, list, tuple, dict)) and not attribute.startswith("__"):
                 self.value(f"{name}.get({attribute!r})", x, 1)
+            elif isinstance(x, types.FunctionType):
+                self.require(f"{name}.get({attribute!r}) is {self.keep(x)}")
 
     def instance(self, name, x, depth):
         self.require(f"{name} is {self.keep(x)}")
@@ -269,7 +279,10 @@ class _Writer:
         if own is not None:
             self.require(f"len({name}.__dict__) == {len(own)}")
             for attribute, value in list(own.items()):
-                self.value(f"{name}.__dict__[{attribute!r}]", value, depth + 1)
+                if _is_volatile(value):
+                    self.suspects.append((attribute, f"`{attribute}` of a {type(x).__name__}"))
+                else:
+                    self.value(f"{name}.__dict__[{attribute!r}]", value, depth + 1)
         for attribute in _slots(type(x)):
             if hasattr(x, attribute):
                 self.value(f"getattr({name}, {attribute!r}, None)", getattr(x, attribute), depth + 1)

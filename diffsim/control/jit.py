@@ -30,6 +30,14 @@ def warn_once(key, message):
         warnings.warn(message, FallbackWarning, stacklevel=user_depth())
 
 
+def described(f):
+    """Name of a function and where it is defined."""
+    while hasattr(f, "__diffsim_wraps__"):
+        f = f.__diffsim_wraps__
+    code = getattr(original(f), "__code__", None)
+    return getattr(f, "__name__", "the function") + (f" ({code.co_filename}:{code.co_firstlineno})" if code else "")
+
+
 class Compiled:
     """One traced and compiled program of a function, and what it rests on."""
 
@@ -155,9 +163,7 @@ class Jitted:
         f, found = self.__wrapped__, {}
         guard = snapshot(f, [k[2] for k in kinds if k[0] == "static" and callable(k[2])] + [x for _, x in static])
         if guard.volatile:
-            code = getattr(original(f), "__code__", None)
-            place = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-            self._refuse(signature, f"it reads {guard.volatile}{place}, whose value changes from call to call; a compiled program would "
+            self._refuse(signature, f"it reads {guard.volatile}, whose value changes from call to call; a compiled program would "
                                     f"repeat the first one. Draw random numbers and read clocks outside, and pass them as arguments.")
             return None
 
@@ -183,8 +189,9 @@ class Jitted:
     def _refuse(self, signature, reason):
         """Run this signature uncompiled from now on, and say so once."""
         self._compiled[signature], self._refused = False, str(reason)
-        name = getattr(self.__wrapped__, "__name__", "the function")
-        warn_once(str(reason), f"jit runs {name} uncompiled (the same answer, slower): {reason}")
+        name = described(self.__wrapped__)
+        says_where = isinstance(reason, (ConcretizationError, DerivativeLost))
+        warn_once(str(reason) if says_where else f"{name} {reason}", f"jit runs {name} uncompiled (the same answer, slower): {reason}")
 
     def _shown(self):
         if self._last is None and self._refused:

@@ -16,6 +16,11 @@ def outside_reads(code):
     return list(found)
 
 
+def attribute_names(code):
+    """Names of attributes and globals in a code object and in those nested in it."""
+    return {name for each in _codes(code) for name in each.co_names}
+
+
 def _codes(code):
     yield code
     for const in code.co_consts:

@@ -267,7 +267,7 @@ def joint_error(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor):
     return error if error < math.inf else math.inf
 
 
-def forward(
+def forward(  # noqa: C901  (one loop, read from top to bottom)
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, a, c, e, dense, y, p, atol, probe_atol,
     sigma, out, mesh, nodes, stages, ks, new, w, counts, last,
 ):  # fmt: skip
@@ -500,8 +500,8 @@ FORWARD = Loop(
     shapes={**SHAPES, "out": "m, n_out", "stages": "cap + 1, S, n_rec"},
     integer_arrays=("counts",),
     helpers=(
-        copy, mean_square, start_norm, first_step_size, advance, error_square, worst_component, weights, observe, times_in_order, start_outputs,
-        step_outputs, log2, exp2, next_size, propose, joint_error, first_not_finite,
+        copy, mean_square, start_norm, first_step_size, advance, error_square, worst_component, weights, observe, times_in_order,
+        start_outputs, step_outputs, log2, exp2, next_size, propose, joint_error, first_not_finite,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

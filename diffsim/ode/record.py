@@ -82,8 +82,8 @@ class Mesh:
 
     def __init__(self, increments):
         h = np.array(increments, dtype=float)
-        if h.ndim != 1 or not np.all(np.isfinite(h)) or not (np.all(h > 0) or np.all(h < 0)):
-            raise InputError("Mesh: increments are a vector of finite step sizes, none zero, all of one sign")
+        if h.ndim != 1 or not h.size or not np.all(np.isfinite(h)) or not (np.all(h > 0) or np.all(h < 0)):
+            raise InputError("Mesh: increments are a vector of finite step sizes, at least one, none zero, all of one sign")
         h.flags.writeable = False
         self.increments = h
 

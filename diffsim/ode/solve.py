@@ -1,13 +1,15 @@
 """``solve_ivp``: SciPy's call, differentiable in y0, args, t_eval and t_span."""
 
+import itertools
 import warnings
 
 import numpy as np
 
 from .. import tree
-from ..control.jit import warn_once
-from ..core import Aval, Tracer, user_line
+from ..control.jit import described, warn_once
+from ..core import Absent, Aval, Eqn, Graph, Tracer, Var, eval_graph, user_line
 from ..core.aval import is_float
+from ..core.emission import Call
 from ..errors import ConcretizationError, DerivativeLost, InputError, InputTypeError, MissingRule, SolveError
 from ..numpy.array import Array, lent
 from ..numpy.rebind import original, rebound
@@ -150,12 +152,11 @@ def _check_t_eval(t, t0, t1):
 
 def _vector(x, what, allow_empty=False):
     """A float64 vector, checked to be finite where its numbers are known."""
-    x = stacked(x) if isinstance(x, (list, tuple, Array)) or getattr(x, "dtype", None) == np.dtype(object) else x
-    if not isinstance(x, Tracer):
-        try:
-            x = np.asarray(x)
-        except ValueError as error:
-            raise InputError(f"solve_ivp: {what} must be a vector: {error}") from None
+    try:
+        x = stacked(x) if isinstance(x, (list, tuple, Array)) or getattr(x, "dtype", None) == np.dtype(object) else x
+        x = x if isinstance(x, Tracer) else np.asarray(x)
+    except ValueError as error:
+        raise InputError(f"solve_ivp: {what} must be a vector of numbers: {error}") from None
     if x.dtype.kind == "c":
         raise InputTypeError(f"solve_ivp: {what} is complex; split it into real and imaginary parts")
     if x.dtype.kind not in "fiub":
@@ -181,26 +182,36 @@ def _control(n, method, rtol, atol, first_step, max_step, max_steps, gradient_er
         raise InputError(f"solve_ivp: there is no method {method!r}; choose one of {', '.join(METHODS)}")
     if gradient_errors not in ("probe", "state"):
         raise InputError(f"solve_ivp: gradient_errors must be 'probe' or 'state', not {gradient_errors!r}")
-    for value, name in ((rtol, "rtol"), (atol, "atol"), (first_step, "first_step"), (max_step, "max_step"), (max_steps, "max_steps")):
-        if isinstance(value, Tracer):
-            raise InputTypeError(f"solve_ivp: {name} must be a plain number: step sizes are not differentiated")
-    if not np.ndim(rtol) == 0 or not rtol > 0:
-        raise InputError(f"solve_ivp: rtol must be a positive number, got {rtol!r}")
-    tolerance = np.asarray(atol, float)
-    if tolerance.shape not in ((), (n,)) or not np.all(tolerance >= 0):
-        raise InputError(f"solve_ivp: atol must be a number or have shape ({n},), and not be negative; got {atol!r}")
-    if first_step is not None and not (first_step > 0 and np.isfinite(first_step)):
-        raise InputError(f"solve_ivp: first_step must be positive, got {first_step!r}")
-    if not max_step > 0:
-        raise InputError(f"solve_ivp: max_step must be positive, got {max_step!r}")
+    rtol, atol = _tolerance(rtol, "rtol"), _tolerance(atol, "atol")
+    if rtol.ndim or not rtol > 0:
+        raise InputError(f"solve_ivp: rtol must be a positive number, got {rtol}")
+    if atol.shape not in ((), (n,)) or not np.all(atol >= 0):
+        raise InputError(f"solve_ivp: atol must be a number or have shape ({n},), and not be negative; got {atol}")
+    first_step = 0.0 if first_step is None else _positive(first_step, "first_step")
+    max_step, max_steps = _positive(max_step, "max_step", finite=False), _positive(max_steps, "max_steps", finite=False)
     if max_steps < 1:
-        raise InputError(f"solve_ivp: max_steps must be at least 1, got {max_steps!r}")
+        raise InputError(f"solve_ivp: max_steps must be at least 1, got {max_steps:g}")
     least = 100 * np.finfo(float).eps
     if rtol < least:
         warnings.warn(f"solve_ivp: rtol = {rtol:g} is below 100 rounding errors; {least:.3g} is used", RuntimeWarning, stacklevel=3)
-    tolerance = float(tolerance) if tolerance.ndim == 0 else tuple(map(float, tolerance))
-    probed = gradient_errors == "probe"
-    return Control(max(float(rtol), least), tolerance, float(first_step or 0.0), float(max_step), int(max_steps), probed)
+    tolerance = float(atol) if atol.ndim == 0 else tuple(map(float, atol))
+    return Control(max(float(rtol), least), tolerance, first_step, max_step, int(min(max_steps, 2**62)), gradient_errors == "probe")
+
+
+def _tolerance(x, name):
+    if isinstance(x, Tracer):
+        raise InputTypeError(f"solve_ivp: {name} must be a plain number: step sizes are not differentiated")
+    try:
+        return np.asarray(float(x) if x is None else x, float)
+    except (TypeError, ValueError):
+        raise InputTypeError(f"solve_ivp: {name} must be a number, not {x!r}") from None
+
+
+def _positive(x, name, finite=True):
+    x = _tolerance(x, name)
+    if x.ndim or not x > 0 or (finite and not np.isfinite(x)):
+        raise InputError(f"solve_ivp: {name} must be a positive number, got {x}")
+    return float(x)
 
 
 # ---------------------------------------------------------------- the right-hand side
@@ -230,6 +241,8 @@ class _Arguments:
 
 def _checked(f, n, fun):
     """dy/dt as one vector of shape (n,)."""
+    if f is None:
+        raise InputTypeError(f"solve_ivp: {getattr(original(fun), '__name__', 'fun')}(t, y) returned None; is a return missing?")
     f = stacked(f)
     shape = tuple(np.shape(f)) if not isinstance(f, Tracer) else f.shape
     name = getattr(original(fun), "__name__", "fun")
@@ -256,24 +269,75 @@ def _system(fun, t0, y0, args):
 
     try:
         graph, captured = trace(flat, [SCALAR, Aval((n,), FLOAT), *avals], verb="solve_ivp", hoist=True)
+        graph = optimise(graph)
+        _check_emission(graph)
     except (ConcretizationError, DerivativeLost, MissingRule) as reason:
-        return _python_system(flat, n, avals, split.leaves, y0, t0, reason), split.leaves
-    graph = optimise(graph)
-    captured = [x if isinstance(x, Tracer) else np.ascontiguousarray(x, dtype=float) for x in captured]
-    return System(n, [*avals, *[Aval(tuple(x.shape), FLOAT) for x in captured]], graph=graph), [*split.leaves, *captured]
+        return _python_system(flat, avals, split.leaves, y0, t0, (fun, reason)), split.leaves
+    graph, values = _hoisted(_in_double(graph))
+    captured = [x if x.dtype == FLOAT else convert(x, dtype=FLOAT) for x in captured] + values
+    return System(n, [v.aval for v in graph.inputs[2:]], graph=graph), [*split.leaves, *captured]
 
 
-def _python_system(flat, n, avals, leaves, y0, t0, reason):
+def _check_emission(graph):
+    """Raise MissingRule, with the user's remedy, if an equation cannot become code."""
+    for eqn in graph.eqns:
+        emit = eqn.prim.emit
+        if isinstance(emit, Absent):
+            raise MissingRule(eqn.prim.name, "emit", emit.why)
+        if isinstance(emit, Call):
+            raise MissingRule(eqn.prim.name, "emit", "a solve inside a right-hand side is not compiled")
+        if any(v.aval.dtype.kind not in "fiub" for v in eqn.outputs):
+            raise MissingRule(eqn.prim.name, "emit", f"its value has dtype {eqn.outputs[0].aval.dtype}")
+
+
+def _in_double(graph):
+    """The graph with every input in double precision, which is how loops hand over parameters: others are cast inside."""
+    avals = [v.aval for v in graph.inputs]
+    if all(a.dtype == FLOAT for a in avals):
+        return graph
+
+    def fun(*x):
+        return eval_graph(graph, *[v if a.dtype == FLOAT else convert(v, dtype=a.dtype) for v, a in zip(x, avals, strict=True)])
+    return trace(fun, [Aval(a.shape, FLOAT) for a in avals])[0]
+
+
+#: Digests of programs up to their numbers, to the numbers they were first seen with.
+_numbers_of = {}
+
+
+def _hoisted(graph):
+    """The graph, and values of inputs added to it.
+
+    A right-hand side that comes back with other numbers in it (a constant in a closure that is varied) has them made inputs: it is
+    compiled once more, and not for each number.
+    """
+    inputs = {}
+
+    def place(x):
+        if isinstance(x, Var) or x.value.ndim or x.value.dtype != FLOAT or x.value in (0.0, 1.0, -1.0, 2.0, 0.5):
+            return x
+        return inputs.setdefault(x, Var(x.aval))
+
+    eqns = [Eqn(e.prim, map(place, e.inputs), e.params, e.outputs, e.line) for e in graph.eqns]
+    bare = Graph([*graph.inputs, *inputs.values()], eqns, [place(x) for x in graph.outputs])
+    values = [x.value[()] for x in inputs]
+    if _numbers_of.setdefault(bare.digest, values) == values:
+        return graph, []
+    return bare, values
+
+
+def _python_system(flat, avals, leaves, y0, t0, cause):
     """The right-hand side uncompiled; inside jit there is nothing to run, so the reason is passed on."""
+    fun, reason = cause
     if any(concrete(x) is None for x in (t0, y0, *leaves)):
         raise reason
-    warn_once(str(reason), f"solve_ivp runs the right-hand side uncompiled (the same answer, slower): {reason}")
+    place = described(fun)
+    key = f"{place} {reason}" if isinstance(reason, MissingRule) else str(reason)
+    warn_once(key, f"solve_ivp runs the right-hand side {place} uncompiled (the same answer, slower): {reason}")
+    return System(y0.shape[0], avals, fun=lambda t, y, *p: flat(t, y, *p)[0], digest=f"python {next(_python_systems)}")
 
-    def fun(t, y, *p):
-        out = flat(t, y, *p)[0]
-        return out
 
-    return System(n, avals, fun=fun, digest=f"python {id(fun)}")
+_python_systems = itertools.count()
 
 
 # ---------------------------------------------------------------- solving
@@ -367,15 +431,34 @@ def _result(problem, t, ys, record, dense_output=False):
     return result
 
 
+#: Steps given may miss the end of the span by this part of it: differences on a frozen mesh move the ends a little.
+COVERED = 1e-2
+
+
 def _replayed(problem, steps, dense_output):
     """Solve on given steps."""
     mesh = steps if isinstance(steps, Mesh) else Mesh(steps)
-    times, (_, symbolic) = problem.times, problem.traced
-    if times.sigma is None:
-        times.sigma = mesh.nodes
-        times.t_eval = times.sigma + times.t0
-    ys, record = problem.states(mesh.increments if symbolic else mesh.record(), times.sigma)
-    return _result(problem, times.t_eval, ys, None if symbolic else record, dense_output and not symbolic)
+    times, (traced, symbolic) = problem.times, problem.traced
+    _check_cover(mesh, concrete(times.t0), concrete(times.span))
+    source = mesh.increments if symbolic else mesh.record()
+    if times.sigma is not None:
+        ys, record = problem.states(source, times.sigma)
+        return _result(problem, times.t_eval, ys, None if symbolic else record, dense_output and not symbolic)
+    _, record = (None, None) if symbolic else problem.states(source, np.zeros(0))
+    if not traced:
+        return _result(problem, times.t0 + record.nodes, record.stages[:, 0, :], record, dense_output)
+    sigma = concatenate(mesh.nodes[:-1], reshape(times.span, shape=(1,)), axis=0)
+    t = concatenate(mesh.nodes[:-1] + times.t0, reshape(times.t1, shape=(1,)), axis=0)
+    return _result(problem, t, problem.states(source, sigma)[0], record, dense_output and not symbolic)
+
+
+def _check_cover(mesh, t0, span):
+    if t0 is None or span is None:
+        return
+    end = float(mesh.nodes[-1])
+    if not abs(end - span) <= COVERED * abs(span):
+        raise InputError(f"solve_ivp: the steps lead from {t0:g} to {t0 + end:g}, but t_span ends at {t0 + span:g}; give steps that cover "
+                         f"t_span, or leave steps out")
 
 
 class _Interpolant:

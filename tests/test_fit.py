@@ -199,7 +199,7 @@ def test_directions_the_data_are_blind_to_have_infinite_standard_errors():
 def test_initial_values_are_parameters_numbers_or_a_function(decayed):
     other = [Parameter("k", 0.3), Parameter("start", 2.0)]
     for initial in ({"x": "start"}, ["start"], lambda p: np.stack([p.start])):
-        named = fit(Model(decay_rhs, "x", other, initial=initial), decay_data())
+        named = fit(Model(decay_rhs, "x", other, initial=initial), decay_data(), noise=LogNormal())
         assert named.values["start"] == pytest.approx(decayed.values["x0"], rel=1e-7)
     known = fit(Model(decay_rhs, "x", [Parameter("k", 0.3)], initial={"x": 3.0}), decay_data())
     assert known.values["k"] == pytest.approx(0.5, abs=0.05)
@@ -369,7 +369,7 @@ def _fits_that_cannot_be():
     late = Dataset([0.0, 1.0, 2.0, 3.0], {"x": [1.0, 0.0, 2.0, 3.0]})
     yield "unknown parameter", lambda: fit(model, data, [Parameter("rate", 1.0)]), InputError, "no parameter 'rate'; known are k, x0"
     yield "wrong column", lambda: fit(model, Dataset([0.0, 1.0, 2.0], {"z": [1.0, 2.0, 3.0]})), InputError, "data have z.*it predicts x"
-    yield "zero datum", lambda: fit(model, late), InputError, "x is 0 at t = 1; mark it as missing"
+    yield "zero datum", lambda: fit(model, late, noise=LogNormal()), InputError, "x is 0 at t = 1; mark it as missing"
     yield "sigma names", lambda: fit(model, data, noise=Normal(sigma={"z": 1.0})), InputError, "sigma speaks of z, the data of x"
     few, fixed = Dataset([0.0, 1.0], {"x": [1.0, 2.0]}), [Parameter("k", 1.0, vary=False), Parameter("x0", 1.0, vary=False)]
     yield "too few data", lambda: fit(model, few), InputError, "2 data cannot determine 2 free parameters and the noise"
@@ -389,7 +389,7 @@ def _fits_that_cannot_be():
     short = Model(decay_rhs, "x", [k, x0], observable=lambda t, y, p: y[0, 1:])
     yield "observable shape", lambda: fit(short, data), InputError, r"shape \(8,\)"
     negative = Model(decay_rhs, "x", [k, Parameter("x0", -2.0)])
-    yield "log of negative", lambda: fit(negative, data), FitError, "prediction of x at t = 0 has no finite value"
+    yield "log of negative", lambda: fit(negative, data, noise=LogNormal()), FitError, "prediction of x at t = 0 has no finite value"
 
 
 @pytest.mark.parametrize(("call", "error", "says"), [pytest.param(*rest, id=name) for name, *rest in _fits_that_cannot_be()])

@@ -52,6 +52,11 @@ class Model:
         self.parameters = parameters if isinstance(parameters, Parameters) else Parameters(parameters)
         self.initial = initial if callable(initial) else self._starts(initial)
 
+    def __repr__(self):
+        observable = "" if self.observable is None else f", observable {_named(self.observable)}"
+        return (f"Model({_named(self.rhs)}: states {', '.join(self.states)}; parameters {', '.join(self.parameters.names)}{observable}; "
+                f"{self.solver})")
+
     def _starts(self, initial):
         if initial is None:
             initial = {s: f"{s}0" for s in self.states}
@@ -122,6 +127,10 @@ def observed(function, *arguments):
     return {name: stacked(v) for name, v in out.items()} if isinstance(out, dict) else stacked(out)
 
 
+def _named(function):
+    return getattr(function, "__name__", type(function).__name__)
+
+
 class Curve:
     """A formula to be fitted: ``function(x, p)`` in plain NumPy.
 
@@ -139,6 +148,9 @@ class Curve:
             raise InputTypeError(f"Curve: function must be a function of (x, p), got {function!r}")
         self.function = function
         self.parameters = parameters if isinstance(parameters, Parameters) else Parameters(parameters)
+
+    def __repr__(self):
+        return f"Curve({_named(self.function)}: parameters {', '.join(self.parameters.names)})"
 
     def starting_at(self, t0):
         """This curve: a formula has no initial time."""

@@ -4,6 +4,7 @@ import keyword
 import math
 from collections import namedtuple
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -80,12 +81,29 @@ class Parameter:
         return 1.0 if self.scale == "linear" else float(value)
 
 
+@lru_cache(maxsize=256)
+def record(names):
+    """Class of named tuples with these fields, one for each tuple of names: what models read as ``p.name``."""
+    base = namedtuple("p", names)
+
+    def missing(self, name):
+        # Only reached for names that are not there.  Python adds "Did you mean" from obj and name.
+        raise AttributeError(f"there is no parameter {name!r}; known are {', '.join(names)}", name=name, obj=self)
+
+    return type("p", (base,), {"__slots__": (), "__getattr__": missing, "__reduce__": lambda self: (_filled, (names, tuple(self)))})
+
+
+def _filled(names, values):
+    """A record again, from a pickle: its class is made, not imported."""
+    return record(names)(*values)
+
+
 class Parameters:
     """An ordered set of parameters.
 
     Parameters
     ----------
-    items : iterable of Parameter
+    items : Parameter or iterable of Parameter
 
     Raises
     ------
@@ -96,7 +114,7 @@ class Parameters:
     """
 
     def __init__(self, items):
-        items = tuple(items)
+        items = (items,) if isinstance(items, Parameter) else tuple(items)
         for item in items:
             if not isinstance(item, Parameter):
                 raise InputTypeError(f"parameters must be Parameter objects, got {item!r}")
@@ -108,7 +126,14 @@ class Parameters:
         if not items:
             raise InputError("a model needs at least one Parameter")
         self.free = tuple(p for p in items if p.vary)
-        self.record = namedtuple("p", self.names)
+
+    @property
+    def record(self):
+        """Class of the records models get."""
+        return record(self.names)
+
+    def __repr__(self):
+        return f"Parameters({', '.join(self.names)})"
 
     def __iter__(self):
         return iter(self.items)

@@ -67,6 +67,9 @@ class Prediction:
             self.stderr[name] = spread[i]
             self._curves[name] = PredictedCurve(noise.inverse(centre[i]), *edges)
 
+    def __repr__(self):
+        return f"Prediction({', '.join(self.names)}; {self.t.size} times, {self.t.min():g} to {self.t.max():g}; {100 * self.level:g} % bands)"
+
     def __getitem__(self, name):
         """Curve of one observable."""
         if name not in self._curves:

@@ -115,10 +115,10 @@ class Fit:
         moving = free_to_move(self.z, jac.T @ weighted, box)
         self.held = {n: "lower" if z <= lower else "upper"
                      for n, z, lower, m in zip(self.free_names, self.z, box[0], moving, strict=True) if not m}
-        self.p = problem.parameters.at(self.z)
+        self.values = {name: float(v) for name, v in problem.parameters.at(self.z)._asdict().items()}
         # The exponential of the logarithm of a bound may miss it by a rounding; what is reported is the bound.
-        self.p = self.p._replace(**{name: getattr(problem.parameters[name], side) for name, side in self.held.items()})
-        self.values = {name: float(v) for name, v in self.p._asdict().items()}
+        self.values |= {name: getattr(problem.parameters[name], side) for name, side in self.held.items()}
+        self.p = problem.parameters.record(**self.values)
         self._uncertainty(problem, jac, moving)
         self.notes = self._notes(problem)
 

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from ..errors import FitError, InputError, InputTypeError, SolveError
-from .noise import LogNormal, Normal
+from .noise import Normal
 from .problem import Problem, listed
 from .result import Fit
 from .search import METHODS, search
@@ -23,8 +23,8 @@ def fit(model, dataset, parameters=None, noise=None, *, method="auto", rtol=1e-9
         Its columns are observables of the model.
     parameters : sequence of Parameter, optional
         Replace the model's parameters of the same name: other starts, bounds, ``vary=False``.
-    noise : LogNormal or Normal, optional
-        How the data scatter; log-normal with an estimated sigma by default.
+    noise : Normal or LogNormal, optional
+        How the data scatter; ``Normal()`` by default: ordinary least squares, sigma estimated from the residuals.
     method : "auto", "trf", "dogbox" or "lm"
         Method of ``scipy.optimize.least_squares``; "auto" is "trf", which keeps bounds.
     rtol, atol : float
@@ -52,7 +52,9 @@ def fit(model, dataset, parameters=None, noise=None, *, method="auto", rtol=1e-9
     stand still (Seber & Wild, Nonlinear Regression, 1989, section 2.8).
     """
     started = time.perf_counter()
-    noise = LogNormal() if noise is None else noise
+    noise = Normal() if noise is None else noise
+    if isinstance(parameters, Normal):
+        raise InputTypeError(f"fit: the third argument is the list of changed parameters; give the noise by name, noise={parameters!r}")
     if not isinstance(noise, Normal):
         raise InputTypeError(f"fit: noise must be ds.fit.Normal(...) or ds.fit.LogNormal(...), got {noise!r}")
     if method not in METHODS:

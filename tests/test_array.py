@@ -493,3 +493,15 @@ def test_float_of_a_traced_item_is_refused():
             PLAIN_ASARRAY(a, float)
         return a[0]
     assert ds.grad(f)(1.0) == 1.0
+
+
+def test_the_diagonal_of_a_view_is_filled_in_its_base():
+    def f(x):
+        y = np.zeros((3, 3)) * x
+        np.fill_diagonal(y[:2, :2], x)
+        np.fill_diagonal(y[1:].T, 3 * x)
+        return y
+
+    x = 2.0
+    np.testing.assert_array_equal(ds.jvp(f, (x,), (1.0,))[0], f(x))
+    np.testing.assert_array_equal(ds.jvp(f, (x,), (1.0,))[1], f(1.0))

@@ -248,3 +248,19 @@ def test_two_processes_may_write_the_same_entry_at_once(place):
     ]
     assert [racer.communicate(timeout=60)[0].strip() for racer in racers] == ["0", "0"]
     assert [path.name for path in Path(place).iterdir()] == ["object-shared"]
+
+
+def test_the_cache_is_trimmed_to_half_its_limit_oldest_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFFSIM_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(cache, "LIMIT", 10_000)
+    for i in range(12):
+        entry = tmp_path / f"test-{i}"
+        entry.write_bytes(bytes(1_000))
+        os.utime(entry, (1000 + i, 1000 + i))
+    cache._trimmed.clear()
+    assert cache.put("test", "new", b"x")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert "test-new" in left
+    assert "test-11" in left
+    assert "test-0" not in left
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 5_000

@@ -99,6 +99,44 @@ def test_a_changed_cell_attribute_default_and_item_are_seen():
     assert g(X) == pytest.approx(base)
 
 
+def test_methods_can_be_compiled_where_they_are_defined():
+    class Model:
+        def __init__(self, k):
+            self.k = k
+
+        @ds.jit
+        def loss(self, x):
+            return self.k * np.sum(x)
+
+    one, two = Model(2.0), Model(5.0)
+    assert one.loss(X) == pytest.approx(2 * X.sum())
+    assert two.loss(X) == pytest.approx(5 * X.sum())
+    assert one.loss is one.loss
+    one.k = 3.0
+    assert one.loss(X) == pytest.approx(3 * X.sum())
+    assert one.loss.stats["equations"] == 2
+
+
+def test_static_arguments_are_counted_from_either_end_and_checked():
+    f = ds.jit(lambda x, n: x ** n[0], static_argnums=-1)
+    np.testing.assert_allclose(f(X, (2,)), X**2)
+    np.testing.assert_allclose(f(X, (3,)), X**3)
+    with pytest.raises(InputTypeError, match="argument 1 is static and must be hashable"):
+        f(X, [2])
+    with pytest.raises(ValueError, match="static_argnums names argument 5"):
+        ds.jit(lambda x: x, static_argnums=5)(X)
+
+
+def test_large_arrays_in_a_closure_are_handed_over_once_and_watched():
+    table = np.linspace(0, 1, 200_000)
+    f = ds.jit(lambda x: np.sum(table * x))
+    assert f(2.0) == pytest.approx(2 * table.sum())
+    assert f.stats["seconds"] < 5
+    table[7] += 1.0
+    assert f(2.0) == pytest.approx(2 * table.sum(), rel=1e-12)
+    assert ds.grad(f)(2.0) == pytest.approx(table.sum())
+
+
 def test_methods_read_their_object_anew():
     class Model:
         def __init__(self):

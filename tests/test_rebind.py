@@ -349,7 +349,7 @@ def test_traced_values_reach_print_and_format(capsys):
     assert "traced" in capsys.readouterr().out
 
 
-def test_isinstance_checks_of_the_user_are_false_for_handles():
+def test_what_a_function_under_a_transform_holds():
     seen = []
 
     def f(y):
@@ -358,4 +358,17 @@ def test_isinstance_checks_of_the_user_are_false_for_handles():
                      isinstance(np.zeros(2, int), np.ndarray)])
         return np.sum(y)
     ds.grad(f)(Y)
-    assert seen == [False, True, True, True, True]
+    assert seen == [True, True, True, True, True]
+
+
+def test_traced_arrays_are_arrays_to_isinstance():
+    def f(x):
+        y = np.zeros(3)
+        y[0] = x[0]
+        return np.sum(x) * 2 if isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and not isinstance(x[0], np.ndarray) else np.sum(x)
+
+    x = np.ones(3)
+    np.testing.assert_array_equal(ds.grad(f)(x), [2.0, 2.0, 2.0])
+    np.testing.assert_array_equal(ds.jit(ds.grad(f))(x), [2.0, 2.0, 2.0])
+    sol = ds.solve_ivp(lambda t, y: -y if isinstance(y, np.ndarray) else -2 * y, (0, 1), [1.0], t_eval=[1.0], rtol=1e-9)
+    assert sol.y[0, 0] == pytest.approx(np.exp(-1))

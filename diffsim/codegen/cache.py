@@ -15,6 +15,9 @@ from pathlib import Path
 
 from diffsim.errors import CacheWarning
 
+#: Bytes the cache may take.
+LIMIT = 256 << 20
+_trimmed = set()
 _DIGEST = 32
 
 
@@ -103,4 +106,25 @@ def put(kind, key, data):
             with contextlib.suppress(OSError):
                 os.unlink(partial)
         return False
+    _trim(place)
     return True
+
+
+def _trim(place):
+    """Once in a process, drop the entries used longest ago while the cache is larger than ``LIMIT`` bytes."""
+    if place in _trimmed:
+        return
+    _trimmed.add(place)
+    entries = []
+    with contextlib.suppress(OSError), os.scandir(place) as files:
+        for file in files:
+            with contextlib.suppress(OSError):
+                status = file.stat()
+                entries.append((max(status.st_mtime, status.st_atime), status.st_size, file.path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries) if total > LIMIT else ():
+        if total <= LIMIT // 2:
+            break
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        total -= size

@@ -38,6 +38,8 @@ class Program:
     graph : Graph
     unroll : int, optional
         Arrays up to this size become scalars; chosen by the size of the graph if None.
+    constants : sequence of array
+        Values of the last inputs: they are handed over once, and not at every call.
 
     Attributes
     ----------
@@ -58,9 +60,9 @@ class Program:
     any number of threads; they run at once.
     """
 
-    def __init__(self, graph, unroll=None):
+    def __init__(self, graph, unroll=None, constants=()):
         began = time.perf_counter()
-        self._graph, self._unroll = graph, unroll
+        self._graph, self._unroll, self._constants = graph, unroll, tuple(constants)
         self._inputs, self._in_size = _packed([v.aval for v in graph.inputs])
         self._outputs, self._out_size = _packed([x.aval for x in graph.outputs])
         self._requests, self._bases, self._words = _requests(graph)
@@ -132,14 +134,19 @@ class Program:
         views = tuple(place and _view(in_, *place) for place in self._inputs) + tuple(
             place and _view(out, *place) for place in self._outputs
         )
+        first = len(self._inputs) - len(self._constants)
+        for view, value in zip(views[first : len(self._inputs)], self._constants, strict=True):
+            view[...] = value
         return ctypes.c_void_p(frame.ctypes.data), views, ctx, memory, (in_, out, scratch, frame)
 
     def _specialised(self):
         """The calling function, written out for these inputs and outputs: a loop over them would cost as much as the call."""
         n, m = len(self._inputs), len(self._outputs)
-        names = ", ".join(f"a{i}" for i in range(n))
+        free = n - len(self._constants)
+        names = ", ".join(f"a{i}" for i in range(free))
         views = "".join(f"v{i}, " for i in range(n + m))
-        writes = [f"        {self._write(i, place)}" for i, place in enumerate(self._inputs) if place is None or 0 not in place[2]]
+        given = enumerate(self._inputs[:free])
+        writes = [f"        {self._write(i, place)}" for i, place in given if place is None or 0 not in place[2]]
         reads = ", ".join(self._read(n + i, place) for i, place in enumerate(self._outputs))
         source = "\n".join([
             f"def run({names}):",

@@ -67,6 +67,14 @@ def _same_number(a, b):
     return type(a) is type(b) and (a == b or (a != a and b != b))
 
 
+def _same_bits(a, b):
+    """Equality of large arrays of one shape and dtype, without a copy of them."""
+    kind = np.uint8 if a.nbytes % 8 else np.uint64
+    return np.array_equal(np.ascontiguousarray(a).reshape(-1).view(kind), b.reshape(-1).view(kind))
+
+
+#: Arrays up to this many bytes are compared as bytes.
+LARGE = 1 << 14
 GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 
 
@@ -91,7 +99,7 @@ class _Writer:
     """Writes the checks: each value read becomes a local name, and what hangs on it is read from there."""
 
     def __init__(self):
-        self.lines, self.scope, self.seen, self.count = [], {"same": _same_number, "np": np}, set(), 0
+        self.lines, self.scope, self.seen, self.count = [], {"same": _same_number, "equal": _same_bits, "np": np}, set(), 0
         self.volatile, self.suspects, self.names = None, [], set()
 
     def settle(self):
@@ -227,7 +235,10 @@ class _Writer:
             for i in range(x.size):
                 self.value(f"{name}.flat[{i}]", x.flat[i], depth + 1)
             return
-        self.require(f"np.asarray({name}).tobytes() == {self.keep(np.asarray(x).tobytes())}")
+        if x.nbytes <= LARGE:
+            self.require(f"np.asarray({name}).tobytes() == {self.keep(np.asarray(x).tobytes())}")
+        else:
+            self.require(f"equal({name}, {self.keep(np.array(x, order='C'))})")
         if isinstance(x, np.ma.MaskedArray):
             self.require(f"np.ma.getmaskarray({name}).tobytes() == {self.keep(np.ma.getmaskarray(x).tobytes())}")
 

@@ -1,14 +1,16 @@
 """Compiled calls: trace once for each shape of the arguments, compile, run; trace anew when what the function closed over has changed."""
 
 import functools
+import types
 import warnings
+import weakref
 
 import numpy as np
 
 from .. import tree
 from ..codegen.program import Program
 from ..core import Aval, Tracer, eval_graph, user_depth
-from ..errors import ConcretizationError, DerivativeLost, FallbackWarning, InputTypeError, MissingRule
+from ..errors import ConcretizationError, DerivativeLost, FallbackWarning, InputError, InputTypeError, MissingRule
 from ..numpy.array import Array, lent
 from ..numpy.rebind import original, rebound
 from ..numpy.stacking import is_value, stacked
@@ -47,10 +49,15 @@ class Compiled:
         self.graph, self.captured, self.build, self.constants, self.holds, self.match = graph, captured, build, constants, holds, match
         self.program = None
 
+    @property
+    def closes_over_tracers(self):
+        """Whether a transform outside is part of what was captured: such a program serves one call."""
+        return any(isinstance(x, Tracer) for x in self.captured)
+
     def run(self, leaves):
         """Outputs on concrete leaves."""
         if self.program is None:
-            self.program = Program(optimise(self.graph))
+            self.program = Program(optimise(self.graph), constants=self.captured)
         return self.result(self.program(*leaves))
 
     def result(self, out):
@@ -76,14 +83,24 @@ class Jitted:
     def __init__(self, f, static_argnums=()):
         functools.update_wrapper(self, f, updated=())
         self.__wrapped__ = self.__diffsim_wraps__ = f
-        self._static = frozenset((static_argnums,) if isinstance(static_argnums, int) else static_argnums)
+        self._static = tuple(sorted({static_argnums} if isinstance(static_argnums, int) else set(static_argnums)))
+        self._bound = weakref.WeakKeyDictionary()
         self._compiled, self._last, self._arguments, self._refused = {}, None, 0, None
 
     def __repr__(self):
         return f"<compiled {getattr(self.__wrapped__, '__name__', self.__wrapped__)}>"
 
     def __get__(self, instance, owner):
-        return self if instance is None else functools.partial(self, instance)
+        """The compiled method of an instance; the instance is part of what it closes over."""
+        if instance is None:
+            return self
+        try:
+            made = self._bound.get(instance)
+            if made is None:
+                made = self._bound[instance] = Jitted(types.MethodType(self.__wrapped__, instance), [i - 1 for i in self._static])
+        except TypeError:                                 # it cannot be hashed or referred to weakly
+            made = Jitted(types.MethodType(self.__wrapped__, instance), [i - 1 for i in self._static])
+        return made
 
     def __call__(self, *args, **kwargs):
         last = self._last
@@ -95,7 +112,7 @@ class Jitted:
         entry = self._entry(signature, leaves)
         if entry is None:
             return self.__wrapped__(*args, **kwargs)
-        if traced or entry.captured:
+        if traced or entry.closes_over_tracers:
             return entry.result(eval_graph(entry.graph, *leaves, *entry.captured))
         try:
             out = entry.run(leaves)
@@ -107,8 +124,7 @@ class Jitted:
 
     def _signature(self, args, kwargs):
         """Traceable leaves, the hashable rest, and whether any leaf is a tracer."""
-        static = tuple((i, args[i]) for i in self._static if i < len(args))
-        moving = tuple(a for i, a in enumerate(args) if i not in self._static) if static else args
+        static, moving = self._split_static(args) if self._static else ((), args)
         flat, struct = tree.flatten((moving, kwargs))
         leaves, kinds, traced = [], [], False
         for x in flat:
@@ -140,6 +156,22 @@ class Jitted:
                                      f"or name it in static_argnums")
         return leaves, (struct, tuple(kinds), static), traced
 
+    def _split_static(self, args):
+        """Constant arguments with their numbers, and the others."""
+        numbers = set()
+        for i in self._static:
+            if not -len(args) <= i < len(args):
+                raise InputError(f"jit: static_argnums names argument {i}, but {described(self.__wrapped__)} was called with {len(args)}")
+            numbers.add(i % len(args))
+        static = tuple((i, args[i]) for i in sorted(numbers))
+        for i, x in static:
+            try:
+                hash(x)
+            except TypeError:
+                raise InputTypeError(f"jit: argument {i} is static and must be hashable; a {type(x).__name__} is not: pass a tuple, or do "
+                                     f"not name it in static_argnums") from None
+        return static, tuple(a for i, a in enumerate(args) if i not in numbers)
+
     def _entry(self, signature, leaves):
         entries = self._compiled.get(signature)
         if entries is False:
@@ -153,7 +185,7 @@ class Jitted:
         entry = self._trace(signature, leaves)
         if entry is None:
             return None
-        if not entry.captured:
+        if not entry.closes_over_tracers:
             entries.insert(0, entry)
             del entries[PER_SIGNATURE:]
         return entry
@@ -179,11 +211,12 @@ class Jitted:
 
         avals = [Aval(k[0], k[1]) for k in kinds if k[0] != "static"]
         try:
-            graph, captured = trace(flat, avals, verb="jit", hoist=False)
+            graph, captured = trace(flat, avals, verb="jit", hoist=True)
         except (ConcretizationError, DerivativeLost, MissingRule) as reason:
             self._refuse(signature, reason)
             return None
         match = None if static or struct[2][1][2] else matcher(struct, kinds)
+        captured = [x if isinstance(x, Tracer) else np.array(x) for x in captured]
         return Compiled(graph, captured, builder(found["struct"]), found["constants"], guard.holds, match)
 
     def _refuse(self, signature, reason):

@@ -5,7 +5,7 @@ puts it in the cell.  So basic slices, transposes and reshapes alias one another
 see are ordinary primitives.  As long as nothing traced is written the value is a plain array, written in place, and the handle converts to
 one silently (``__array__``).  A plain value that was handed out is copied before the next write: an earlier reader never sees it change.
 
-``isinstance(x, numpy.ndarray)`` is False for a handle.
+A handle is an instance of ``np.ndarray`` to a rebound function (see ``rebind``), and of no NumPy class elsewhere.
 """
 
 import numpy as np

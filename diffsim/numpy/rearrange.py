@@ -321,7 +321,7 @@ def fill_diagonal(a, val, wrap=False):
     marked = np.full(target.shape, -1)
     np.fill_diagonal(marked, -2, wrap)
     chosen = at[marked == -2]
-    target.reshaped(-1)[chosen] = _cycled(val, chosen.size)
+    target[np.unravel_index(chosen, target.shape)] = _cycled(val, chosen.size)
 
 
 __all__ = ["clip", "copy", "nan_to_num", "put_", "round_", "take"]

@@ -18,7 +18,9 @@ import weakref
 
 import numpy
 
+from ..core import ArrayTracer
 from .creation import CREATORS, array
+from .stacking import Handle
 
 FunctionType, MethodType, ModuleType, CellType = types.FunctionType, types.MethodType, types.ModuleType, types.CellType
 _DISPATCHER = type(numpy.sum)
@@ -35,6 +37,7 @@ class _Numpy(ModuleType):
         for function, ours in CREATORS.items():
             setattr(self, function.__name__, ours)
         self.r_, self.c_ = _Joined(numpy.r_), _Joined(numpy.c_)
+        self.ndarray = _Ndarray
 
     def __getattr__(self, name):
         value = getattr(numpy, name)
@@ -44,6 +47,26 @@ class _Numpy(ModuleType):
 
     def __dir__(self):
         return dir(numpy)
+
+
+class _ArrayClass(type):
+    """Class of ``np.ndarray`` as a rebound function sees it: traced and mutable arrays are instances."""
+
+    def __instancecheck__(cls, x):
+        return isinstance(x, (numpy.ndarray, ArrayTracer, Handle))
+
+    def __subclasscheck__(cls, other):
+        return issubclass(other, numpy.ndarray)
+
+    def __call__(cls, *args, **kwargs):
+        return numpy.ndarray(*args, **kwargs)
+
+    def __getattr__(cls, name):
+        return getattr(numpy.ndarray, name)
+
+
+class _Ndarray(metaclass=_ArrayClass):
+    __doc__ = numpy.ndarray.__doc__
 
 
 class _Joined:

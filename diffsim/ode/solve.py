@@ -77,6 +77,9 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     -----
     Derivatives are those of the discrete solution on the accepted steps, which move with t0: exact to rounding, in both modes and to any
     order.
+
+    Where the right-hand side jumps as the state crosses a surface, the derivative of the solution has a jump of its own, which steps do not
+    see: gradients through such a crossing are wrong, at any tolerance. Solve up to the crossing and on from there. Kinks are harmless.
     """
     if events is not None:
         raise InputError("solve_ivp: events are not supported; remove events=, or end the span at the event and solve on from there")

@@ -43,9 +43,10 @@ def test_a_misspelt_parameter_is_answered_with_those_there_are(kind):
     def stiff(t, y, p):
         return np.array([y[1], -p.omga**2 * y[0]])
 
+    start = {"initial": [1.0, 0.0]}
     wrong = {
         "rhs": lambda: model(stiff),
-        "observable": lambda: Model(oscillator, ("x", "v"), PARAMETERS, initial=[1.0, 0.0], observable=lambda t, y, p: {"x": p.omga * y[0]}),
+        "observable": lambda: Model(oscillator, ("x", "v"), PARAMETERS, **start, observable=lambda t, y, p: {"x": p.omga * y[0]}),
         "initial": lambda: Model(oscillator, ("x", "v"), PARAMETERS, initial=lambda p: np.array([p.omga, 0.0]), observable=position),
         "curve": lambda: Curve(lambda x, p: p.omga * x, PARAMETERS),
     }[kind]()

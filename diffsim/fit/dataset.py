@@ -23,24 +23,29 @@ class Dataset:
     time_name : str
     units : dict, optional
         Units by name (of the time too), for labels.
+    errors : dict of name to array_like (n_t,) or float, optional
+        Known standard deviations of the data, on the scale of the noise model: in units of the data for normal noise, relative (of the
+        natural logarithm) for log-normal noise.  Every column needs them; NaN may stand where the value is missing.
 
     Attributes
     ----------
     t : ndarray, shape (n_t,)
     values : ndarray, shape (n_t, n_obs)
     names : tuple of str
+    errors : ndarray, shape (n_t, n_obs), or None
     n_data : int
         Values that are present.
 
     Raises
     ------
     InputError
-        Lengths differ, times are unsorted or not finite, a value is infinite, names do not fit, nothing is present.
+        Lengths differ, times are unsorted or not finite, a value is infinite, names do not fit, nothing is present, or an error is not
+        positive.
     InputTypeError
         Something is not a number.
     """
 
-    def __init__(self, t, values, names=None, time_name="t", units=None):
+    def __init__(self, t, values, names=None, time_name="t", units=None, errors=None):
         self.t = _numbers(t, "times")
         if self.t.ndim != 1:
             raise InputError(f"times must be one-dimensional, got shape {self.t.shape}")
@@ -61,6 +66,24 @@ class Dataset:
         self.values = np.stack(columns, axis=1)
         self.time_name, self.units = time_name, dict(units or {})
         self._check()
+        self.errors = None if errors is None else self._errors(errors)
+
+    def _errors(self, errors):
+        if not isinstance(errors, dict) or set(errors) != set(self.names):
+            said = ", ".join(map(str, errors)) if isinstance(errors, dict) else repr(errors)
+            raise InputError(f"errors must be a dictionary with an entry for each of {', '.join(self.names)}, got {said}")
+        out = np.empty(self.values.shape)
+        for i, name in enumerate(self.names):
+            column = _numbers(errors[name], f"errors of {name}")
+            if column.shape not in ((), self.t.shape):
+                raise InputError(f"errors of {name} have shape {column.shape} for {self.t.size} times; give one number or one per time")
+            out[:, i] = column
+        bad = self.present & ~((out > 0) & np.isfinite(out))
+        if np.any(bad):
+            row, i = (int(k) for k in np.argwhere(bad)[0])
+            raise InputError(f"the error of {self.names[i]} at {self.time_name} = {self.t[row]:g} is {out[row, i]:g}; a standard deviation "
+                             "is positive and finite (mark the value itself as missing if it should not count)")
+        return out
 
     def _check(self):
         if not np.all(np.isfinite(self.t)):
@@ -94,10 +117,11 @@ class Dataset:
 
     def __repr__(self):
         span = f"{self.time_name} {self.t[0]:g} to {self.t[-1]:g}"
-        return f"Dataset({', '.join(self.names)}; {self.t.size} times, {self.n_data} values, {span})"
+        errors = "" if self.errors is None else ", with errors"
+        return f"Dataset({', '.join(self.names)}; {self.t.size} times, {self.n_data} values, {span}{errors})"
 
     @classmethod
-    def from_csv(cls, path, time, columns=None, units=None):
+    def from_csv(cls, path, time, columns=None, units=None, errors=None):
         """Read a comma-separated file with a header line; lines starting with # are skipped, an empty field or NA is missing.
 
         Parameters
@@ -108,6 +132,8 @@ class Dataset:
         columns : sequence of str, optional
             Columns to read; all others by default.
         units : dict, optional
+        errors : dict of name to str, optional
+            For each column, the one that holds its standard deviations.
 
         Raises
         ------
@@ -119,17 +145,20 @@ class Dataset:
         if not rows:
             raise InputError(f"{path} has no header line")
         header = [h.strip() for h in rows[0]]
-        columns = [h for h in header if h != time] if columns is None else list(columns)
-        for name in (time, *columns):
+        spread = dict(errors or {})
+        columns = [h for h in header if h != time and h not in spread.values()] if columns is None else list(columns)
+        wanted = (time, *columns, *spread.values())
+        for name in wanted:
             if name not in header:
                 raise InputError(f"{path} has no column {name!r}; it has {', '.join(header)}")
-        table = {name: np.empty(len(rows) - 1) for name in (time, *columns)}
+        table = {name: np.empty(len(rows) - 1) for name in wanted}
         for i, row in enumerate(rows[1:]):
             if len(row) != len(header):
                 raise InputError(f"{path}: row {i + 1} after the header has {len(row)} fields, the header {len(header)}")
             for name, out in table.items():
                 out[i] = _field(row[header.index(name)], path, i + 1, name)
-        return cls(table.pop(time), table, time_name=time, units=units)
+        sigma = {name: table[column] for name, column in spread.items()} if spread else None
+        return cls(table[time], {name: table[name] for name in columns}, time_name=time, units=units, errors=sigma)
 
 
 def _numbers(values, what):

@@ -17,7 +17,8 @@ class Normal:
     Parameters
     ----------
     sigma : None, float, or dict of name to float
-        Standard deviation, if it is known: one for all observables or one for each.  None: estimated from the residuals.
+        Standard deviation, if it is known: one for all observables or one for each.  None: the errors of the dataset if it has any,
+        else estimated from the residuals.
     per_observable : bool
         Estimate a standard deviation for each observable instead of one for all.
 

@@ -45,9 +45,14 @@ def _observable(axes, fit, curves, i):
     dataset, name, colour, marker = fit.problem.dataset, curves.names[i], COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
     curve, percent = curves[name], f"{100 * curves.level:g} %"
     band = {"color": colour, "linewidth": 0}
-    axes.fill_between(curves.t, curve.data_lower, curve.data_upper, alpha=0.10, label=f"{percent} band of new data", **band)
+    if not np.all(np.isnan(curve.data_lower)):
+        axes.fill_between(curves.t, curve.data_lower, curve.data_upper, alpha=0.10, label=f"{percent} band of new data", **band)
     axes.fill_between(curves.t, curve.lower, curve.upper, alpha=0.30, label=f"{percent} band of the curve", **band)
     axes.plot(curves.t, curve.value, color=colour, linewidth=1.6, label="model")
+    if dataset.errors is not None:
+        noise, centre = fit.problem.noise, dataset[name]
+        low, high = (noise.inverse(noise.transform(centre) + sign * dataset.errors[:, i]) for sign in (-1.0, 1.0))
+        axes.errorbar(dataset.t, centre, [centre - low, high - centre], fmt="none", ecolor=GREY, elinewidth=1.0)
     axes.plot(dataset.t, dataset[name], marker, color="black", markersize=4, markerfacecolor="white", label="data")
     axes.set_ylabel(dataset.label(name))
 

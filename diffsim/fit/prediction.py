@@ -6,7 +6,6 @@ import numpy as np
 
 from .. import api
 from ..errors import InputError
-from .statistics import quantile
 
 __all__ = ["PredictedCurve", "Prediction"]
 
@@ -14,7 +13,8 @@ __all__ = ["PredictedCurve", "Prediction"]
 class PredictedCurve(NamedTuple):
     """One observable over time; arrays of shape (n_t,).
 
-    ``lower`` to ``upper`` holds the curve itself with the probability asked for, ``data_lower`` to ``data_upper`` a new measurement.
+    ``lower`` to ``upper`` holds the curve itself with the probability asked for, ``data_lower`` to ``data_upper`` a new measurement (NaN
+    if the dataset has an error for each value: nobody knows that of a new one).
     """
 
     value: np.ndarray
@@ -59,16 +59,18 @@ class Prediction:
         centre = np.asarray(on_noise_scale(fit.z)).reshape(shape)[:, back]
         slope = np.asarray(api.jacobian(on_noise_scale)(fit.z))
         spread = np.sqrt(np.sum((slope @ fit.factor) ** 2, axis=1)).reshape(shape)[:, back]
-        q = quantile(level, fit.dof if noise.estimated else None)
+        q = fit.quantile(level)
         self.stderr, self._curves = {}, {}
         for i, name in enumerate(self.names):
-            both = np.hypot(spread[i], fit.sigma_of(name))
+            sigma = fit.sigma_of(name)
+            both = np.hypot(spread[i], sigma if np.ndim(sigma) == 0 else np.nan)
             edges = [noise.inverse(centre[i] + sign * q * width) for width in (spread[i], both) for sign in (-1.0, 1.0)]
             self.stderr[name] = spread[i]
             self._curves[name] = PredictedCurve(noise.inverse(centre[i]), *edges)
 
     def __repr__(self):
-        return f"Prediction({', '.join(self.names)}; {self.t.size} times, {self.t.min():g} to {self.t.max():g}; {100 * self.level:g} % bands)"
+        span = f"{self.t.size} times, {self.t.min():g} to {self.t.max():g}"
+        return f"Prediction({', '.join(self.names)}; {span}; {100 * self.level:g} % bands)"
 
     def __getitem__(self, name):
         """Curve of one observable."""

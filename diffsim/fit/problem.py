@@ -30,6 +30,8 @@ class Problem:
     rows : diffsim.optimize.Residuals
     column : ndarray of int, shape (n_data,)
         Which observable a residual belongs to.
+    sigma : ndarray, shape (n_data,), or None
+        Known standard deviations: those of the noise model or the errors of the dataset.  None: estimated from the residuals.
     t : ndarray, shape (n_data,)
     """
 
@@ -42,11 +44,10 @@ class Problem:
         self.dataset, self.parameters, self.noise = dataset, parameters, noise
         self.tolerances, self.names = tolerances, dataset.names
         noise.check(dataset)
-        if not noise.estimated:
-            noise.given_sigma(self.names)                 # names that do not fit are found before anything is simulated
         self.times, place = np.unique(dataset.t, return_inverse=True)
         present = dataset.present.T
         self.column, row = np.nonzero(present)
+        self.sigma = self._known_sigma(present)
         self.t = dataset.t[row]
         self.data = dataset.values.T[present]
         self.target = noise.transform(self.data)
@@ -63,13 +64,27 @@ class Problem:
         """Number of residuals."""
         return self.target.size
 
+    @property
+    def estimated(self):
+        """Whether sigma comes from the residuals."""
+        return self.sigma is None
+
+    def _known_sigma(self, present):
+        noise, errors = self.noise, self.dataset.errors
+        if errors is None:
+            return None if noise.estimated else noise.given_sigma(self.names)[self.column]
+        if noise.sigma is not None or noise.per_observable:
+            raise InputError("fit: the dataset has errors, which are the sigma of each value; leave sigma and per_observable out of the "
+                             "noise, or errors out of the dataset")
+        return errors.T[present]
+
     def _check_sizes(self):
         free = self.parameters.free
         if not free:
             raise InputError("fit: every parameter has vary=False, so there is nothing to fit")
-        needed = len(free) + 1 if self.noise.estimated else len(free)
+        needed = len(free) + 1 if self.estimated else len(free)
         if self.n_data < needed:
-            also = " and the noise" if self.noise.estimated else ""
+            also = " and the noise" if self.estimated else ""
             raise InputError(f"fit: {self.n_data} data cannot determine {len(free)} free parameters{also}; fix some with vary=False")
 
     def check_prediction(self):

@@ -15,6 +15,12 @@ def _number(x, digits=6):
     return f"{x:.{digits}g}"
 
 
+def _range(x):
+    if np.ndim(x) == 0 or np.min(x, initial=np.inf) == np.max(x, initial=-np.inf):
+        return _number(np.ravel(x)[0])
+    return f"{_number(np.min(x), 3)} to {_number(np.max(x), 3)}" if np.size(x) else "-"
+
+
 def _percent(x):
     return "-" if np.isnan(x) else f"{100 * x:.2g} %" if np.isfinite(x) else "inf"
 
@@ -40,13 +46,12 @@ def _correlation_rows(fit):
 
 
 def _statistics_rows(fit):
-    noise = fit.problem.noise
-    kind = "estimated" if noise.estimated else "given"
+    kind = "known" if fit.sigma_known else "estimated"
     sigma = fit.sigma if isinstance(fit.sigma, dict) else {"": fit.sigma}
     rows = [["data", str(fit.n_data)], ["free parameters", str(fit.n_free)], ["degrees of freedom", str(fit.dof)]]
-    rows += [[f"sigma {name}".strip() + f" ({kind})", _number(value)] for name, value in sigma.items()]
+    rows += [[f"sigma {name}".strip() + f" ({kind})", _range(value)] for name, value in sigma.items()]
     rows += [["sum of squared residuals", _number(fit.rss, 11)]]
-    if not noise.estimated:
+    if fit.sigma_known:
         rows += [["chi-square", _number(fit.chi2)], ["chi-square / dof", _number(fit.chi2 / fit.dof) if fit.dof else "-"]]
     rows += [["log-likelihood", _number(fit.log_likelihood, 8)], [f"AIC (k = {fit.n_estimated})", _number(fit.aic, 7)],
              [f"BIC (k = {fit.n_estimated})", _number(fit.bic, 7)]]
@@ -71,10 +76,9 @@ def _status(fit):
 
 
 def _footnotes(fit):
-    estimated = fit.problem.noise.estimated
-    count = f"{fit.n_free} parameters" + (f" and {fit.n_estimated - fit.n_free} sigma" if estimated else "")
-    how = "sigma is estimated with n - p degrees of freedom and scales the standard errors" if estimated else \
-        "sigma is known, so standard errors are not scaled by the residuals"
+    count = f"{fit.n_free} parameters" + ("" if fit.sigma_known else f" and {fit.n_estimated - fit.n_free} sigma")
+    how = "sigma known; they are not scaled by the residuals, and intervals use the normal law" if fit.sigma_known else \
+        f"sigma estimated with n - p = {fit.dof} degrees of freedom; it scales them, and intervals use Student's t with as many"
     counted = f"AIC and BIC count k = {count}; the likelihood is that of the data."
     return [*(f"Note: {n}." for n in fit.notes), f"Standard errors: {how}.", counted]
 

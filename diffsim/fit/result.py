@@ -78,8 +78,11 @@ class Fit:
         Sum of their squares.
     chi2 : float
         Sum of squares of ``residuals / sigma`` if sigma is known, else NaN.
-    sigma : float or dict of name to float
-        Standard deviation of the noise: as given, or estimated with n_data - n_free degrees of freedom.
+    sigma : float or dict of name to float or ndarray
+        Standard deviation of the noise: as given (arrays over the data of an observable if the dataset has errors), or estimated with
+        n_data - n_free degrees of freedom.
+    sigma_known : bool
+        Whether it was given: standard errors are then not scaled by the residuals, and intervals use the normal law, not Student's t.
     log_likelihood : float
         Of the data, at the maximum-likelihood sigma (n_data degrees of freedom) if sigma is estimated.
     n_data, n_free, n_estimated, dof : int
@@ -124,19 +127,25 @@ class Fit:
 
     def _noise(self, problem, weights_sigma, weighted_rss):
         """Sigma, likelihood and information criteria."""
-        noise, names = problem.noise, problem.names
-        self.variance = weighted_rss / self.dof if noise.estimated else 1.0
-        reported = weights_sigma * np.sqrt(self.variance)
-        common = not noise.per_observable and not isinstance(noise.sigma, dict)
-        self.sigma = float(reported[0]) if common else dict(zip(names, map(float, reported), strict=True))
-        likely = weights_sigma * (np.sqrt(weighted_rss / self.n_data) if noise.estimated else 1.0)
-        self.chi2 = np.nan if noise.estimated else weighted_rss
-        n_sigma = 0 if not noise.estimated else 1 if common else len(set(problem.column))
+        noise, names, column = problem.noise, problem.names, problem.column
+        self.sigma_known = not problem.estimated
+        if self.sigma_known:
+            self.variance, self.chi2, n_sigma, likely = 1.0, weighted_rss, 0, problem.sigma
+            if noise.sigma is None:
+                self.sigma = {name: problem.sigma[column == i] for i, name in enumerate(names)}
+            else:
+                self.sigma = {n: float(noise.sigma[n]) for n in names} if isinstance(noise.sigma, dict) else float(noise.sigma)
+        else:
+            self.variance, self.chi2 = weighted_rss / self.dof, np.nan
+            reported = weights_sigma * np.sqrt(self.variance)
+            self.sigma = dict(zip(names, map(float, reported), strict=True)) if noise.per_observable else float(reported[0])
+            n_sigma = len(set(column)) if noise.per_observable else 1
+            likely = (weights_sigma * np.sqrt(weighted_rss / self.n_data))[column]
         self.n_estimated = self.n_free + n_sigma
         if np.any(likely == 0.0):                         # the model goes exactly through the data
             self.log_likelihood = np.inf
         else:
-            self.log_likelihood = gaussian_log_likelihood(self.residuals, likely[problem.column]) + noise.log_jacobian(problem.data)
+            self.log_likelihood = gaussian_log_likelihood(self.residuals, likely) + noise.log_jacobian(problem.data)
         self.aic, self.bic = information_criteria(self.log_likelihood, self.n_estimated, self.n_data)
 
     def _uncertainty(self, problem, jac, moving):
@@ -153,7 +162,7 @@ class Fit:
         slope = np.array([p.slope(self.values[p.name]) for p in free])
         self.covariance = self.scale_covariance * np.outer(slope, slope)
         self.correlations = correlations(self.scale_covariance)
-        half = quantile(LEVEL, self.dof if problem.noise.estimated else None)
+        half = self.quantile(LEVEL)
         self.parameters = {}
         for p in problem.parameters:
             i = self.free_names.index(p.name) if p.vary else None
@@ -184,8 +193,12 @@ class Fit:
             notes.append(f"the search met {problem.rows.failures()}")
         return notes
 
+    def quantile(self, level):
+        """Half-width of a two-sided interval in standard errors: Student's t with n - p degrees of freedom; normal if sigma is known."""
+        return quantile(level, None if self.sigma_known else self.dof)
+
     def sigma_of(self, name):
-        """Standard deviation of the noise of one observable."""
+        """Standard deviation of the noise of one observable; an array over its data if the dataset has errors."""
         return self.sigma[name] if isinstance(self.sigma, dict) else self.sigma
 
     @cached_property

@@ -27,7 +27,7 @@ class Search:
     ----------
     z : ndarray, shape (n_free,)
     sigma : ndarray, shape (n_obs,)
-        Weights of the observables: known standard deviations, or the current estimates (1 for all if one sigma is common).
+        Current estimates of the standard deviations; 1 for all if one sigma is common, or if sigma is known.
     cosine : float
         Largest |cosine| between the residuals and a column of the Jacobian that is free to move.
     success : bool
@@ -71,12 +71,11 @@ def search(problem, box, method, max_nfev):
     options = {"method": "trf" if method == "auto" else method, "ftol": tolerance, "xtol": tolerance, "gtol": TIGHTEST,
                "x_scale": "jac", "max_nfev": EVALUATIONS * problem.parameters.start().size if max_nfev is None else max_nfev}
     rows, noise = problem.rows, problem.noise
-    sigma = np.ones(len(problem.names)) if noise.estimated else noise.given_sigma(problem.names)
-    found = Search(z=problem.parameters.start(), sigma=sigma)
-    rows.weights = (1.0 / sigma)[problem.column]
+    found = Search(z=problem.parameters.start(), sigma=np.ones(len(problem.names)))
+    rows.weights = np.ones(problem.n_data) if problem.estimated else 1.0 / problem.sigma
     rows.start()
     _minimise(rows, found, box, options)
-    if noise.estimated and noise.per_observable:
+    if problem.estimated and noise.per_observable:
         _reweight(problem, found, box, options, max(1e-12, precision))
     return found
 

@@ -22,9 +22,7 @@ CROSSINGS = {("codegen/kernel.py", "passes"): "a kernel optimises the graph it i
 LONG_FILES = {
     "ode/erk.py": (520, "the stepping loops of one family and what they share; to be split when a second family comes"),
 }
-LONG_FUNCTIONS = {
-    "ode/erk.py:forward": (110, "the compiled stepping loop: one function, since each call inside costs when it is not inlined"),
-}
+LONG_FUNCTIONS = {}
 MAX_FILE, MAX_FUNCTION = 500, 60
 
 #: Packages a file may import only inside a function, so that `import diffsim` stays light.
@@ -119,11 +117,18 @@ def test_a_file_is_not_too_long(path):
     assert len(path.read_text().splitlines()) <= allowed
 
 
+def length(node):
+    """Lines of a function without its docstring."""
+    first = node.body[0]
+    is_doc = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    return node.end_lineno - node.lineno + 1 - (first.end_lineno - first.lineno + 1 if is_doc else 0)
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_function_is_not_too_long(path):
     for node in functions(path):
         allowed, _reason = LONG_FUNCTIONS.get(f"{name_of(path)}:{node.name}", (MAX_FUNCTION, ""))
-        assert node.end_lineno - node.lineno + 1 <= allowed, f"{name_of(path)}:{node.lineno} {node.name}"
+        assert length(node) <= allowed, f"{name_of(path)}:{node.lineno} {node.name}"
 
 
 def test_exemptions_are_needed():
@@ -135,7 +140,7 @@ def test_exemptions_are_needed():
         assert reason
     for key, (_, reason) in LONG_FUNCTIONS.items():
         name, function = key.split(":")
-        assert any(n.name == function and n.end_lineno - n.lineno + 1 > MAX_FUNCTION for n in functions(ROOT / name)), key
+        assert any(n.name == function and length(n) > MAX_FUNCTION for n in functions(ROOT / name)), key
         assert reason
 
 

@@ -31,6 +31,10 @@ def failure(status, record, t0, span):
     s = record.statistics
     t0, end, t = float(t0), float(t0) + float(span), float(t0) + s["s"]
     reason, remedy = REASONS[status]
+    if status == erk.BAD_TIMES:
+        error = SolveError(f"solve_ivp did not start: {reason}. Remedy: {remedy}.", status=int(status), t=t0)
+        error.record = record
+        return error
     n = record.n
     worst = f"the sensitivity of y[{s['worst'] - n}]" if n and s["worst"] >= n else f"y[{s['worst']}]"
     error = SolveError(

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .derived import derive
 from .model import Model
 from .plot import draw
 from .prediction import Prediction
@@ -157,6 +158,8 @@ class Fit:
         self.scale_covariance[np.ix_(moving, moving)] = cov.matrix
         self.factor = np.zeros((n, cov.factor.shape[1]))
         self.factor[moving] = cov.factor
+        self.lost = np.zeros((n, cov.lost.shape[1]))
+        self.lost[moving] = cov.lost
         self.blind = np.zeros(n, dtype=bool)
         self.blind[moving] = cov.blind
         slope = np.array([p.slope(self.values[p.name]) for p in free])
@@ -228,6 +231,31 @@ class Fit:
             A time before the initial one, or a level that is no probability.
         """
         return Prediction(self, t, level)
+
+    def derive(self, f, name=""):
+        """A quantity computed from the parameters, with its standard error: ``result.derive(lambda p: p.beta / p.gamma, name="R0")``.
+
+        Parameters
+        ----------
+        f : callable
+            Of the record of parameters; plain NumPy, returns a number or an array of any shape.
+        name : str
+            For reports; by default that of ``f``.
+
+        Returns
+        -------
+        Derived
+
+        Raises
+        ------
+        InputError, InputTypeError
+            The value is not finite, or not real numbers.
+
+        Notes
+        -----
+        Delta method with the exact derivative of ``f``: Seber & Wild, Nonlinear Regression (1989), section 2.1.
+        """
+        return derive(self, f, name)
 
     def summary(self):
         """The report as text: estimates, correlations, statistics, counts."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
-__all__ = ["Covariance", "correlations", "covariance", "gaussian_log_likelihood", "information_criteria", "quantile"]
+__all__ = ["Covariance", "correlations", "covariance", "gaussian_log_likelihood", "information_criteria", "propagated", "quantile"]
 
 LOST = 1e3                     # a direction is lost below this many roundings of the largest singular value
 
@@ -26,11 +26,14 @@ class Covariance(NamedTuple):
         ``factor factor^T`` is the covariance in the directions the data determine.
     blind : ndarray of bool, shape (n,)
         Parameters the data do not determine.
+    lost : ndarray, shape (n, n_lost)
+        Directions the data say nothing about.
     """
 
     matrix: np.ndarray
     factor: np.ndarray
     blind: np.ndarray
+    lost: np.ndarray
 
 
 def covariance(jac, variance):
@@ -58,7 +61,20 @@ def covariance(jac, variance):
     blind = np.max(np.abs(vt[~keep]), axis=0, initial=0.0) > np.sqrt(np.finfo(np.float64).eps)
     cov[blind, :] = cov[:, blind] = np.nan
     cov[np.arange(n)[blind], np.arange(n)[blind]] = np.inf
-    return Covariance(cov, half, blind)
+    return Covariance(cov, half, blind, vt[~keep].T / unit[:, None])
+
+
+def propagated(slope, factor, lost):
+    """Covariance of quantities with derivative ``slope`` (m, n), by the delta method: G C G^T, (m, m).
+
+    A quantity that changes along a lost direction has variance inf, and NaN beside it.
+    """
+    half = slope @ factor
+    cov = half @ half.T
+    unknown = np.any(np.abs(slope @ lost) > np.sqrt(np.finfo(np.float64).eps) * (np.abs(slope) @ np.abs(lost)), axis=1)
+    cov[unknown, :] = cov[:, unknown] = np.nan
+    cov[unknown, unknown] = np.inf
+    return cov
 
 
 def correlations(cov):

@@ -1,5 +1,7 @@
 """The report of a fit as text and as HTML, from one list of tables."""
 
+import math
+import textwrap
 from html import escape
 
 import numpy as np
@@ -7,6 +9,8 @@ import numpy as np
 __all__ = ["html", "text"]
 
 SHOWN = 0.1                    # correlations below this are left out
+GAP = "  "
+DISPENSABLE = ("se of log", "start", "relative")         # columns a narrow page does without, the first first
 
 
 def _number(x, digits=6):
@@ -25,18 +29,28 @@ def _percent(x):
     return "-" if np.isnan(x) else f"{100 * x:.2g} %" if np.isfinite(x) else "inf"
 
 
-def _parameter_rows(fit):
-    any_log = any(e.scale == "log" and e.vary for e in fit.parameters.values())
-    head = ["parameter", "estimate", "std. error", "relative", "95 % interval", *(["se of log"] if any_log else []), "start", "unit", ""]
-    rows = []
+def _parameter_rows(fit, width):
+    """The table of estimates, without the columns that matter least if it would be wider than ``width``."""
+    table = {"parameter": [], "estimate": [], "std. error": [], "relative": [], "95 % interval": [], "se of log": [], "start": [], "": []}
     for e in fit.parameters.values():
-        remark = "fixed" if not e.vary else f"at {e.at_bound} bound" if e.at_bound else ""
-        log = [_number(e.scale_stderr, 4) if e.scale == "log" else ""] if any_log else []
         interval = "-" if np.isnan(e.interval[0]) else f"{_number(e.interval[0], 4)} to {_number(e.interval[1], 4)}"
-        numbers = [_number(e.estimate), _number(e.stderr, 3), _percent(e.relative), interval, *log, _number(e.start)]
-        rows.append([e.name, *numbers, e.unit, remark])
-    used = [i for i in range(len(head)) if any(row[i] for row in rows)]
-    return [[r[i] for i in used] for r in [head, *rows]]
+        log = _number(e.scale_stderr, 4) if e.vary and e.scale == "log" else ""
+        remark = "fixed" if not e.vary else f"at {e.at_bound} bound" if e.at_bound else ""
+        cells = (f"{e.name} ({e.unit})" if e.unit else e.name, _number(e.estimate), _number(e.stderr, 3), _percent(e.relative), interval, log,
+                 _number(e.start), remark)
+        for column, cell in zip(table.values(), cells, strict=True):
+            column.append(cell)
+    table = {head: column for head, column in table.items() if any(column)}
+    for least in DISPENSABLE:
+        rows = [list(table), *map(list, zip(*table.values(), strict=True))]
+        if sum(_widths(rows)) + len(GAP) * len(rows[0]) <= width:
+            break
+        table.pop(least, None)
+    return [list(table), *map(list, zip(*table.values(), strict=True))]
+
+
+def _widths(rows):
+    return [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
 
 
 def _correlation_rows(fit):
@@ -83,9 +97,9 @@ def _footnotes(fit):
     return [*(f"Note: {n}." for n in fit.notes), f"Standard errors: {how}.", counted]
 
 
-def _sections(fit):
+def _sections(fit, width):
     """(heading, rows, whether the first row is a head)."""
-    yield "Parameters", _parameter_rows(fit), True
+    yield "Parameters", _parameter_rows(fit, width), True
     correlations = _correlation_rows(fit)
     if correlations:
         yield f"Correlations of at least {SHOWN}", correlations, False
@@ -93,22 +107,25 @@ def _sections(fit):
     yield "Work", _work_rows(fit), False
 
 
-def text(fit):
-    """Report of a fit as text, columns aligned."""
-    lines = [_title(fit), _status(fit)]
-    for heading, rows, _ in _sections(fit):
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+def text(fit, width):
+    """Report of a fit as text, columns aligned, at most ``width`` wide unless names are long."""
+    def wrapped(paragraphs):
+        return [line for p in paragraphs for line in textwrap.wrap(p, width, subsequent_indent=GAP, break_long_words=False)]
+
+    lines = wrapped([_title(fit), _status(fit)])
+    for heading, rows, _ in _sections(fit, width):
+        widths = _widths(rows)
         lines += ["", heading]
         for row in rows:
             cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
-            lines.append(("  " + "  ".join(cells)).rstrip())
-    return "\n".join([*lines, "", *_footnotes(fit)])
+            lines.append((GAP + GAP.join(cells)).rstrip())
+    return "\n".join([*lines, "", *wrapped(_footnotes(fit))])
 
 
 def html(fit):
     """Report of a fit as HTML tables, for notebooks."""
     parts = [f"<h4>{escape(_title(fit))}</h4>", f"<p>{escape(_status(fit))}</p>"]
-    for heading, rows, has_head in _sections(fit):
+    for heading, rows, has_head in _sections(fit, math.inf):
         body = []
         for k, row in enumerate(rows):
             tag = "th" if has_head and k == 0 else "td"

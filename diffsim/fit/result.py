@@ -257,9 +257,15 @@ class Fit:
         """
         return derive(self, f, name)
 
-    def summary(self):
-        """The report as text: estimates, correlations, statistics, counts."""
-        return text(self)
+    def summary(self, width=80):
+        """The report as text: estimates, correlations, statistics, counts.
+
+        Parameters
+        ----------
+        width : int
+            Columns of the page; the table of estimates leaves out what it has no room for (the HTML report has everything).
+        """
+        return text(self, width)
 
     def __repr__(self):
         return self.summary()

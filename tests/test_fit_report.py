@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from diffsim.errors import InputError, InputTypeError
 from diffsim.fit import Curve, Dataset, LogNormal, Model, Parameter, fit
 
 T = np.linspace(0.0, 8.0, 17)
@@ -69,3 +71,35 @@ def test_long_names_are_never_cut():
     name = "a_parameter_with_a_name_that_is_much_longer_than_anybody_should_ever_write_in_a_report"
     result = fit(Curve(lambda x, p: p[0] * x, [Parameter(name, 1.0)]), Dataset(T, {"y": 2.0 * T + np.cos(T)}))
     assert name in table(result.summary())[1]
+
+
+# ---------------------------------------------------------------- picture
+@pytest.mark.parametrize("size", [(5.0, 4.0), (8.0, 6.0), None])
+def test_nothing_of_the_picture_is_cut(hare_lynx, size):
+    figure = hare_lynx.plot(None if size is None else Figure(figsize=size))
+    figure.draw_without_rendering()                        # lays it out
+    labels = [t for axes in figure.axes for t in (axes.xaxis.label, axes.yaxis.label, axes.title) if t.get_text()]
+    labels += [axes.get_legend() for axes in figure.axes if axes.get_legend()] + figure.legends
+    page = figure.bbox
+    for artist in labels:
+        box = artist.get_window_extent()
+        assert page.x0 <= box.x0 < box.x1 <= page.x1, artist
+        assert page.y0 <= box.y0 < box.y1 <= page.y1, artist
+    upper, lower = (axes.yaxis.label.get_window_extent() for axes in figure.axes[:2])
+    assert not upper.overlaps(lower)
+    assert figure.axes[0].get_window_extent().width > 0.5 * page.width
+
+
+def test_subfigures_are_drawn_into_and_axes_refused(hare_lynx):
+    figure = Figure(figsize=(12.0, 4.0), layout="constrained")
+    left, right = figure.subfigures(1, 2)
+    assert hare_lynx.plot(left) is left
+    assert len(left.axes) == 3
+    with pytest.raises(InputTypeError, match=r"needs a matplotlib Figure or SubFigure, got Axes; .* result.predict"):
+        hare_lynx.plot(right.subplots())
+
+
+def test_logarithmic_axes_need_positive_data(swing, hare_lynx):
+    with pytest.raises(InputError, match=r"log=True needs positive data, but x is -0\.\d+ at t = 1\.5"):
+        swing.plot(log=True)
+    assert hare_lynx.plot(log=False).axes[0].get_yscale() == "linear"

@@ -5,25 +5,32 @@ from functools import cache
 
 import numpy as np
 
+from ..errors import InputError, InputTypeError
+
 __all__ = ["draw"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")      # Okabe & Ito: distinct for colour-blind readers
 MARKERS = "osD^vP"
 CURVE_POINTS = 400
 GREY = "0.35"
+NARROW = 7.0                   # inches: below this the legend stands under the axes, and labels are small
 
 
 def draw(fit, figure=None, level=0.95, log=None):
     """Draw data, fitted curves, bands and residuals; see :meth:`Fit.plot`."""
     problem = fit.problem
     names = problem.names
+    log = bool(problem.noise.scale_name) if log is None else log
+    _check(problem.dataset, figure, log)
     if figure is None:
         figure = _figure_class()(figsize=(8.0, 1.6 + 2.0 * len(names) + 1.4), layout="constrained")
+    elif hasattr(figure, "set_layout_engine") and figure.get_layout_engine() is None:
+        figure.set_layout_engine("constrained")
+    narrow = figure.bbox.width / figure.dpi < NARROW
     grid = figure.subplots(len(names) + 1, 1, sharex=True, height_ratios=[2.0] * len(names) + [1.3], squeeze=False)[:, 0]
     t0 = problem.times[0] if problem.model.t0 is None else problem.model.t0
     t = np.linspace(t0, problem.times[-1], CURVE_POINTS)
     curves = fit.predict(np.union1d(t, problem.times), level)
-    log = bool(problem.noise.scale_name) if log is None else log
     for i in range(len(names)):
         _observable(grid[i], fit, curves, i)
         if log:
@@ -33,12 +40,38 @@ def draw(fit, figure=None, level=0.95, log=None):
     grid[-1].set_xlabel(problem.dataset.label(problem.dataset.time_name))
     for axes in grid:
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize="small", borderaxespad=0.0)
+        if not narrow:
+            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize="small", borderaxespad=0.0)
+    if narrow:
+        _narrow(figure, grid)
     if np.all(problem.times == np.round(problem.times)):
         grid[-1].locator_params(axis="x", integer=True)
     figure.align_ylabels(grid)
     grid[0].set_title(f"{', '.join(names)}: data and fitted model", loc="left", fontsize="medium")
     return figure
+
+
+def _check(dataset, figure, log):
+    if figure is not None and not hasattr(figure, "subplots"):
+        raise InputTypeError("plot: the picture has several axes, so it needs a matplotlib Figure or SubFigure, got "
+                             f"{type(figure).__name__}; to draw one curve into axes of your own, take the numbers of result.predict(t)")
+    bad = dataset.present & ~(np.nan_to_num(dataset.values, nan=1.0) > 0)
+    if log and np.any(bad):
+        row, i = (int(k) for k in np.argwhere(bad)[0])
+        raise InputError(f"plot: log=True needs positive data, but {dataset.names[i]} is {dataset.values[row, i]:g} at "
+                         f"{dataset.time_name} = {dataset.t[row]:g}; use log=False")
+
+
+def _narrow(figure, grid):
+    """One legend below for all axes, small labels broken before the unit."""
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize="x-small")
+    for axes in grid[:-1]:
+        axes.set_ylabel(axes.get_ylabel().replace(" (", "\n(", 1), fontsize="x-small")
+    grid[-1].set_ylabel("residual\n/ sigma", fontsize="x-small")
+    for axes in grid:
+        axes.tick_params(labelsize="x-small")
+        axes.xaxis.label.set_fontsize("small")
 
 
 def _observable(axes, fit, curves, i):

@@ -36,8 +36,8 @@ def _parameter_rows(fit, width):
         interval = "-" if np.isnan(e.interval[0]) else f"{_number(e.interval[0], 4)} to {_number(e.interval[1], 4)}"
         log = _number(e.scale_stderr, 4) if e.vary and e.scale == "log" else ""
         remark = "fixed" if not e.vary else f"at {e.at_bound} bound" if e.at_bound else ""
-        cells = (f"{e.name} ({e.unit})" if e.unit else e.name, _number(e.estimate), _number(e.stderr, 3), _percent(e.relative), interval, log,
-                 _number(e.start), remark)
+        name = f"{e.name} ({e.unit})" if e.unit else e.name
+        cells = (name, _number(e.estimate), _number(e.stderr, 3), _percent(e.relative), interval, log, _number(e.start), remark)
         for column, cell in zip(table.values(), cells, strict=True):
             column.append(cell)
     table = {head: column for head, column in table.items() if any(column)}

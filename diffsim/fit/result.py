@@ -278,8 +278,8 @@ class Fit:
 
         Parameters
         ----------
-        figure : matplotlib.figure.Figure, optional
-            Where to draw; a new one by default, which notebooks show and ``savefig`` writes.
+        figure : matplotlib.figure.Figure or SubFigure, optional
+            Where to draw, of any size; a new one by default, which notebooks show.
         level : float
             Probability of the bands.
         log : bool, optional
@@ -288,5 +288,17 @@ class Fit:
         Returns
         -------
         matplotlib.figure.Figure
+
+        Raises
+        ------
+        InputError
+            Logarithmic axes are asked for data that are not positive.
+        InputTypeError
+            ``figure`` is no figure, axes for instance.
+
+        Notes
+        -----
+        pyplot is not used, so a script opens no window by itself: write a file with ``result.plot().savefig("fit.png")``, or hand over a
+        figure of pyplot's, ``result.plot(figure=plt.figure(figsize=(8, 6)))``, and call ``plt.show()``.
         """
         return draw(self, figure, level, log)

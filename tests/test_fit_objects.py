@@ -1,10 +1,13 @@
 """Objects of ds.fit as one meets them: reprs, slips of the pen, copies."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 import diffsim as ds
-from diffsim.errors import InputTypeError
+from diffsim.errors import InputError, InputTypeError
 from diffsim.fit import Curve, Dataset, LogNormal, Model, Normal, Parameter, Parameters, fit
 
 T = np.linspace(0.0, 6.0, 13)
@@ -78,3 +81,74 @@ def test_records_are_named_tuples_of_one_class_for_one_set_of_names():
     assert one(1.0, 2.0)._replace(zeta=3.0) == (1.0, 3.0)
     assert ds.tree.leaves(one(1.0, 2.0)) == [1.0, 2.0]
     assert not hasattr(one(1.0, 2.0), "shape")
+
+
+# ---------------------------------------------------------------- copies
+def same(a, b):
+    assert a.values == b.values
+    assert a.parameters == b.parameters
+    assert a.p == b.p
+    np.testing.assert_array_equal(a.covariance, b.covariance)
+    np.testing.assert_array_equal(a.residuals, b.residuals)
+    assert a.summary() == b.summary()
+    assert a._repr_html_() == b._repr_html_()
+
+
+def pickled(value):
+    return pickle.loads(pickle.dumps(value))
+
+
+@pytest.mark.parametrize("copied", [pickled, copy.deepcopy, copy.copy], ids=["pickle", "deepcopy", "copy"])
+def test_a_copy_of_a_fit_is_a_fit(fitted, copied):
+    again = copied(fitted)
+    same(again, fitted)
+    np.testing.assert_array_equal(again.predict([1.0, 8.0])["x"].upper, fitted.predict([1.0, 8.0])["x"].upper)
+    np.testing.assert_array_equal(again.solution.y, fitted.solution.y)
+    assert again.derive(lambda p: p.omega / p.zeta).stderr == fitted.derive(lambda p: p.omega / p.zeta).stderr
+    assert len(again.plot().axes) == 2
+    same(copied(again), fitted)                            # a copy of a copy
+    np.testing.assert_allclose(again.problem.rows(fitted.z), fitted.residuals, rtol=1e-9, atol=1e-12)
+
+
+def test_a_deep_copy_has_data_of_its_own(fitted):
+    again = copy.deepcopy(fitted)
+    again.problem.dataset.values[0] = 7.0
+    again.residuals[0] = 7.0
+    assert fitted.problem.dataset.values[0] == DATA.values[0]
+    assert fitted.residuals[0] != 7.0
+
+
+def test_a_fit_of_a_lambda_is_pickled_without_its_model(fitted):
+    local = fit(model(lambda t, y, p: oscillator(t, y, p)), DATA)
+    again = pickled(pickled(local))
+    same(again, local)
+    for use in (lambda: again.predict([1.0]), again.plot, lambda: again.solution):
+        with pytest.raises(InputError, match=r"its model cannot be read here .*lambda.*the estimates and the report are complete"):
+            use()
+    np.testing.assert_allclose(copy.deepcopy(local).predict(T)["x"].value, fitted.predict(T)["x"].value, rtol=1e-8)
+    line = fit(Curve(lambda x, p: p.a * x, [Parameter("a", 1.0)]), DATA)
+    assert pickled(line).rhs_calls is None
+    same(pickled(line), line)
+
+
+@pytest.mark.parametrize("copied", [pickled, copy.deepcopy, copy.copy], ids=["pickle", "deepcopy", "copy"])
+def test_models_parameters_records_and_predictions_can_be_copied(fitted, copied):
+    assert copied(PARAMETERS[0]) == PARAMETERS[0]
+    assert tuple(copied(Parameters(PARAMETERS))) == tuple(PARAMETERS)
+    assert type(copied(fitted.p)) is type(fitted.p)
+    assert copied(fitted.p).omega == fitted.p.omega
+    assert repr(copied(model())) == repr(model())
+    assert fit(copied(model()), DATA).values == fitted.values
+    assert repr(copied(DATA)) == repr(DATA)
+    band = fitted.predict(T)
+    again = copied(band)
+    assert repr(again) == repr(band)
+    np.testing.assert_array_equal(again["x"].data_lower, band["x"].data_lower)
+    ratio = fitted.derive(lambda p: p.omega / p.zeta, "ratio")
+    assert repr(copied(ratio)) == repr(ratio)
+
+
+def test_a_compiled_rhs_may_be_in_a_model_that_is_copied():
+    result = fit(model(ds.jit(oscillator)), DATA)
+    same(copy.deepcopy(result), result)
+    same(pickled(result), result)

@@ -1,5 +1,9 @@
 """A model, a dataset and a noise model as residuals of a free vector."""
 
+import copy
+import pickle
+from functools import cached_property
+
 import numpy as np
 
 from ..errors import FitError, InputError, InputTypeError, SolveError
@@ -14,6 +18,9 @@ class Problem:
     """Residuals (prediction - data) on the scale of the noise model, as a function of the free vector.
 
     Data are ordered observable by observable, in time order; missing values are left out.
+
+    Pickles and deep copies leave compiled code behind.  A pickle holds the model as bytes, read when it is first needed, so that a result
+    can be read where the model cannot: a lambda, or a function of a script, has no name another process could import.
 
     Parameters
     ----------
@@ -40,7 +47,8 @@ class Problem:
             raise InputTypeError(f"fit: the model must be a ds.fit.Model or ds.fit.Curve, got {type(model).__name__}")
         if not isinstance(dataset, Dataset):
             raise InputTypeError(f"fit: the data must be a ds.fit.Dataset, got {type(dataset).__name__}")
-        self.model = model.starting_at(dataset.t[0])
+        self._model = model.starting_at(dataset.t[0])
+        self.jit = jit
         self.dataset, self.parameters, self.noise = dataset, parameters, noise
         self.tolerances, self.names = tolerances, dataset.names
         noise.check(dataset)
@@ -55,9 +63,47 @@ class Problem:
         self.index = None if index.size == len(self.names) * self.times.size and np.all(np.diff(index) == 1) else index
         self._check_sizes()
         self.check_prediction()
-        self.rows = Residuals(self.residual, parameters.start(), jit=jit)
-        self.rows.describe = self.describe
-        self.jit = jit
+
+    @property
+    def model(self):
+        """The model with its initial time.
+
+        Raises
+        ------
+        InputError
+            The problem comes from a pickle and its model cannot be read here.
+        """
+        if isinstance(self._model, bytes):
+            try:
+                self._model = pickle.loads(self._model)
+            except (pickle.UnpicklingError, AttributeError, ImportError, TypeError, EOFError) as error:
+                self._model = str(error)
+        if isinstance(self._model, str):
+            raise InputError(f"this fit was pickled and its model cannot be read here ({self._model}); the estimates and the report are "
+                             "complete, but predictions, plots and solutions need a model made of functions a module defines by name")
+        return self._model
+
+    @cached_property
+    def rows(self):
+        """The residuals with their Jacobian, compiled at first use."""
+        rows = Residuals(self.residual, self.parameters.start(), jit=self.jit)
+        rows.describe = self.describe
+        return rows
+
+    def __getstate__(self):
+        state = {k: v for k, v in self.__dict__.items() if k != "rows"}
+        if not isinstance(self._model, (bytes, str)):
+            try:
+                state["_model"] = pickle.dumps(self._model)
+            except (pickle.PicklingError, AttributeError, TypeError, ValueError) as error:
+                state["_model"] = str(error)
+        return state
+
+    def __deepcopy__(self, memo):
+        new = object.__new__(type(self))
+        shared = {k: self.__dict__[k] for k in ("_model", "noise", "parameters")}         # none of them changes
+        new.__dict__.update(shared, **{k: copy.deepcopy(v, memo) for k, v in self.__dict__.items() if k not in shared and k != "rows"})
+        return new
 
     @property
     def n_data(self):

@@ -74,8 +74,8 @@ def _statistics_rows(fit):
 
 def _work_rows(fit):
     rows = [["residual evaluations", str(fit.residual_calls)], ["Jacobian evaluations", str(fit.jac_calls)]]
-    if fit.solution is not None:
-        rows += [["rhs calls of the fitted solution", str(fit.solution.nfev)]]
+    if fit.rhs_calls is not None:
+        rows += [["rhs calls of the fitted solution", str(fit.rhs_calls)]]
     rows += [["failed evaluations", str(fit.n_failed)]] if fit.n_failed else []
     return [*rows, ["gradient (cosine)", f"{fit.gradient:.1e}"], ["time", f"{fit.time:.3g} s"]]
 

@@ -93,6 +93,8 @@ class Fit:
     gradient : float
         Largest |cosine| of the residuals and the derivative by a parameter: 0 at a minimum.
     residual_calls, jac_calls, n_failed : int
+    rhs_calls : int or None
+        Of the fitted solution.
     time : float
         Seconds, compilation included.
     success : bool
@@ -210,6 +212,15 @@ class Fit:
         if not isinstance(self.problem.model, Model):
             return None
         return self.problem.model.solve(self.p, self.problem.times, **self.problem.tolerances)
+
+    @cached_property
+    def rhs_calls(self):
+        """Evaluations of the rhs in the fitted solution; None for a Curve."""
+        return None if self.solution is None else self.solution.nfev
+
+    def __getstate__(self):
+        # A solution may hold compiled code; it is made again when asked for.  Its count belongs to the report.
+        return {**{k: v for k, v in self.__dict__.items() if k != "solution"}, "rhs_calls": self.rhs_calls}
 
     def predict(self, t, level=LEVEL):
         """Observables at times ``t`` with bands of probability ``level``.

@@ -4,6 +4,11 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+import diffsim as ds
+from diffsim.codegen import cache
+from diffsim.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -14,11 +19,15 @@ def test_the_python_blocks_run_and_fit_what_they_say(capsys):
     program = {"__name__": "readme"}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), program)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     assert set(program["gradient"]) == {"p", "y0"}
     assert program["best"].fun < 0.3 * program["value"]
     np.testing.assert_allclose(list(program["result"].values.values())[:4], program["best"].x["p"], rtol=1e-3)
-    assert "a = 0." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "a = 0." in printed
+    assert "period = " in printed
+    assert 0.0 < program["period"].stderr < 0.2 * program["period"].estimate
+    np.testing.assert_allclose(program["gradient"]["p"], program["ds"].grad(program["on_mesh"])(program["theta"])["p"], rtol=1e-5)
 
 
 def test_ci_finds_the_test_command():
@@ -26,6 +35,19 @@ def test_ci_finds_the_test_command():
     assert command in README.splitlines()
     pattern = re.search(r"grep -m1 -x '(.*)' README\.md", (ROOT / ".ci" / "run").read_text(encoding="utf-8")).group(1)
     assert re.fullmatch(pattern, command)
+
+
+def test_what_is_said_of_the_cache_and_of_missing_methods_is_so(monkeypatch, tmp_path):
+    """The defaults and refusals the page promises."""
+    monkeypatch.delenv("DIFFSIM_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache.directory() == tmp_path / "diffsim"
+    monkeypatch.setenv("DIFFSIM_CACHE_DIR", "")
+    assert cache.directory() is None
+    assert f"at most {cache.LIMIT >> 20} MB" in " ".join(README.split())
+    for refused in ({"method": "BDF"}, {"events": lambda t, y: y[0]}):
+        with pytest.raises(InputError, match=next(iter(refused.values())) if "method" in refused else "events"):
+            ds.solve_ivp(lambda t, y: -y, (0.0, 1.0), [1.0], **refused)
 
 
 def test_files_named_in_the_readme_exist():

@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 
-from ..errors import ConcretizationError, DerivativeLost, DiffsimError, InputTypeError, MutationError
+from ..errors import ConcretizationError, DerivativeLost, DiffsimError, MissingRule, MutationError
 from .aval import Aval, Opaque
 
 UFUNCS, FUNCTIONS, METHODS = {}, {}, {}
@@ -226,12 +226,12 @@ def wrap(trace, primal, dual):
 
     Raises
     ------
-    InputTypeError
-        The value is complex: derivatives of complex numbers have no rules yet.
+    MissingRule
+        The value is complex: complex numbers have no rules yet.
     """
     if primal.dtype.kind == "c":
-        raise InputTypeError(f"{user_line()}: {trace.verb} met a complex number; split it into real and imaginary parts, which are "
-                             f"differentiated as real arrays")
+        raise MissingRule("complex arithmetic", trace.verb, f"{user_line()}: complex numbers have no rules yet; carry real and imaginary "
+                                                            f"parts as real arrays")
     return (ArrayTracer if primal.shape else Tracer)(trace, primal, dual)
 
 

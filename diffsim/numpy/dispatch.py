@@ -271,19 +271,6 @@ def array_function(func, args, kwargs):
     return _settle(func(*map(_plain, args), **{k: _plain(v) for k, v in kwargs.items()}), None, True)
 
 
-def real_only(x, name):
-    """A value, refused if it is traced and complex: its parts have no rules yet.
-
-    Raises
-    ------
-    MissingRule
-    """
-    if isinstance(x, Tracer) and x.dtype.kind == "c":
-        raise MissingRule(name, "derivative", f"{user_line()}: complex numbers have no rules for their parts yet; carry real and imaginary "
-                          f"part as two real arrays")
-    return x
-
-
 def into(destination, name):
     """The mutable array a function is about to write; a plain one would lose the derivative.
 
@@ -333,4 +320,4 @@ METHODS["__array_function__"] = array_function
 METHODS["__getitem__"] = indexing.getitem
 
 __all__ = ["LIKE", "REFUSED", "UFUNC_METHODS", "VALUE_ONLY", "array_function", "array_ufunc", "elementwise_entry", "into", "lost",
-           "real_only", "refuse", "row", "support", "ufunc_row", "value_of"]
+           "refuse", "row", "support", "ufunc_row", "value_of"]

@@ -9,7 +9,7 @@ from ..prims.gather import gather, put
 from ..prims.layout import basic, convert, index_set, like
 from . import indexing
 from .array import Array
-from .dispatch import into, real_only, row, value_of
+from .dispatch import into, row, value_of
 from .reductions import at_least_array, axes_of, sum
 from .shapes import along, broadcast_to, concatenate, part, permuted, reshaped
 from .stacking import lift, lift_all
@@ -217,12 +217,12 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
 
 @row(np.real_if_close, np.real, operands=1)
 def real(val):
-    return real_only(val, "np.real")
+    return val
 
 
 @row(np.imag, value=True)
 def imag(val):
-    val = real_only(at_least_array(val), "np.imag")
+    val = at_least_array(val)
     return np.zeros(tuple(val.shape), val.dtype)
 
 
@@ -267,7 +267,7 @@ def sinc(x):
 
 @row(np.angle)
 def angle(z, deg=False):
-    return ew.where(ew.less(real_only(z, "np.angle"), 0.0), 180.0 if deg else np.pi, 0.0)
+    return ew.where(ew.less(z, 0.0), 180.0 if deg else np.pi, 0.0)
 
 
 @row(np.unwrap)

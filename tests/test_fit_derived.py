@@ -79,3 +79,13 @@ def test_what_cannot_be_derived_says_why(f, error, says):
     result = fit(decay(), Dataset(X, {"y": Y}), noise=Normal(sigma=0.1))
     with pytest.raises(error, match=says):
         result.derive(f)
+
+
+def test_a_prediction_that_hangs_on_what_the_data_do_not_determine_has_no_band():
+    curve = Curve(lambda x, p: p.a * x + p.b * np.maximum(x - 4.0, 0.0), [Parameter("a", 1.0), Parameter("b", 2.0)])
+    result = fit(curve, Dataset(X, {"y": 3.0 * X + 0.1 * np.cos(9.0 * X)}))       # no datum beyond x = 4
+    spread = result.predict([1.0, 4.0, 5.0]).stderr["y"]
+    np.testing.assert_allclose(spread[:2], result.parameters["a"].stderr * np.array([1.0, 4.0]), rtol=1e-7)
+    assert np.isinf(spread[2])
+    assert "do not determine b" in result.summary()
+    assert len(result.plot().axes) == 2

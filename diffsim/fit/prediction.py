@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import api
 from ..errors import InputError
+from .statistics import undetermined
 
 __all__ = ["PredictedCurve", "Prediction"]
 
@@ -39,8 +40,8 @@ class Prediction:
     Notes
     -----
     Delta method: with G = d prediction / d z on the scale of the noise model and the covariance C of the free vector z, the variance of
-    the curve is diag(G C G^T); a new measurement adds sigma^2.  Bands are symmetric on that scale.  Seber & Wild, Nonlinear Regression
-    (1989), section 5.1.
+    the curve is diag(G C G^T), inf where it depends on what the data do not determine; a new measurement adds sigma^2.  Bands are
+    symmetric on that scale.  Seber & Wild, Nonlinear Regression (1989), section 5.1.
     """
 
     def __init__(self, fit, t, level):
@@ -58,7 +59,9 @@ class Prediction:
         shape = (len(self.names), times.size)
         centre = np.asarray(on_noise_scale(fit.z)).reshape(shape)[:, back]
         slope = np.asarray(api.jacobian(on_noise_scale)(fit.z))
-        spread = np.sqrt(np.sum((slope @ fit.factor) ** 2, axis=1)).reshape(shape)[:, back]
+        spread = np.sqrt(np.sum((slope @ fit.factor) ** 2, axis=1))
+        spread[undetermined(slope, fit.lost)] = np.inf
+        spread = spread.reshape(shape)[:, back]
         q = fit.quantile(level)
         self.stderr, self._curves = {}, {}
         for i, name in enumerate(self.names):

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
-__all__ = ["Covariance", "correlations", "covariance", "gaussian_log_likelihood", "information_criteria", "propagated", "quantile"]
+__all__ = ["Covariance", "correlations", "covariance", "gaussian_log_likelihood", "information_criteria", "propagated", "quantile",
+           "undetermined"]
 
 LOST = 1e3                     # a direction is lost below this many roundings of the largest singular value
 
@@ -64,6 +65,11 @@ def covariance(jac, variance):
     return Covariance(cov, half, blind, vt[~keep].T / unit[:, None])
 
 
+def undetermined(slope, lost):
+    """Which quantities with derivative ``slope`` (m, n) change along a lost direction: ndarray of bool, shape (m,)."""
+    return np.any(np.abs(slope @ lost) > np.sqrt(np.finfo(np.float64).eps) * (np.abs(slope) @ np.abs(lost)), axis=1)
+
+
 def propagated(slope, factor, lost):
     """Covariance of quantities with derivative ``slope`` (m, n), by the delta method: G C G^T, (m, m).
 
@@ -71,7 +77,7 @@ def propagated(slope, factor, lost):
     """
     half = slope @ factor
     cov = half @ half.T
-    unknown = np.any(np.abs(slope @ lost) > np.sqrt(np.finfo(np.float64).eps) * (np.abs(slope) @ np.abs(lost)), axis=1)
+    unknown = undetermined(slope, lost)
     cov[unknown, :] = cov[:, unknown] = np.nan
     cov[unknown, unknown] = np.inf
     return cov

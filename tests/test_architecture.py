@@ -19,9 +19,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 CROSSINGS = {("codegen/kernel.py", "passes"): "a kernel optimises the graph it is given, so that no caller can forget to"}
 
 #: Over-runs with their reason.  The lists may only shrink.
-LONG_FILES = {
-    "ode/erk.py": (520, "the stepping loops of one family and what they share; to be split when a second family comes"),
-}
+LONG_FILES = {}
 LONG_FUNCTIONS = {}
 MAX_FILE, MAX_FUNCTION = 500, 60
 
@@ -146,8 +144,6 @@ def test_exemptions_are_needed():
 
 def test_files_named_in_the_map_exist():
     page = PROJECT / "ARCHITECTURE.md"
-    if not page.exists():
-        pytest.skip("there is no ARCHITECTURE.md")
     named = re.findall(r"`([\w./]+\.(?:py|md|ipynb|toml|txt|json))`", page.read_text())
     assert named
     missing = [n for n in named if not any((base / n).exists() for base in (PROJECT, ROOT)) and not list(PROJECT.glob(f"*/**/{n}"))]

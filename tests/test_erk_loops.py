@@ -10,7 +10,7 @@ import pytest
 
 from diffsim.codegen import engine, loops
 from diffsim.errors import InputError
-from diffsim.ode import erk
+from diffsim.ode import erk, stepsize
 from diffsim.ode.tableaus import METHODS, TSIT5
 
 EACH = pytest.mark.parametrize("tableau", METHODS.values(), ids=attrgetter("name"))
@@ -355,10 +355,10 @@ def test_statuses():
     assert (short.status, short.steps) == (erk.FULL, 5)
     with np.errstate(over="ignore", invalid="ignore"):
         pole = Solve(blow_up, [1.0, 1.0], P, 2.0)
-    assert (pole.status, pole.counts[3]) == (erk.UNDERFLOW, 1)
+    assert (pole.status, pole.counts[3]) == (stepsize.UNDERFLOW, 1)
     assert pole.last[0] == pytest.approx(1.0, abs=1e-5)
     few = Solve(PREY, Y0, P, 20.0, max_steps=7)
-    assert few.status == erk.MAX_STEPS
+    assert few.status == stepsize.MAX_STEPS
     assert few.counts[0] + few.counts[1] == 7
     lost = Solve(Model(lambda t, y, p: np.array([0.0, np.nan]), None, None), Y0, P, 1.0)
     assert (lost.status, lost.steps, lost.counts[3]) == (erk.NOT_FINITE, 0, 1)

@@ -1,25 +1,25 @@
 """What to say of a solve that stopped before its end."""
 
 from ..errors import SolveError
-from . import erk
+from . import stepsize
 
 #: Status to reason and remedy.
 REASONS = {
-    erk.UNDERFLOW: (
+    stepsize.UNDERFLOW: (
         "the step size fell below the spacing of numbers",
         "the solution may blow up near there, or the problem is stiff or discontinuous: end the span before it, loosen rtol and atol, "
         "or solve in pieces between the jumps",
     ),
-    erk.MAX_STEPS: (
+    stepsize.MAX_STEPS: (
         "max_steps was reached",
         "raise max_steps, loosen rtol and atol, or use a shorter span; many rejected steps point to stiffness",
     ),
-    erk.NOT_FINITE: (
+    stepsize.NOT_FINITE: (
         "the state or its derivative is not finite",
         "check y0 and the parameters for NaN and inf, and the right-hand side for overflow, log or sqrt of negative numbers and division "
         "by zero",
     ),
-    erk.BAD_TIMES: (
+    stepsize.BAD_TIMES: (
         "an output time is NaN, outside the span or out of order",
         "t_eval must be sorted from t_span[0] to t_span[1] and lie between them",
     ),
@@ -31,7 +31,7 @@ def failure(status, record, t0, span):
     s = record.statistics
     t0, end, t = float(t0), float(t0) + float(span), float(t0) + s["s"]
     reason, remedy = REASONS[status]
-    if status == erk.BAD_TIMES:
+    if status == stepsize.BAD_TIMES:
         error = SolveError(f"solve_ivp did not start: {reason}. Remedy: {remedy}.", status=int(status), t=t0)
         error.record = record
         return error

@@ -16,11 +16,25 @@ def _extreme_jvp(x, y, x_dot, *, axes):
     return div(reduce_sum(mul(chosen, t), axes=axes), reduce_sum(chosen, axes=axes))
 
 
+def _extreme_aval(x, *, axes, word):
+    out = Aval(without(x.shape, axes), x.dtype)
+    if x.size == 0 and out.size:
+        raise ValueError(f"zero-size array to reduction operation {word} which has no identity")
+    return out
+
+
+def _position_aval(x, *, axis, name):
+    out = Aval(without(x.shape, (axis,)), np.dtype(np.intp))
+    if x.shape[axis] == 0 and out.size:
+        raise ValueError(f"attempt to get {name} of an empty sequence")
+    return out
+
+
 def _extreme(name, ufunc, word):
     return Primitive(
         name,
         impl=lambda x, *, axes: ufunc.reduce(x, axis=axes),
-        aval=lambda x, *, axes: Aval(without(x.shape, axes), x.dtype),
+        aval=lambda x, *, axes: _extreme_aval(x, axes=axes, word=word),
         jvp=_extreme_jvp,
         transpose=NOT_LINEAR,
         emit=Gather(lambda k, index, x, *, axes: k.reduce(
@@ -40,7 +54,7 @@ def _position(name, function, compare):
     return nondifferentiable(
         name,
         impl=lambda x, *, axis: function(x, axis),
-        aval=lambda x, *, axis: Aval(without(x.shape, (axis,)), np.dtype(np.intp)),
+        aval=lambda x, *, axis: _position_aval(x, axis=axis, name=name),
         emit=Gather(emit),
         samples=shaped(((4,), {"axis": 0}), ((2, 3), {"axis": 1}), ((2, 3), {"axis": 0})),
     )

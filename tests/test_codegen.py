@@ -15,10 +15,11 @@ from diffsim.codegen.python_printer import compiled_python
 from diffsim.core import REGISTRY, Absent, Aval, Eqn, Graph, Var, aval_of, eval_graph
 from diffsim.core.emission import Call, Scalar
 from diffsim.errors import MissingRule
+from diffsim.passes import optimise
 from diffsim.prims import elementwise as e
 from diffsim.prims import layout as la
 from diffsim.prims.contract import dot_general
-from diffsim.prims.gather import gather, put, scatter_add
+from diffsim.prims.gather import gather, put, scatter_add, within
 from diffsim.transforms import linearize, pull, trace
 
 FLOAT = np.dtype(np.float64)
@@ -105,8 +106,6 @@ def test_emitted_code_is_the_numpy_rule(prim, dtype, rng):
 
 
 HARD = np.array([0.0, -0.0, 1.0, -1.0, 2.5, -2.5, np.inf, -np.inf, np.nan, 1e308, 5e-324])
-
-
 TWO = ["maximum", "minimum", "mod", "floor_divide", "fmod", "copysign", "logaddexp", "pow", "hypot", "arctan2", "lt", "ne", "and", "xor"]
 
 
@@ -176,6 +175,113 @@ def test_integers_wrap_around_as_numpy_arrays_do():
     for prim in (e.add, e.mul, e.sub):
         graph = one_equation(prim, (x, x[::-1]), {})
         same(call(machine(nest(graph, 0)), graph, (x, x[::-1]))[0], prim.impl(x, x[::-1]))
+
+
+@pytest.mark.parametrize("n", [3, 300])
+@pytest.mark.parametrize("dtype", [np.int64, np.int32])
+@pytest.mark.parametrize("name", ["floor_divide", "mod", "fmod"])
+def test_integer_division_does_not_trap(name, dtype, n):
+    """The smallest integer over -1 wraps around; anything over 0 is 0."""
+    prim, least = REGISTRY[name], np.iinfo(dtype).min
+    x, y = (np.resize(np.array(v, dtype), n) for v in ([least, least, least + 1, 7, -7, 0], [-1, 0, -1, -1, 0, -1]))
+    for operands in ((x, y), (x, np.array(-1, dtype)), (x, np.array(0, dtype)), (np.array(least, dtype), np.array(-1, dtype))):
+        with np.errstate(all="ignore"):
+            want = prim.impl(*operands)
+        graph = one_equation(prim, operands, {})
+        for unroll in FORMS.values():
+            same(call(machine(nest(graph, unroll)), graph, operands)[0], want)
+
+
+def test_remainders_of_large_integers_are_exact():
+    x, y = np.array([2**62 + 1, -(2**62) - 1]), np.array([10, 10])
+    graph = one_equation(e.fmod, (x, y), {})
+    same(call(machine(nest(graph, None)), graph, (x, y))[0], np.fmod(x, y))
+
+
+@pytest.mark.parametrize("n", [4, 100])
+@pytest.mark.parametrize("name", ["maximum", "minimum", "clip"])
+def test_the_sign_of_a_zero_among_zeros_is_numpys(name, n):
+    """Bounds of clip are scalars here: for arrays of bounds NumPy takes the bound's sign, generated code the operand's.
+
+    The largest and smallest of a whole array choose by the sign: +0 is more than -0, wherever they stand.
+    """
+    x, y = np.resize([0.0, -0.0, 0.0, -0.0], n), np.resize([0.0, 0.0, -0.0, -0.0], n)
+    low_high = [(np.float64(a), np.float64(b)) for a, b in ((0.0, 1.0), (-0.0, 1.0), (-1.0, 0.0), (-1.0, -0.0))]
+    for operands in [(x, y)] if name != "clip" else [(x, *bounds) for bounds in low_high]:
+        graph = one_equation(REGISTRY[name], operands, {})
+        got = call(machine(nest(graph, None)), graph, operands)[0]
+        np.testing.assert_array_equal(np.signbit(got), np.signbit(getattr(np, name)(*operands)))
+
+
+def test_integers_to_powers_are_exact_or_left_to_numpy():
+    x = np.array([2, 3])
+    with pytest.raises(MissingRule, match="powers not known"):
+        nest(one_equation(e.power, (x, x), {}), None)
+    graph, _ = trace(lambda x: [e.power(x, np.int64(39))], [aval_of(x)])
+    same(call(machine(nest(optimise(graph), None)), graph, (x,))[0], x**39)
+    with pytest.raises(ValueError, match="negative integer powers"):
+        e.integer_pow.aval(aval_of(x), n=-1)
+
+
+def raised(kind, f, *x, **params):
+    with pytest.raises(kind) as error:
+        f(*x, **params)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0)])
+@pytest.mark.parametrize("name", ["reduce_max", "reduce_min", "argmax", "argmin"])
+def test_the_extreme_of_nothing_is_refused_as_numpy_refuses_it(name, shape):
+    prim, axis = REGISTRY[name], len(shape) - 1
+    params = {"axis": axis} if name.startswith("arg") else {"axes": (axis,)}
+    said = [raised(ValueError, prim.impl, np.zeros(shape), **params), raised(ValueError, prim.aval, Aval(shape, FLOAT), **params)]
+    assert said[0] == said[1]
+    if len(shape) > 1:
+        params = {"axis": 0} if name.startswith("arg") else {"axes": (0,)}
+        assert prim.aval(Aval(shape, FLOAT), **params).shape == prim.impl(np.zeros(shape), **params).shape
+
+
+# ---------------------------------------------------------------- sums
+def summed(x, axes):
+    graph = one_equation(la.reduce_sum, (x,), {"axes": axes})
+    return call(machine(nest(graph, None)), graph, (x,))[0]
+
+
+@pytest.mark.parametrize("shape", [(10**6,), (1000, 1000), (3, 300_000), (300_000, 3), (2047,), (2048,), (2049,)])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_long_sums_are_as_exact_as_numpys(shape, dtype, rng):
+    """Equal terms are the worst case: their rounding errors all have one sign."""
+    for x in (np.full(shape, 0.1, dtype), rng.normal(size=shape).astype(dtype)):
+        exact, size = math.fsum(x.ravel().tolist()), math.fsum(np.abs(x).ravel().tolist())
+        error = abs(float(summed(x, tuple(range(x.ndim)))) - exact)
+        assert error <= 8 * np.finfo(np.float64).eps * size + (np.finfo(dtype).eps * abs(exact) if dtype is np.float32 else 0)
+
+
+def test_sums_of_single_precision_rows_and_products_are_formed_in_double(rng):
+    x = np.full((100_000, 5), 0.1, np.float32)
+    exact = 100_000 * float(x[0, 0])
+    np.testing.assert_allclose(summed(x, (0,)), np.full(5, exact), rtol=1e-7)
+    ones = np.ones((3, 100_000), np.float32)
+    graph = one_equation(dot_general, (ones, x), {"contract": ((1,), (0,)), "batch": ((), ())})
+    np.testing.assert_allclose(call(machine(nest(graph, None)), graph, (ones, x))[0], np.full((3, 5), exact), rtol=1e-7)
+
+
+def test_long_sums_meet_infinities_as_numpy_does():
+    for special, want in (([np.inf], np.inf), ([np.inf, -np.inf], np.nan), ([np.nan], np.nan), ([1e308, 1e308, -1e308], np.inf)):
+        x = np.ones(5000)
+        x[1000 : 1000 + 1200 * len(special) : 1200] = special
+        np.testing.assert_equal(summed(x, (0,)), want)
+
+
+def test_a_long_sum_over_a_join_keeps_its_pieces_and_its_other_sums(rng):
+    def f(x, y):
+        both = la.concatenate(x, y, axis=0)
+        return [la.reduce_sum(e.mul(both, both), axes=(0,)), la.reduce_sum(e.sin(both), axes=(0,))]
+
+    x, y = rng.normal(size=3000), rng.normal(size=4001)
+    graph, _ = trace(f, [aval_of(x), aval_of(y)])
+    got = call(machine(nest(graph, None)), graph, (x, y))
+    np.testing.assert_allclose(got, [np.sum(x**2) + np.sum(y**2), np.sum(np.sin(x)) + np.sum(np.sin(y))], rtol=1e-14)
 
 
 def test_an_unknown_dtype_is_refused_by_name():
@@ -328,6 +434,34 @@ def test_a_kernel_reads_and_writes_where_it_is_told(add, unroll):
         out = np.ones(6)
         run(kernel(add=add, unroll=unroll), 0.5, y, p, out)
         np.testing.assert_array_equal(out, want)
+
+
+@pytest.mark.parametrize("n", [3, 100])
+@pytest.mark.parametrize("add", [False, True])
+def test_a_kernel_that_meets_an_index_out_of_bounds_gives_nan(add, n):
+    """So that a solve stops; in Python it is an IndexError."""
+
+    def f(t, y, p):
+        return [e.mul(y, gather(np.arange(4.0), within(la.convert(t, dtype=np.dtype(np.int64)), size=4, axis=0)))]
+
+    arguments = kernel(n=n, f=f, add=add)
+    y, p = np.ones(n + 1), np.zeros(3)
+    for t, want in ((3.5, 3.0), (-1.0, 3.0), (4.0, np.nan), (-5.0, np.nan), (np.inf, np.nan)):
+        out = np.zeros(n + 2)
+        run_kernel(arguments, t, y, p, out)
+        np.testing.assert_array_equal(out, [0.0, *[want] * n, 0.0])
+    with pytest.raises(IndexError, match="axis 0 with size 4"):
+        kernel_python(*arguments)(4.0, y, p, out)
+
+
+def test_an_index_out_of_bounds_that_is_known_is_refused_at_once():
+    graph, _ = trace(lambda x: [gather(x, np.array([1, 5]))], [Aval((5,), FLOAT)])
+    with pytest.raises(IndexError, match="index 5 is out of bounds"):
+        nest(graph, None)
+    none, at = Aval((0,), FLOAT), Aval((3,), np.dtype(np.int64))
+    cases = [(gather, [none, at], {}), (put, [none, at, at], {}), (scatter_add, [at, at], {"shape": (0,)})]
+    for prim, avals, params in [*cases, (within, [at], {"size": 0, "axis": 1})]:
+        assert "out of bounds" in raised(IndexError, prim.aval, *avals, **params)
 
 
 def test_the_source_of_a_kernel_reads_like_the_function():

@@ -15,6 +15,7 @@ from diffsim.core.emission import Call
 from diffsim.errors import MissingRule
 from diffsim.prims import elementwise as e
 from diffsim.prims import layout as la
+from diffsim.prims.gather import gather, put, scatter_add, within
 from diffsim.transforms import trace
 
 FLOAT = np.dtype(np.float64)
@@ -130,6 +131,108 @@ def test_the_source_is_readable_python():
         Program(graph_of(lambda x: [e.add(x, 1.0)], ())).source
         == "def diffsim_body(inputs, outputs, ctx):\n    outputs[0] = inputs[0] + 1.0\n"
     )
+
+
+# ---------------------------------------------------------------- indices
+def at(i, size, axis=0):
+    return within(i, size=size, axis=axis)
+
+
+def taken(x, i):
+    return [gather(x, at(i, x.shape[0]))]
+
+
+def added(x, i):
+    return [scatter_add(e.mul(i, 1.0), at(i, 5), shape=(5,)), x]
+
+
+def written(x, i):
+    return [put(x, e.mul(i, 2.0), at(i, x.shape[0]))]
+
+
+def unnamed(x, i):
+    return [gather(x, i)]
+
+
+INT = np.dtype(np.int64)
+
+
+@pytest.mark.parametrize("n", [1, 3, 200])
+@pytest.mark.parametrize("f", [taken, added, written, unnamed])
+def test_an_index_out_of_bounds_raises_and_the_program_lives_on(f, n):
+    graph = graph_of(f, (5,), Aval((n,), INT))
+    x, good = np.arange(5.0), np.resize([4, -5, 0, -1, 2], n)
+    for _ in range(2):  # compiled, then from the cache
+        run = Program(graph)
+        for bad in (5, -6, 2**62, -(2**63)):
+            for place in {0, n // 2, n - 1}:
+                i = good.copy()
+                i[place] = bad
+                with pytest.raises(IndexError, match=f"index {bad} is out of bounds for a.* with size 5"):
+                    run(x, i)
+            np.testing.assert_array_equal(run(x, good)[0], eval_graph(graph, x, good)[0])
+
+
+def test_each_axis_is_checked_for_itself():
+    def f(x, i, j):
+        return [gather(x, e.add(e.mul(at(i, 2), 3), at(j, 3, 1)))]
+
+    run = Program(graph_of(f, (2, 3), Aval((), INT), Aval((), INT)))
+    x = np.arange(6.0).reshape(2, 3)
+    assert run(x, 1, -1) == [5.0]
+    with pytest.raises(IndexError, match="index 3 is out of bounds for axis 1 with size 3"):
+        run(x, 0, 3)
+    with pytest.raises(IndexError, match="index -3 is out of bounds for axis 0 with size 2"):
+        run(x, -3, 0)
+
+
+def test_an_index_into_one_element_is_checked_too():
+    run = Program(graph_of(taken, (1,), Aval((), INT)))
+    assert run(np.ones(1), -1) == [1.0]
+    with pytest.raises(IndexError, match="index 1 "):
+        run(np.ones(1), 1)
+
+
+def test_indices_proven_in_bounds_are_not_checked(rng):
+    def f(x, i):
+        kept = e.minimum(e.maximum(i, 1), 4)
+        below = at(e.sub(kept, 1), 5)
+        table = np.array([0, 1, 1, 4, 3])
+        return [gather(x, below), gather(x, gather(table, below)), gather(x, REGISTRY["argmax"](x, axis=0)), gather(x, np.arange(5))]
+
+    for n in (3, 100):
+        program = Program(graph_of(f, (5,), Aval((n,), INT)))
+        assert program._checks == []
+        x, i = rng.normal(size=5), rng.integers(-9, 9, n)
+        np.testing.assert_array_equal(program(x, i)[0], x[np.clip(i, 1, 4) - 1])
+
+
+def test_threads_report_only_their_own_indices():
+    run = Program(graph_of(taken, (5,), Aval((50,), INT)))
+    wrong = []
+
+    def work(bad):
+        for _ in range(300):
+            i = np.full(50, bad)
+            try:
+                got = run(np.arange(5.0), i)
+            except IndexError as error:
+                wrong.extend([error] * (bad < 5 or f"index {bad} " not in str(error)))
+            else:
+                wrong.extend([got] * (bad >= 5))
+
+    threads = [threading.Thread(target=work, args=(bad,)) for bad in (1, 7, 4, 99)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def test_a_program_counts_its_work():
+    stats = Program(graph_of(lambda x, y: [e.add(e.mul(x, y), e.sin(x)), la.reduce_sum(x, axes=(0,))], (1000,), (1000,))).stats
+    assert stats["flops"] == 3 * 1000 + 1000
+    assert stats["bytes"] == 8 * (3 * 1000 + 1000 + 1)
 
 
 # ---------------------------------------------------------------- cache
@@ -279,6 +382,21 @@ def test_a_call_that_fails_raises_its_own_error_and_the_program_lives_on(scale):
     with pytest.raises(ArithmeticError, match="status 7, needed 3"):
         run(-1.0)
     assert run(4.0) == [8.0]
+
+
+def test_an_index_out_of_bounds_is_told_before_a_call_that_would_fail_for_it(scale):
+    make, *_ = scale
+
+    def f(x, i):
+        return [make(np.float64(2.0), e.sub(gather(x, at(i, 3)), 1.0))[0]]
+
+    run = Program(graph_of(f, (3,), Aval((), INT)))
+    x = np.array([0.0, 3.0, 0.5])
+    assert run(x, 1) == [4.0]
+    with pytest.raises(IndexError, match="index 7 is out of bounds for axis 0 with size 3"):
+        run(x, 7)
+    with pytest.raises(ArithmeticError, match="status 7"):
+        run(x, 0)
 
 
 def test_the_second_of_two_calls_reports_for_itself(scale):

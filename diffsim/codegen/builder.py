@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 
 from . import index as ix
-from .nest import INT, Atom, Block, Choice, Literal, Loop, Store, Value, canonical
+from .nest import FLOAT, INT, Atom, Block, Choice, Literal, Loop, Store, Value, canonical
 from .scalars import Scalars
 
 #: A loop is cut into at most this many pieces more; what is undecided then is decided at run time.
@@ -59,15 +59,6 @@ class Builder(Scalars):
         made = self.emit(op, (self.value(ix.add(r, -n * shift)), self.const(n, INT)), INT)
         top = n - 1 if op == "irem" else hi // n - shift
         return ix.of(self.atom(made, 0, top))
-
-    def atom(self, value, lo, hi):
-        """An integer value with the range it is known to lie in."""
-        key = ("range", value, lo, hi)
-        made = value.block.memo.get(key)
-        if made is None:
-            made = value.block.memo[key] = Atom("same", (value,), value.block, self._count(), lo, hi)
-            value.block.statements.append(made)
-        return made
 
     def value(self, a):
         """The integer value of an index; sums of outer counters come first."""
@@ -122,12 +113,6 @@ class Builder(Scalars):
                 block = last if last.depth > block.depth else block
         return self._guarded(block)
 
-    def _guarded(self, block):
-        for b in self.stack[block.depth + 1 :]:
-            if b.conditional:
-                block = b
-        return block
-
     def nested(self, block, make):
         """Fill a new block inside the current one by ``make()``; returns what that returned."""
         kept, self.stack = self.stack, [*self.stack, block]
@@ -156,18 +141,13 @@ class Builder(Scalars):
         self.append(Store(buffer, self.value(at), self.convert(x, buffer.dtype), add))
 
     def element(self, x, position):
-        """Element of operand ``x`` at a flat position that is a value; positions outside are moved to the nearest end."""
+        """Element of operand ``x`` at a flat position that is a value; the function fails where there is none."""
         return x.flat(self.position_index(position, x.size))
 
     def position_index(self, position, size):
-        """A value as an index in [0, size)."""
-        if type(position) is Literal:
-            return min(max(int(position.value), 0), size - 1)
-        position = self.convert(position, INT)
-        if isinstance(position, Atom) and position.lo >= 0 and position.hi < size:
-            return ix.of(position)
-        inside = self.minimum(self.maximum(position, self.const(0, INT)), self.const(size - 1, INT))
-        return ix.of(self.atom(inside, 0, size - 1))
+        """A position in row-major order as an index in [0, size)."""
+        position = self.wrapped(position, size)
+        return int(position.value) if type(position) is Literal else ix.of(position)
 
     # ------------------------------------------------------------ loops
     def loop(self, shape, body):
@@ -237,7 +217,8 @@ class Builder(Scalars):
     def reduce(self, word, shape, term, aval):
         """Combine ``term(inner)`` over all ``inner`` of ``shape`` by ``add``, ``mul``, ``maximum``, ``minimum``, ``and`` or ``or``.
 
-        Sums in loops may be reassociated by the vectoriser, as NumPy's are; all else keeps its order.
+        Sums in loops may be reassociated by the vectoriser, as NumPy's are, and those of float32 are formed in float64; all else keeps
+        its order.
         """
         dtype = canonical(aval.dtype)
         if word in ("add", "mul") and dtype.kind != "f":
@@ -257,7 +238,10 @@ class Builder(Scalars):
         else:
             first = self.const(START[word], dtype)
         if word == "add" and dtype.kind == "f":
-            combine = self._sum
+            return self.convert(self._sums(tuple(shape), (), lambda inner: self.convert(self.convert(term(inner), dtype), FLOAT)), dtype)
+        if word in ("maximum", "minimum") and dtype.kind == "f":
+            def combine(total, x):
+                return self.emit(f"reduce_{word}", (total, x), dtype)
         return self._nested_folds(tuple(shape), (), lambda inner, total: combine(total, self.convert(term(inner), dtype)), first)
 
     def _nested_folds(self, shape, index, step, total):
@@ -270,8 +254,18 @@ class Builder(Scalars):
             return lambda a, b: self.logical(word, a, b)
         return getattr(self, word)
 
+    def _sums(self, shape, index, term):
+        """Sum over nested loops, each from zero: the sums of rows are then summed like any others."""
+        if len(index) == len(shape):
+            return term(index)
+        return self._folds(
+            0, shape[len(index)], lambda i, t: (self._sum(t[0], self._sums(shape, (*index, i), term)),), (self.const(0, FLOAT),)
+        )[0]
+
     def _sum(self, total, x):
-        return total if type(x) is Literal and x.value == 0 else self.emit("sum", (total, x), x.dtype)
+        if type(x) is Literal and x.value == 0:
+            return total
+        return x if type(total) is Literal and total.value == 0 else self.emit("sum", (total, x), x.dtype)
 
     def position(self, op, n, term, aval):
         """Where ``term(i) op term(j)`` for all j, i the first such; the first NaN wins, as in NumPy."""
@@ -285,7 +279,8 @@ class Builder(Scalars):
                 better = self.logical("or", better, self.logical("and", self.compare("!=", x, x), self.compare("==", best, best)))
             return self.select(better, x, best), self.select(better, self.value(i), at)
 
-        return self._folds(1, n, step, (term(0), self.const(0, INT)))[1]
+        at = self._folds(1, n, step, (term(0), self.const(0, INT)))[1]
+        return at if type(at) is Literal else self.atom(at, 0, n - 1)
 
     def partial_sum(self, x, index, axis, reverse):
         """Sum of x from the start of an axis (from its end, if ``reverse``) to ``index``, whose entry there is an int."""

@@ -3,7 +3,8 @@
 import numpy as np
 
 from .builder import flatten, unflatten
-from .nest import Buffer, canonical
+from .nest import FLOAT, INT, Buffer, canonical
+from .ranges import span
 
 #: Arrays computed in one nest of loops: at most this many, of at most this many operations an element in all.
 MEMBERS, OPERATIONS = 16, 300
@@ -93,6 +94,9 @@ class Unrolled(Cell):
             self.k.store(self.buffer, flatten(index, self.shape), x)
 
     # what a store rule writes to, when its loops run over ints
+    def accumulator(self):
+        return self
+
     def store(self, index, x):
         self.elements[index] = self.k.convert(x, self.dtype)
 
@@ -150,6 +154,13 @@ class Target:
     def __init__(self, k, buffer):
         self.k, self.buffer, self.shape, self.dtype, self.size = k, buffer, buffer.shape, buffer.dtype, buffer.size
 
+    def __call__(self, index):
+        return self.k.load(self.buffer, flatten(index, self.shape))
+
+    def accumulator(self):
+        """Memory of the same shape to sum in: itself, unless its numbers are too short."""
+        return Target(self.k, Buffer("scratch", FLOAT, self.shape)) if self.dtype.kind == "f" and self.dtype is not FLOAT else self
+
     def store(self, index, x):
         self.k.store(self.buffer, flatten(index, self.shape), x)
 
@@ -173,20 +184,27 @@ class Stored(Inlined):
     In one nest of loops they share what they read, and hand values on without a trip through memory.
     """
 
-    __slots__ = ("group", "state")
+    __slots__ = ("group", "span", "state")
     WAITING, COMPUTED, DONE = range(3)
 
     def __init__(self, k, aval, rule, operands, buffer):
         super().__init__(k, aval, rule, operands)
-        self.buffer, self.state, self.group = buffer, Stored.WAITING, None
+        self.buffer, self.state, self.group, self.span = buffer, Stored.WAITING, None, None
 
     def __call__(self, index):
         if self.state == Stored.COMPUTED and index == self.group.index:
             return self.element(index)
-        return Cell.__call__(self, index)
+        return self.flat(flatten(index, self.shape))
 
     def flat(self, position):
-        return Cell.flat(self, position)
+        x = Cell.flat(self, position)
+        return self.k.atom(x, *self.span) if self.span else x
+
+    def widen(self, x):
+        """Take note of the range of a value that an element has."""
+        if self.dtype is INT:
+            lo, hi = span(x)
+            self.span = (min(lo, self.span[0]), max(hi, self.span[1])) if self.span else (lo, hi)
 
     def memory(self):
         if self.state == Stored.COMPUTED:
@@ -260,8 +278,10 @@ class Group:
         for self._reader, member in enumerate(members):
             values.append(member[0](index))
         at = flatten(index, self.shape)
-        for (_, buffer, add, _), value in zip(members, values, strict=True):
+        for (cell, buffer, add, own), value in zip(members, values, strict=True):
             self.k.store(buffer, at, value, add)
+            if own:
+                cell.widen(value)
 
     @staticmethod
     def _set(members, state):

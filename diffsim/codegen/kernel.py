@@ -18,7 +18,8 @@ STACK = 1 << 20
 def kernel_ir(symbol, params, graph, inputs, outputs, unroll=None):
     """LLVM IR of a graph as ``void symbol(params)``.
 
-    Kernels may run in any number of threads at once: their scratch memory is the call's own.
+    Kernels may run in any number of threads at once: their scratch memory is the call's own.  Where an index is out of bounds, all their
+    results are NaN.
 
     Parameters
     ----------

@@ -6,8 +6,10 @@ The text is written directly: 1,000 statements take 1.4 ms, against 4.6 ms throu
 import struct
 
 from . import vector_math
-from .nest import BOOL, FLOAT, INT, WIDTH, Choice, Link, Literal, Loop, Store, slots
+from .guards import Guards
+from .nest import BOOL, FLOAT, INT, WIDTH, Check, Choice, Link, Literal, Loop, Store, slots
 from .scalars import FUNCTIONS
+from .sums import block_length, block_sums
 
 TYPE = {d: {"f8": "double", "f4": "float", "i8": "i64", "i4": "i32", "b1": "i1"}[d.str[1:]] for d in WIDTH}
 SUFFIX = {d: {"f8": "f64", "f4": "f32", "i8": "i64", "i4": "i32", "b1": "i1"}[d.str[1:]] for d in WIDTH}
@@ -15,6 +17,8 @@ FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "sum": 
              "==": "fcmp oeq", "!=": "fcmp une"}  # fmt: skip
 INT_OPS = {"add": "add", "sub": "sub", "mul": "mul", "sum": "add", "iadd": "add nsw", "imul": "mul nsw", "idiv": "sdiv", "irem": "srem",
            "<": "icmp slt", "<=": "icmp sle", "==": "icmp eq", "!=": "icmp ne", "and": "and", "or": "or", "xor": "xor"}  # fmt: skip
+#: Reductions of floats take the intrinsics, which the vectoriser knows; among zeros of both signs these choose by the sign.
+EXTREMES = {"maximum": "llvm.smax", "minimum": "llvm.smin", "reduce_maximum": "llvm.maximum", "reduce_minimum": "llvm.minimum"}
 #: First line of a module with nests of loops long enough to vectorise, and how long that is in all (7 x 7 gains half, 2 x 21 nothing).
 LONG_LOOPS, LONG = "; has long loops", 48
 PURE = "nounwind willreturn memory(none)"
@@ -75,12 +79,15 @@ class FunctionPrinter:
         Whether scratch memory is the function's own stack, or comes as a further pointer ``%scratch`` to ``scratch_size`` bytes.
     link : callable, optional
         ``link(printer, statement)`` writes a ``Link``.
-    result : str
-        LLVM type of the result: "void", or "i64" for a status (0 at the end).
+    report : (int, int), optional
+        The function returns an i64: 0, or a status with this number (that of the second index checked plus one, and so on) in its upper
+        half where an index was out of bounds, which then stands in this word of ``%ctx``.  Without it the function is void, and its
+        results are NaN in that case.
     """
 
-    def __init__(self, function, text, scratch="alloca", link=None, result="void"):
-        self.function, self.text, self.link, self.result = function, text, link, result
+    def __init__(self, function, text, scratch="alloca", link=None, report=None):
+        self.function, self.text, self.link = function, text, link
+        self.guards, self.result = Guards(self, report), "void" if report is None else "i64"
         self.scratch = scratch
         self.head, self.lines, self.names = [], [], {}
         self.slot, self.slot_sizes = slots(function.body)
@@ -104,9 +111,9 @@ class FunctionPrinter:
                 head.append(f"  %.s{i} = getelementptr inbounds i8, ptr %scratch, i64 {start}")
                 start += n
         self.block(self.function.body)
-        last = "  ret void" if self.result == "void" else f"  ret {self.result} 0"
+        self.guards.finish()
         opening = f"define {self.result} @{self.function.name}({', '.join(params)}) nounwind {{"
-        self.text.functions.append("\n".join([opening, "entry:", *head, *self.lines, last, "}"]))
+        self.text.functions.append("\n".join([opening, "entry:", *head, *self.lines, "}"]))
         return self
 
     # ------------------------------------------------------------ names
@@ -181,7 +188,10 @@ class FunctionPrinter:
             elif kind is Choice:
                 self.choice(s)
             elif kind is Link:
+                self.guards.leave()
                 self.link(self, s)
+            elif kind is Check:
+                self.guards.check(s)
             else:
                 self.names[s] = self.value(s)
 
@@ -194,6 +204,11 @@ class FunctionPrinter:
         counter = names[loop.counter] = f"%.i{n}"
         for inside, *_ in loop.carried:
             names[inside] = self.fresh()
+        length = block_length(loop)
+        if length:
+            block_sums(self, loop, n, length)
+            self._trips //= loop.stop - loop.start
+            return
         self.lines.append(f"  br label %.loop{n}")
         self.open(f".loop{n}")
         place = len(self.lines)
@@ -245,11 +260,19 @@ class FunctionPrinter:
         if op == "select":
             kind = TYPE[v.dtype]
             return self.line(f"select i1 {x[0]}, {kind} {x[1]}, {kind} {x[2]}")
-        if op in ("maximum", "minimum"):
-            symbol = f"llvm.{op}" if dtype.kind == "f" else f"llvm.s{op[:3]}"
+        if op in ("maximum", "minimum") and dtype.kind == "f":
+            return self.extreme(op, kind, x)
+        if op in EXTREMES:
+            symbol = EXTREMES[op]
         else:
             symbol = FUNCTIONS[op][0]
         return self.call(symbol, dtype, x)
+
+    def extreme(self, op, kind, x):
+        """The first operand where it is the more extreme or a NaN, else the second: NumPy's answer for zeros of both signs."""
+        more = self.line(f"fcmp {'ogt' if op == 'maximum' else 'olt'} {kind} {x[0]}, {x[1]}")
+        first = self.line(f"or i1 {more}, {self.line(f'fcmp uno {kind} {x[0]}, {x[0]}')}")
+        return self.line(f"select i1 {first}, {kind} {x[0]}, {kind} {x[1]}")
 
     def call(self, symbol, dtype, x):
         """A function of numbers of one dtype."""

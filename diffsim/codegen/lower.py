@@ -75,7 +75,9 @@ class _Lowering:
             self._equation(eqn, number, direct)
         self._write(outputs, direct)
         prune(self.k.top)
-        return Function(name, params, self.k.top)
+        places = [(x.aval, out) for x, out in zip(self.graph.outputs, outputs, strict=True) if not isinstance(x.aval, Opaque)]
+        results = [Buffer("param", out.dtype, aval.shape, base=out.base, offset=out.offset) for aval, out in places]
+        return Function(name, params, self.k.top, results)
 
     def _direct(self, outputs):
         """Variables in memory whose memory may be an output's own."""

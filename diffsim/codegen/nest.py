@@ -116,6 +116,19 @@ class Loop:
         self.counter, self.start, self.stop, self.body, self.carried = counter, start, stop, body, []
 
 
+class Check:
+    """An index that must lie in [-size, size): the function fails where it does not.
+
+    ``axis`` is the axis indexed, None for a row-major position; ``low`` and ``high`` say which end the run has to look at.
+    """
+
+    __slots__ = ("args", "axis", "high", "low", "size")
+    op = "check"
+
+    def __init__(self, index, size, axis, low, high):
+        self.args, self.size, self.axis, self.low, self.high = (index,), size, axis, low, high
+
+
 class Choice:
     """``if test: yes else: no``; ``result`` is ``values[0]`` or ``values[1]``."""
 
@@ -135,12 +148,12 @@ class Link:
 
 
 class Function:
-    """A function to print: its name, its parameters as ``(name, "double" | "ptr")``, its body and the buffers it touches."""
+    """A function to print: its name, its parameters as ``(name, "double" | "ptr")``, its body and the buffers of its results."""
 
-    __slots__ = ("body", "name", "params")
+    __slots__ = ("body", "name", "params", "results")
 
-    def __init__(self, name, params, body):
-        self.name, self.params, self.body = name, tuple(params), body
+    def __init__(self, name, params, body, results=()):
+        self.name, self.params, self.body, self.results = name, tuple(params), body, tuple(results)
 
 
 # ---------------------------------------------------------------- what a statement reads and writes
@@ -190,7 +203,7 @@ def _mark(block, needed):
                 needed.update((s.index, s.value))
         elif kind is Link:
             needed.update(b for b in s.ins if type(b) is Buffer)
-        elif s in needed:
+        elif kind is Check or s in needed:
             needed.update(s.args)
 
 
@@ -211,7 +224,7 @@ def _sweep(block, needed):
         elif kind is Store:
             if s.buffer.kind == "scratch" and s.buffer not in needed:
                 continue
-        elif kind is not Link and s not in needed:
+        elif kind is not Link and kind is not Check and s not in needed:
             continue
         kept.append(s)
     block.statements = kept

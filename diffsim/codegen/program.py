@@ -18,10 +18,12 @@ from ..core.emission import Call
 from ..errors import MissingRule
 from . import cache, engine, vector_math
 from .caller import Caller
+from .count import counted
 from .llvm_printer import LONG_LOOPS, FunctionPrinter, Text
 from .lower import Output, lower
 from .nest import WIDTH, canonical
 from .python_printer import python_source
+from .scalars import out_of_bounds
 
 ENTRY, BODY = "diffsim_entry", "diffsim_body"
 #: Scratch memory up to this many bytes is on the stack; more belongs to the call's frame.
@@ -46,7 +48,8 @@ class Program:
     source : str
         Readable Python of what was compiled.
     stats : dict
-        ``equations``, ``seconds`` to have machine code, ``cached`` (whether from disk), ``scratch`` bytes beyond the stack.
+        ``equations``, ``seconds`` to have machine code, ``cached`` (whether from disk), ``scratch`` bytes beyond the stack, and of one
+        call without its linked loops ``flops`` (operations on floating-point numbers) and ``bytes`` (loaded and stored).
 
     Raises
     ------
@@ -57,7 +60,7 @@ class Program:
     -----
     ``program(*arrays)`` takes one array an input, of its shape, and returns a list of fresh arrays, and NumPy scalars for outputs of no
     dimension.  An opaque input is an object with ``words``, an opaque output what its producer's request exports.  It may be called from
-    any number of threads; they run at once.
+    any number of threads; they run at once.  A call raises IndexError where an index it reads is out of bounds.
     """
 
     def __init__(self, graph, unroll=None, constants=()):
@@ -67,6 +70,7 @@ class Program:
         self._outputs, self._out_size = _packed([x.aval for x in graph.outputs])
         self._requests, self._bases, self._words = _requests(graph)
         self._opaque = [self._opaque_base(x) for x in (*graph.inputs, *graph.outputs)]
+        self._report, self._words = self._words, self._words + 1
         key = _key(graph, unroll)
         header, code = _stored(key)
         cached = code is not None
@@ -77,12 +81,12 @@ class Program:
             cache.put("program", key, json.dumps(header).encode() + b"\n" + self._code.object_code)
         else:
             self._code = code
-        self._scratch = header["scratch"]
+        self._scratch, self._checks = header["scratch"], header["checks"]
         self._entry = _SIGNATURE(self._code.address(ENTRY))
         self._pool = []
         self._run = self._specialised()
         seconds = time.perf_counter() - began
-        self.stats = {"equations": len(graph.eqns), "seconds": seconds, "cached": cached, "scratch": self._scratch}
+        self.stats = {"equations": len(graph.eqns), "seconds": seconds, "cached": cached, "scratch": self._scratch, **header["counts"]}
 
     def __call__(self, *arrays):
         return self._run(*arrays)
@@ -108,13 +112,15 @@ class Program:
             statement.rule(k, statement.outs, ins, **statement.eqn.params)
 
         nest = self._nest()
-        printer = FunctionPrinter(nest, text, link=link, result="i64")
+        flops, moved = counted(nest.body)
+        printer = FunctionPrinter(nest, text, link=link, report=(self._report, len(self._requests)))
         total = printer.scratch_size
         on_stack = total <= STACK
         printer.scratch = "alloca" if on_stack else "param"
         printer.print()
         text.functions.append(_entry_text(on_stack))
-        return str(text), modules, {"scratch": 0 if on_stack else total}
+        header = {"scratch": 0 if on_stack else total, "checks": printer.guards.kinds, "counts": {"flops": flops, "bytes": moved}}
+        return str(text), modules, header
 
     def text(self):
         """LLVM IR of the program before optimisation, without what it links."""
@@ -203,6 +209,8 @@ class Program:
     def _again(self, status, frame, ctx, memory):
         """A call within the program gave up: enlarge its memory and run once more, or raise what it has to say."""
         number, status = status >> 32, status & 0xFFFFFFFF
+        if number >= len(self._requests):
+            raise IndexError(out_of_bounds(int(ctx[self._report]), *self._checks[number - len(self._requests)]))
         request, base = self._requests[number], list(self._bases.values())[number]
         words = ctx[base : base + request.words]
         if not request.grow(status, words, memory[number]):

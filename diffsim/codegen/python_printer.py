@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from .nest import BOOL, WIDTH, Choice, Link, Literal, Loop, Store, blocks, operands
-from .scalars import FUNCTIONS
+from .nest import BOOL, WIDTH, Check, Choice, Link, Literal, Loop, Store, blocks, operands
+from .scalars import FUNCTIONS, out_of_bounds
 
 BINARY = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "sum": "+", "iadd": "+", "imul": "*", "idiv": "//", "irem": "%", "<": "<", "<=": "<=",
@@ -115,6 +115,9 @@ class _Printer:
                 self._choice(s, out, depth)
             elif kind is Link:
                 self._link(s, out, pad)
+            elif kind is Check:
+                out.append(f"{pad}if not -{s.size} <= {self.expr(s.args[0], RANK['<'] + 1)} < {s.size}:")
+                out.append(f'{pad}    raise IndexError("{out_of_bounds("in the program", s.size, s.axis)}")')
             else:
                 self._value(s, out, pad)
 
@@ -148,7 +151,7 @@ class _Printer:
         if op in BINARY:
             rank = RANK[op]
             return f"{self.expr(args[0], rank + (rank == RANK['<']))} {BINARY[op]} {self.expr(args[1], rank + 1)}", rank
-        name = FUNCTIONS[op][1] if op in FUNCTIONS else op
+        name = FUNCTIONS[op][1] if op in FUNCTIONS else op.removeprefix("reduce_")
         inner = ", ".join(self.expr(a) for a in args)
         return (f"math.{op}({inner})" if name is None else f"np.{name}({inner})"), ATOM
 

@@ -5,7 +5,8 @@ import struct
 import numpy as np
 
 from ..errors import MissingRule
-from .nest import BOOL, FLOAT, INT, Block, Literal, Value, canonical
+from .nest import BOOL, FLOAT, INT, Atom, Block, Check, Literal, Value, canonical
+from .ranges import span
 
 #: Elementary functions: name -> (how LLVM calls it, NumPy's function, relative cost).  "llvm." names are exact instructions.
 FUNCTIONS = {
@@ -171,16 +172,30 @@ class Scalars:
         rounded = self.select(self.compare("==", whole, zero), self.call("copysign", zero, quotient), down)
         return self.select(self.compare("==", y, zero), quotient, rounded)
 
+    def fmod(self, x, y):
+        """Remainder with the sign of the dividend, as NumPy's."""
+        x, y = self._common(x, y)
+        if x.dtype.kind == "f":
+            return self.call("fmod", x, y)
+        none, _, _, r = self._truncated(x, y)
+        return self.select(none, self.const(0, r.dtype), r)
+
     def _integer_division(self, x, y):
-        if x.dtype is BOOL:
-            x, y = self.convert(x, INT), self.convert(y, INT)
-        zero, one = self.const(0, x.dtype), self.const(1, x.dtype)
-        none = self.compare("==", y, zero)
-        y = self.select(none, one, y)
-        q, r = self.emit("idiv", (x, y), x.dtype), self.emit("irem", (x, y), x.dtype)
+        none, y, q, r = self._truncated(x, y)
+        zero, one = self.const(0, r.dtype), self.const(1, r.dtype)
         wrong = self.logical("and", self.compare("!=", r, zero), self._opposed(r, y))
         q, r = self.select(wrong, self.sub(q, one), q), self.select(wrong, self.add(r, y), r)
         return self.select(none, zero, q), self.select(none, zero, r)
+
+    def _truncated(self, x, y):
+        """``(y is 0, y, quotient, remainder)`` by the machine's division, which traps on 0 and where the smallest integer meets -1."""
+        if x.dtype is BOOL:
+            x, y = self.convert(x, INT), self.convert(y, INT)
+        one = self.const(1, x.dtype)
+        none, minus = self.compare("==", y, self.const(0, x.dtype)), self.compare("==", y, self.const(-1, x.dtype))
+        y = self.select(self.logical("or", none, minus), one, y)
+        q, r = self.emit("idiv", (x, y), x.dtype), self.emit("irem", (x, y), x.dtype)
+        return none, y, self.select(minus, self.neg(x), q), r
 
     # ------------------------------------------------------------ tests and choices
     def compare(self, op, x, y):
@@ -253,6 +268,53 @@ class Scalars:
             return self.const(True, BOOL)
         return self.compare("<", self.call("fabs", x), self.const(np.inf, x.dtype))
 
+    # ------------------------------------------------------------ array indices
+    def wrapped(self, i, size, axis=None):
+        """A user's index i into ``size`` elements as an integer known to lie in [0, size); negative ones count from the end.
+
+        Where the range of i is not known to fit, the run checks it, and fails where it does not.
+
+        Raises
+        ------
+        IndexError
+            i is known, and out of bounds.
+        """
+        i = self.convert(i, INT)
+        lo, hi = span(i)
+        if lo >= size or hi < -size or size == 0:
+            raise IndexError(out_of_bounds(lo if lo == hi else "in the program", size, axis))
+        block = self._guarded(i.block)
+        key = ("wrapped", i, size, axis)
+        made = block.memo.get(key)
+        if made is None:
+            if lo < -size or hi >= size:
+                block.statements.append(Check(i, size, axis, lo < -size, hi >= size))
+            if lo < 0:
+                i = self.select(self.compare("<", i, self.const(0, INT)), self.add(i, self.const(size, INT)), i)
+            if lo < -size:
+                i = self.maximum(i, self.const(0, INT))
+            if hi >= size:
+                i = self.minimum(i, self.const(size - 1, INT))
+            made = block.memo[key] = i if type(i) is Literal else self.atom(i, max(lo, 0), min(hi, size - 1) if lo >= 0 else size - 1)
+        return made
+
+    def atom(self, value, lo, hi):
+        """An integer value with the range it is known to lie in."""
+        key = ("range", value, lo, hi)
+        made = value.block.memo.get(key)
+        if made is None:
+            self.made += 1
+            made = value.block.memo[key] = Atom("same", (value,), value.block, self.made, lo, hi)
+            value.block.statements.append(made)
+        return made
+
+    def _guarded(self, block):
+        """The block where what may fail is computed: inside every choice between there and here."""
+        for b in self.stack[block.depth + 1 :]:
+            if b.conditional:
+                block = b
+        return block
+
     # ------------------------------------------------------------ functions and casts
     def call(self, name, *x):
         """An elementary function of ``FUNCTIONS``.
@@ -293,6 +355,12 @@ class Scalars:
             with np.errstate(all="ignore"):
                 return self.const(x.dtype.type(x.value).astype(dtype), dtype, x.structural)
         return self.truth(x) if dtype is BOOL else self.emit("convert", (x,), dtype)
+
+
+def out_of_bounds(index, size, axis):
+    """What to say of an index."""
+    where = "an array" if axis is None else f"axis {axis}"
+    return f"index {index} is out of bounds for {where} with size {size}"
 
 
 def cost(rule, dtypes, params):

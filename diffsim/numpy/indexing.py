@@ -12,7 +12,7 @@ import numpy as np
 from ..core import Aval, Tracer, user_line
 from ..errors import ConcretizationError
 from ..prims import elementwise as ew
-from ..prims.gather import gather, put
+from ..prims.gather import gather, put, within
 from ..prims.layout import Basic, convert, index, index_set, like, reshape
 from .stacking import holds_traced, lift
 
@@ -178,7 +178,7 @@ def positions(shape, key):
     Raises
     ------
     IndexError
-        As NumPy.  Traced entries cannot be checked.
+        As NumPy; of traced entries when the program runs.
     """
     key = tuple(map(_entry, key if isinstance(key, tuple) else (key,)))
     if any(isinstance(k, Tracer) for k in key):
@@ -217,7 +217,7 @@ def _traced_positions(shape, key):
     for k in flat_key:
         if isinstance(k, Tracer):
             i = k if k.dtype == np.intp else convert(k, dtype=np.dtype(np.intp))
-            wrapped = ew.where(ew.less(i, 0), ew.add(i, shape[axis]), i)
+            wrapped = within(i, size=shape[axis], axis=axis)
             wide = like(wrapped, Aval(joint, wrapped.dtype))
             flat = ew.add(flat, ew.mul(reshape(wide, shape=joint + (1,) * after), strides[axis]))
         axis += _width(k)

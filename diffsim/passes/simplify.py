@@ -102,6 +102,15 @@ def _neg(find, out, x):
     return find.neg(x)
 
 
+@rule("pow")
+def _pow(find, out, x, y):
+    """Whole numbers to one known power: products, which wrap around as NumPy's powers do."""
+    if out.dtype.kind != "i" or x.aval != out or not isinstance(y, Const) or y.value.size == 0:
+        return None
+    n = int(y.value.flat[0])
+    return ("integer_pow", (x,), {"n": n}) if n >= 0 and find.all_equal(y, n) else None
+
+
 @rule("integer_pow")
 def _integer_pow(find, out, x, *, n):
     return x if n == 1 and x.aval == out else None

@@ -107,10 +107,13 @@ def _dot_store(k, out, a, b, *, contract, batch):
         k.loop(out.shape, lambda index: out.store(index, k.convert(_dot_index(k, index, a, b, contract=contract, batch=batch), out.dtype)))
         return
     term, inner, n = _dot_term(k, a, b, contract, batch), tuple(a.shape[i] for i in contract[0]), out.shape[-1]
+    total = out.accumulator()
 
     def row(lead):
-        k.loop((n,), lambda j: out.store((*lead, *j), k.const(0, out.dtype)))
-        k.loop((*inner, n), lambda i: out.add((*lead, i[-1]), k.convert(term((*lead, i[-1]), i[:-1]), out.dtype)))
+        k.loop((n,), lambda j: total.store((*lead, *j), k.const(0, total.dtype)))
+        k.loop((*inner, n), lambda i: total.add((*lead, i[-1]), k.convert(term((*lead, i[-1]), i[:-1]), total.dtype)))
+        if total is not out:
+            k.loop((n,), lambda j: out.store((*lead, *j), k.convert(total((*lead, *j)), out.dtype)))
 
     k.loop(out.shape[:-1], row)
 

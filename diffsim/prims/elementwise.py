@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core import UFUNCS, Aval, Linear, Primitive
 from ..core.emission import Scalar
+from ..errors import MissingRule
 from .family import (
     ABOVE_ONE,
     HALVES,
@@ -159,7 +160,13 @@ def _softmax_part(x, z):
     return where(equal(z, -np.inf), 0.5, exp(x - where(equal(z, -np.inf), 0.0, z)))
 
 
-power = elementwise("pow", np.power, _power_base, _power_exponent, emit="pow", domain=(POSITIVE, REAL))
+def _power_emit(k, x, y):
+    if x.dtype.kind != "f" and y.dtype.kind != "f":
+        raise MissingRule("pow", "emit", "integers to powers not known before the run may have to raise; convert to float")
+    return k.call("pow", x, y)
+
+
+power = elementwise("pow", np.power, _power_base, _power_exponent, emit=_power_emit, domain=(POSITIVE, REAL))
 maximum = elementwise("maximum", np.maximum, lambda x, y, z: _tie(greater(x, y), None, equal(x, y)),
                       lambda x, y, z: _tie(greater(y, x), None, equal(x, y)), emit=lambda k, x, y: k.maximum(x, y),
                       domain=(HALVES, QUARTERS))
@@ -172,7 +179,8 @@ arctan2 = elementwise("arctan2", np.arctan2, lambda y, x, z: _arctan2_part(x, y,
 logaddexp = elementwise("logaddexp", np.logaddexp, lambda x, y, z: _softmax_part(x, z), lambda x, y, z: _softmax_part(y, z),
                         emit=lambda k, x, y: k.logaddexp(x, y), domain=(REAL, REAL))
 remainder = elementwise("mod", np.remainder, 1, lambda x, y, z: -floor(x / y), emit=lambda k, x, y: k.mod(x, y), domain=(REAL, NONZERO))
-fmod = elementwise("fmod", np.fmod, 1, lambda x, y, z: -trunc(x / y), emit="fmod", domain=(REAL, NONZERO))
+fmod = elementwise("fmod", np.fmod, 1, lambda x, y, z: -trunc(x / y), emit=lambda k, x, y: k.fmod(x, y),
+                   domain=(REAL, NONZERO))
 copysign = elementwise("copysign", np.copysign, lambda x, y, z: sign(x) * copysign(1.0, y), None, emit="copysign",
                        domain=(NONZERO, NONZERO))
 
@@ -189,14 +197,20 @@ def _integer_pow_emit(k, x, *, n):
     return k.div(k.const(1.0, x.dtype), result) if n < 0 else result
 
 
+def _integer_pow_aval(x, *, n):
+    if n < 0 and x.dtype.kind in "biu":
+        raise ValueError("Integers to negative integer powers are not allowed.")
+    return Aval(x.shape, np.int8) if x.dtype.kind == "b" else x
+
+
 def _integer_pow_deriv(x, y, *, n):
     return float(n) if n in (0, 1) else float(n) * (integer_pow(x, n=n - 1) if n - 1 != 1 else x)
 
 
 integer_pow = Primitive(
     "integer_pow",
-    impl=lambda x, *, n: np.power(x, n) if n >= 0 or np.asarray(x).dtype.kind == "f" else np.power(np.asarray(x, float), n),
-    aval=lambda x, *, n: x,
+    impl=lambda x, *, n: np.power(x, n),
+    aval=_integer_pow_aval,
     jvp=elementwise_jvp((_integer_pow_deriv,)),
     derivs=(_integer_pow_deriv,),
     transpose=NOT_LINEAR,
@@ -289,4 +303,5 @@ clip = elementwise(
     "clip", None, _clip_part, _clip_low_part, _clip_high_part,
     impl=lambda x, lo, hi: np.clip(x, lo, hi),
     aval=lambda *x: Aval(broadcast_shapes(*[a.shape for a in x]), np.result_type(*[a.dtype for a in x])),
-    emit=lambda k, x, lo, hi: k.minimum(k.maximum(x, lo), hi), domain=(REAL, (-1.0, -0.5, False), (0.5, 1.0, False)))
+    emit=lambda k, x, lo, hi: k.minimum(hi, k.maximum(lo, x)),  # at a tie the operand, as NumPy's for scalar bounds
+    domain=(REAL, (-1.0, -0.5, False), (0.5, 1.0, False)))

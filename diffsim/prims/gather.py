@@ -1,19 +1,49 @@
 """Indexing by arrays of integers: positions in row-major order, repeats allowed.
 
 ``gather(x, at)`` reads, ``scatter_add(y, at)`` is its transpose, ``put(x, new, at)`` writes (of several writes to one place the last
-stands).
+stands).  ``within(i)`` makes a user's index along one axis a coordinate: checked, and counted from the start.
 """
 
 import numpy as np
 
 from ..core import Absent, Aval, Linear, Primitive
-from ..core.emission import Gather
+from ..core.emission import Gather, Scalar
 from .elementwise import mul
-from .family import REAL, draw, zeros
+from .family import REAL, draw, nondifferentiable, zeros
 
 
 def _samples(*cases):
     return lambda rng: [((draw(rng, REAL, s), np.asarray(at)), {}) for s, at in cases]
+
+
+def _within_impl(i, *, size, axis):
+    bad = np.less(i, -size) | np.greater_equal(i, size)
+    if np.any(bad):
+        first = np.ravel(i)[np.argmax(bad)]
+        raise IndexError(f"index {first} is out of bounds for axis {axis} with size {size}")
+    return np.where(np.less(i, 0), np.add(i, size), i)
+
+
+def _within_aval(i, *, size, axis):
+    if size == 0 and i.size:
+        raise IndexError(f"an index is out of bounds for axis {axis} with size 0")
+    return i
+
+
+within = nondifferentiable(
+    "within",
+    impl=_within_impl,
+    aval=_within_aval,
+    emit=Scalar(lambda k, i, *, size, axis: k.wrapped(i, size, axis)),
+    samples=lambda rng: [((rng.integers(-4, 4, shape),), {"size": 4, "axis": 0}) for shape in ((), (3,), (2, 30))],
+)
+
+
+def _nonempty(x, at):
+    """Raise IndexError where an empty array is indexed."""
+    if x.size == 0 and at.size:
+        raise IndexError(f"an index is out of bounds for an array of shape {x.shape}")
+    return x
 
 
 def _gather_impl(x, at):
@@ -34,7 +64,7 @@ def _gather_jvp(x, y, x_dot):
 gather = Primitive(
     "gather",
     impl=_gather_impl,
-    aval=lambda x, at: Aval(at.shape, x.dtype),
+    aval=lambda x, at: Aval(at.shape, _nonempty(x, at).dtype),
     jvp=_gather_jvp,
     transpose=lambda y_bar, x, at: (scatter_add(y_bar, at, shape=x.shape), None),
     emit=Gather(lambda k, index, x, at: k.element(x, at(index))),
@@ -57,7 +87,7 @@ def _scatter_add_store(k, out, y, at, *, shape):
 scatter_add = Primitive(
     "scatter_add",
     impl=_scatter_add_impl,
-    aval=lambda y, at, *, shape: Aval(shape, y.dtype),
+    aval=lambda y, at, *, shape: _nonempty(Aval(shape, y.dtype), at),
     jvp=lambda x, y, x_dot, *, shape: None if x_dot[0] is None else scatter_add(x_dot[0], x[1], shape=shape),
     transpose=lambda y_bar, y, at, *, shape: (gather(y_bar, at), None),
     emit=Gather(Absent("one element of a scatter needs a search over all writes"), _scatter_add_store),
@@ -105,7 +135,7 @@ def _put_store(k, out, x, new, at):
 put = Primitive(
     "put",
     impl=_put_impl,
-    aval=lambda x, new, at: x,
+    aval=lambda x, new, at: _nonempty(x, at),
     jvp=_put_jvp,
     transpose=_put_transpose,
     emit=Gather(Absent("one element of a scatter needs a search over all writes"), _put_store),

@@ -147,8 +147,11 @@ def _sum_store(k, out, x, *, axes):
     if x.ndim - 1 in axes or not out.shape:
         k.loop(out.shape, lambda index: out.store(index, k.convert(_sum_index(k, index, x, axes=axes), out.dtype)))
         return
-    k.loop(out.shape, lambda index: out.store(index, k.const(0, out.dtype)))
-    k.loop(x.shape, lambda i: out.add(without(i, axes), k.convert(x(i), out.dtype)))
+    total = out.accumulator()
+    k.loop(out.shape, lambda index: total.store(index, k.const(0, total.dtype)))
+    k.loop(x.shape, lambda i: total.add(without(i, axes), k.convert(x(i), total.dtype)))
+    if total is not out:
+        k.loop(out.shape, lambda index: out.store(index, k.convert(total(index), out.dtype)))
 
 
 reduce_sum = linear(

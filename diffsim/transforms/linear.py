@@ -7,9 +7,11 @@ the int 1 or -1 says that the tangent passes as it is or negated.  The list is d
 ``push`` runs it forwards, ``pull`` transposes it.
 """
 
+import functools
+
 import numpy as np
 
-from ..core import Aval, Linear, Trace, Tracer, aval_of, bind, wrap
+from ..core import ArrayTracer, Aval, Linear, Trace, Tracer, aval_of, bind, wrap
 from ..core.aval import is_float
 from ..prims.elementwise import add, mul, neg
 from ..prims.layout import like, unbroadcast
@@ -19,6 +21,12 @@ from .forward import split
 COPY_BYTES = 1 << 16
 PLAIN = (np.ndarray, np.float64, np.float32)
 WEAK = frozenset((bool, int, float, complex))
+
+
+@functools.lru_cache(maxsize=4096)
+def _aval(shape, dtype):
+    """An Aval, made once for each shape and dtype."""
+    return Aval(shape, dtype)
 
 
 class Ref:
@@ -77,17 +85,47 @@ class LinearTrace(Trace):
         self.tangents = TangentTrace(self.level, verb, self.list)
 
     def process(self, prim, args, params):
+        return self._general(prim, args, params) if prim.derivs is None else self._elementwise(prim, args, params)
+
+    def _elementwise(self, prim, args, params):
+        """One equation: factors times tangents.  This is the hot path of eager derivatives, hence one loop for all."""
+        primals, numbers, plain = [], [], True
+        for x in args:
+            kind, n = x.__class__, None
+            if kind is ArrayTracer or kind is Tracer:
+                if x.owner is self:
+                    x, n = x.primal, x.dual
+                    kind = x.__class__
+                plain = plain and kind is not ArrayTracer and kind is not Tracer
+            primals.append(x)
+            numbers.append(n)
+        y = prim.impl(*primals, **params) if plain else bind(prim, primals, params)
+        terms = []
+        for d, n in zip(prim.derivs, numbers, strict=True):
+            if n is None or d is None:
+                continue
+            if d.__class__ is not int:
+                d = d(*primals, y, **params)
+                if d.__class__ is np.ndarray:
+                    if any(d is x for x in primals):
+                        d = self.kept(d)
+                elif d.__class__ is int:
+                    d = float(d)
+            terms.append((n, d))
+        if not terms:
+            return y
+        linear_list = self.list
+        shape, dtype = y.shape, y.dtype
+        out = len(linear_list.avals)
+        linear_list.avals.append(_aval(shape, dtype))
+        linear_list.eqns.append((out, None, terms, None))
+        return ArrayTracer(self, y, out) if shape and dtype.kind != "c" else wrap(self, y, out)
+
+    def _general(self, prim, args, params):
         primals, numbers = split(self, args)
         if prim.prepare is not None:
             params = prim.prepare(primals, tuple(n is not None for n in numbers), params)
         y = bind(prim, primals, params)
-        if prim.derivs is not None:
-            terms = self._terms(prim.derivs, primals, y, numbers, params)
-            if not terms:
-                return y
-            out = self.list.new(Aval(y.shape, y.dtype))
-            self.list.eqns.append((out, None, terms, None))
-            return wrap(self, y, out)
         if all(n is None for n in numbers):
             return y
         primals = tuple(self.kept(x) if n is None and x.__class__ is np.ndarray else x for x, n in zip(primals, numbers, strict=True))
@@ -98,19 +136,6 @@ class LinearTrace(Trace):
         if prim.multiple:
             return tuple(v if t is None else wrap(self, v, t.dual) for v, t in zip(y, y_dot, strict=True))
         return wrap(self, y, y_dot.dual) if isinstance(y_dot, Tracer) and y_dot.owner is self.tangents else y
-
-    def _terms(self, derivs, primals, y, numbers, params):
-        terms = []
-        for d, n in zip(derivs, numbers, strict=True):
-            if n is None or d is None:
-                continue
-            if d.__class__ is not int:
-                d = d(*primals, y, **params)
-                d = float(d) if d.__class__ is int else d
-                if d.__class__ is np.ndarray and any(d is x for x in primals):
-                    d = self.kept(d)
-            terms.append((n, d))
-        return terms
 
     def kept(self, x):
         """``x`` safe from later writes by the user: small arrays are copied, large ones read-only until the trace ends."""

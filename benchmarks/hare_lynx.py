@@ -7,7 +7,7 @@ machine meets all alike.  Printed: the median over rounds of the best time in a 
 gradient's error.
 """
 
-# ruff: noqa: E402, PLC0415  (threads are set before NumPy loads; a contestant is imported only if it is asked for)
+# ruff: noqa: PLC0415  (threads are set before NumPy loads; a contestant is imported only if it is asked for)
 import argparse
 import os
 import sys

@@ -16,8 +16,8 @@ REASONS = {
     ),
     stepsize.NOT_FINITE: (
         "the state or its derivative is not finite",
-        "check y0 and the parameters for NaN and inf, and the right-hand side for overflow, log or sqrt of negative numbers and division "
-        "by zero",
+        "check y0 and the parameters for NaN and inf, and the right-hand side for overflow, log or sqrt of negative numbers, division by "
+        "zero and indices out of range",
     ),
     stepsize.BAD_TIMES: (
         "an output time is NaN, outside the span or out of order",

@@ -431,3 +431,20 @@ def test_a_fit_steps_back_from_parameters_it_cannot_simulate():
 def test_public_names_of_the_package_are_reachable_from_the_top():
     assert ds.fit.fit is fit
     assert ds.fit.Parameter is Parameter
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e9])
+@pytest.mark.parametrize("noise", [Normal(), LogNormal()])
+def test_units_of_the_data_do_not_matter(scale, noise):
+    t = np.linspace(0, 3, 12)
+    data = 3 * np.exp(-0.7 * t) * (1 + 0.02 * np.cos(17 * t))
+
+    def fitted(s):
+        model = Model(lambda t, y, p: -p.k * y, "x", [Parameter("k", 0.5), Parameter("x0", 2 * s, scale="log")], initial={"x": "x0"})
+        return fit(model, Dataset(t, {"x": data * s}), noise=noise)
+
+    here, there = fitted(1.0), fitted(scale)
+    assert there.success
+    assert there.parameters["k"].estimate == pytest.approx(here.parameters["k"].estimate, rel=1e-7)
+    assert there.parameters["k"].stderr == pytest.approx(here.parameters["k"].stderr, rel=1e-5)
+    assert there.parameters["x0"].estimate == pytest.approx(scale * here.parameters["x0"].estimate, rel=1e-7)

@@ -79,6 +79,15 @@ class Model:
             return stacked(rebound(self.initial)(p))
         return np.stack([getattr(p, v) if isinstance(v, str) else float(v) for v in self.initial])
 
+    def scales(self, p, dataset):
+        """Size of each state, array, shape (n_states,): of its start and of its data; of the largest where both are 0 or unknown."""
+        sizes = np.abs(np.asarray(self.start(p), float))
+        if self.observable is None:
+            for i, name in enumerate(self.states):
+                if name in dataset.names:
+                    sizes[i] = max(sizes[i], np.nanmax(np.abs(dataset[name]), initial=0.0))
+        return np.where(sizes > 0, sizes, sizes.max(initial=0.0) or 1.0)
+
     def starting_at(self, t0):
         """This model with its initial state at ``t0``, unless it already says when."""
         if self.t0 is not None:
@@ -151,6 +160,10 @@ class Curve:
 
     def __repr__(self):
         return f"Curve({_named(self.function)}: parameters {', '.join(self.parameters.names)})"
+
+    def scales(self, p, dataset):
+        """There is no state whose size could matter."""
+        return 1.0
 
     def starting_at(self, t0):
         """This curve: a formula has no initial time."""

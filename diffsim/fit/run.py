@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from ..errors import FitError, InputError, InputTypeError, SolveError
+from .dataset import Dataset
 from .noise import Normal
 from .problem import Problem, listed
 from .result import Fit
@@ -13,7 +14,7 @@ from .search import METHODS, search
 __all__ = ["fit"]
 
 
-def fit(model, dataset, parameters=None, noise=None, *, method="auto", rtol=1e-9, atol=1e-9, max_nfev=None, jit=True):
+def fit(model, dataset, parameters=None, noise=None, *, method="auto", rtol=1e-9, atol=None, max_nfev=None, jit=True):
     """Estimate the parameters of a model from data by maximum likelihood.
 
     Parameters
@@ -27,8 +28,8 @@ def fit(model, dataset, parameters=None, noise=None, *, method="auto", rtol=1e-9
         How the data scatter; ``Normal()`` by default: ordinary least squares, sigma estimated from the residuals.
     method : "auto", "trf", "dogbox" or "lm"
         Method of ``scipy.optimize.least_squares``; "auto" is "trf", which keeps bounds.
-    rtol, atol : float
-        Tolerances of the solver.
+    rtol, atol : float, or array of shape (n_states,) for atol
+        Tolerances of the solver; atol by default is 1e-11 of the size of each state, so that units do not matter.
     max_nfev : int, optional
         Most evaluations of the residuals the trust region may spend; 1000 for each parameter by default.
     jit : bool
@@ -66,6 +67,9 @@ def fit(model, dataset, parameters=None, noise=None, *, method="auto", rtol=1e-9
     if method == "lm" and np.any(np.isfinite(box)):
         raise InputError("fit: method lm keeps no bounds; use 'trf' or remove the bounds")
 
+    if atol is None and isinstance(dataset, Dataset):
+        start = everything.at(everything.start())
+        atol = 1e-11 * model.scales(start, dataset)
     problem = Problem(model, dataset, everything, noise, tolerances={"rtol": rtol, "atol": atol}, jit=jit)
     try:
         found = search(problem, box, method, max_nfev)

@@ -5,9 +5,10 @@
 Dictionaries are walked in sorted key order, so two dictionaries with equal keys have one structure.
 """
 
+import collections
 import dataclasses
 
-from .errors import InputError
+from .errors import ConcretizationError, InputError
 
 __all__ = ["flatten", "leaves", "map", "structure", "unflatten"]
 
@@ -26,11 +27,30 @@ def _dataclass_fields(cls):
 
 
 def remade(cls, names, values):
-    """A dataclass instance with the given fields, as they are: neither ``__init__`` nor ``__post_init__`` runs."""
+    """A dataclass instance with the given fields, exactly.
+
+    ``__init__`` does not run.  ``__post_init__`` does, for what it derives from the fields; what it does to the fields themselves is
+    undone, and it may fail: a check of a rate has nothing to say of the rate's derivative.
+    """
     made = object.__new__(cls)
-    for name, value in zip(names, values, strict=True):
-        object.__setattr__(made, name, value)
+    derive = getattr(cls, "__post_init__", None)
+    for _ in range(2 if derive else 1):
+        for name, value in zip(names, values, strict=True):
+            object.__setattr__(made, name, value)
+        if derive:
+            try:
+                derive(made)
+            except ConcretizationError:                   # a check of a symbol: jit has to know
+                raise
+            except Exception:                             # a check of numbers that are derivatives
+                pass
+            derive = None
     return made
+
+
+def dictionary(cls, items):
+    """A dictionary of a class; one with default values (``defaultdict``) keeps its items and loses its factory."""
+    return cls(None, items) if issubclass(cls, collections.defaultdict) else cls(items)
 
 
 def _walk(tree, out):
@@ -95,7 +115,7 @@ def _build(struct, leaf):
     if kind is tuple:
         return tuple(parts)
     if issubclass(kind, dict):
-        return kind(zip(meta, parts, strict=True))
+        return dictionary(kind, dict(zip(meta, parts, strict=True)))
     if meta is None:
         return kind(parts)
     if issubclass(kind, tuple):

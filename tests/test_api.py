@@ -1,5 +1,6 @@
 """The verbs: pytrees, argument numbers, auxiliary output, nesting, messages."""
 
+import collections
 import dataclasses
 import math
 from collections import namedtuple
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import diffsim as ds
-from diffsim.errors import ConcretizationError, DerivativeLost, DiffsimError, InputError, InputTypeError, MutationError
+from diffsim.errors import ConcretizationError, DerivativeLost, DiffsimError, FallbackWarning, InputError, InputTypeError, MutationError
 
 Pair = namedtuple("Pair", "a b")
 
@@ -42,6 +43,57 @@ def test_gradient_of_every_container():
     np.testing.assert_allclose(g["rates"].death, 6 * X)
     compiled = ds.jit(ds.grad(f))(tree)
     np.testing.assert_allclose(compiled["rates"].death, 6 * X)
+
+
+@dataclasses.dataclass
+class Derived:
+    k: float
+    double: float = dataclasses.field(init=False)
+
+    def __post_init__(self):
+        if not self.k > 0:
+            raise ValueError("a rate must be positive")
+        self.double, self.half = 2 * self.k, 0.5 * self.k
+
+
+def test_dataclasses_arrive_as_they_were_and_derive_what_is_no_field():
+    model = Derived(2.0)
+    model.double = 100.0
+
+    def f(m):
+        return m.k * m.double + m.half
+
+    gradient = ds.grad(f)(model)
+    assert (gradient.k, gradient.double) == (100.5, 2.0)
+    with pytest.warns(FallbackWarning, match="test_api"):           # the check in __post_init__ is a branch
+        assert ds.jit(f)(model) == 201.0
+
+
+@pytest.mark.parametrize("kind", [collections.OrderedDict, collections.Counter, lambda d: collections.defaultdict(float, d)])
+def test_dictionaries_of_every_kind(kind):
+    tree = kind({"a": 2.0, "b": 3.0})
+    for f in (ds.grad(lambda q: q["a"] ** 2 * q["b"]), ds.jit(ds.grad(lambda q: q["a"] ** 2 * q["b"]))):
+        gradient = f(tree)
+        assert type(gradient) is type(tree)
+        assert (gradient["a"], gradient["b"]) == (12.0, 4.0)
+
+
+GLOBAL = 3.0
+
+
+def test_class_bodies_inside_see_globals():
+    def f(x):
+        class Constants:
+            k = GLOBAL
+            table = np.ones(2)
+        return np.sum(x * Constants.k) * Constants.table[0]
+
+    np.testing.assert_array_equal(ds.grad(f)(X), [3.0] * 3)
+    globals()["GLOBAL"] = 4.0
+    try:
+        np.testing.assert_array_equal(ds.grad(f)(X), [4.0] * 3)
+    finally:
+        globals()["GLOBAL"] = 3.0
 
 
 def test_argument_numbers_and_auxiliary_output():

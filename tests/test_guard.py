@@ -1,5 +1,6 @@
 """The closure guard: whatever a compiled function reads outside its arguments may change, and the next call sees it."""
 
+import array
 import collections
 import dataclasses
 import functools
@@ -97,6 +98,8 @@ def cases():
     s, d, deep = {1.0}, collections.deque([1.0]), [[[[[[[[[1.0]]]]]]]]]
     masked, objects, tagged = np.ma.masked_array([1.0, 2.0]), np.array([1.0, None], object), np.ones(2).view(Tagged)
     held, mutable = np.ones(2), {"k": [1.0, 2.0]}
+    user, chain, raw, many = collections.UserDict(k=1.0), collections.ChainMap({"k": 1.0}), array.array("d", [1.0]), [1.0] * 5000
+    cached = functools.lru_cache(lambda: user["k"])
     yield "module in a cell", closure(MODULE, lambda m: m.k), lambda: setattr(MODULE, "k", 3.0)
     yield "class in a cell", closure(Plain, lambda c: c.k), lambda: setattr(Plain, "k", 3.0)
     yield "alias of a class", alias, lambda: setattr(Plain, "k", 3.0)
@@ -121,6 +124,12 @@ def cases():
     yield "partial over a global", functools.partial(base, 2.0), set_global
     yield "array in a partial", functools.partial(lambda v, x: v[0] * x, held), lambda: held.__setitem__(0, 3.0)
     yield "list in a dictionary", closure(mutable, lambda v: v["k"][1]), lambda: mutable["k"].__setitem__(1, 3.0)
+    yield "method of a dictionary", closure(mutable["k"].__getitem__, lambda get: get(1)), lambda: mutable["k"].__setitem__(1, 3.0)
+    yield "user dictionary", closure(user, lambda v: v["k"]), lambda: user.__setitem__("k", 3.0)
+    yield "chain map", closure(chain, lambda v: v["k"]), lambda: chain.__setitem__("k", 3.0)
+    yield "array of the library", closure(raw, lambda v: v[0]), lambda: raw.__setitem__(0, 3.0)
+    yield "long list", closure(many, lambda v: v[4000]), lambda: many.__setitem__(4000, 3.0)
+    yield "cached helper", closure(cached, lambda f: f()), lambda: (user.__setitem__("k", 3.0), cached.cache_clear())
     yield "function attribute", counter, lambda: setattr(counter, "k", 3.0)
     yield "import inside", imports_module, lambda: setattr(MODULE, "k", 3.0)
     yield "from-import inside", imports_name, lambda: setattr(MODULE, "k", 3.0)

@@ -8,6 +8,7 @@ import time
 from random import uniform
 from time import perf_counter as clock
 
+import numba
 import numpy as np
 import pytest
 
@@ -231,6 +232,27 @@ def test_what_python_alone_computes_runs_uncompiled():
     f = ds.jit(lambda x: math.sin(x))
     with pytest.warns(FallbackWarning, match="float\\(\\) of a traced value"):
         assert f(0.5) == math.sin(0.5)
+
+
+def test_generators_and_coroutines_are_refused():
+    def generator(x):
+        yield x
+
+    async def coroutine(x):
+        return x
+
+    for f in (generator, coroutine):
+        with pytest.raises(InputTypeError, match="generator or coroutine"):
+            ds.jit(f)
+    with pytest.raises(InputTypeError, match="must be a function, not a int"):
+        ds.jit(3)
+
+
+def test_functions_compiled_by_numba_run_as_they_are():
+    twice = numba.njit(lambda x: 2.0 * x)
+    f = ds.jit(lambda x: np.sum(twice(x)))
+    with pytest.warns(FallbackWarning, match="Numba was given a traced value"):
+        assert f(X) == pytest.approx(2 * X.sum())
 
 
 def test_results_are_fresh():

@@ -103,7 +103,8 @@ def _expression(out, struct, n):
         return "{" + ", ".join(f"{out.keep(k)}: {p}" for k, p in zip(meta, parts, strict=True)) + "}"
     name = out.keep(kind)
     if issubclass(kind, dict):
-        return f"{name}([{', '.join(f'({out.keep(k)}, {p})' for k, p in zip(meta, parts, strict=True))}])"
+        items = ", ".join(f"{out.keep(k)}: {p}" for k, p in zip(meta, parts, strict=True))
+        return f"{out.keep(tree.dictionary)}({name}, {{{items}}})"
     if meta is None:
         return f"{name}([{', '.join(parts)}])"
     if issubclass(kind, tuple):

@@ -6,7 +6,9 @@ and the same of the Python functions, methods and classes it reaches.  ``snapsho
 are compared by value, containers, instances and classes of the user's by their contents, other modules and classes by identity.
 """
 
+import array
 import collections
+import collections.abc
 import functools
 import random
 import sys
@@ -21,6 +23,10 @@ from .reads import attribute_names, outside_reads
 ATOMS = (int, float, complex, str, bytes, bool, type(None), np.generic, np.dtype, range, slice)
 #: Containers and objects are followed this deep.
 DEPTH = 40
+#: A longer list or dictionary of plain numbers and strings is compared as a whole.
+MANY = 64
+#: Builtins whose answer depends on what no guard can watch.
+OUTSIDE = frozenset(("open", "input", "globals", "locals", "vars", "eval", "exec"))
 #: Functions of these modules answer differently at every call; those excepted make something that answers the same again.
 VOLATILE = frozenset(("numpy.random", "numpy.random.mtrand", "random", "time", "secrets", "uuid"))
 REPEATABLE = frozenset(("default_rng", "Generator", "RandomState", "SeedSequence", "PCG64", "Random"))
@@ -83,6 +89,11 @@ def _is_volatile(x):
     if isinstance(x, GENERATORS) or isinstance(getattr(x, "__self__", None), GENERATORS):
         return True
     return isinstance(x, (types.BuiltinFunctionType, types.FunctionType)) and x.__module__ in VOLATILE and x.__name__ not in REPEATABLE
+
+
+def _is_plain(x):
+    """Whether equality says all of a value."""
+    return type(x) in (int, float, bool, str, complex, type(None))
 
 
 def _settled(x):
@@ -173,6 +184,8 @@ class _Writer:
 
     def _root(self, root, name, scope, held, cells):
         """(expression, value) of the beginning of a read; None where there is nothing to watch."""
+        if root == "global" and name not in scope and name in OUTSIDE:
+            self.volatile = f"`{name}`"
         if root == "global":
             return (f"{held}.get({name!r})", scope[name]) if name in scope else None
         if root == "import":
@@ -210,6 +223,15 @@ class _Writer:
         if isinstance(x, types.ModuleType):
             self.require(f"{expression} is {self.keep(x)}")
             self.module(x)
+        elif isinstance(x, types.BuiltinMethodType) and not isinstance(x.__self__, (types.ModuleType, type(None), type)):
+            name = self.local(expression)                 # a method of a list, a dictionary, an array
+            self.require(f"{name} == {self.keep(x)}")
+            self.value(f"{name}.__self__", x.__self__, depth + 1)
+        elif isinstance(x, functools._lru_cache_wrapper):
+            self.require(f"{expression} is {self.keep(x)}")
+            self.function(x.__wrapped__)
+        elif isinstance(x, (bytearray, memoryview, array.array)):
+            self.require(f"bytes({expression}) == {self.keep(bytes(x))}")
         elif isinstance(x, (Tracer, types.BuiltinFunctionType, np.ufunc)) or depth >= DEPTH:
             self.require(f"{expression} is {self.keep(x)}")
         elif isinstance(x, type):
@@ -244,7 +266,9 @@ class _Writer:
 
     def container(self, expression, x, depth):
         kind, name = type(x), self.local(expression)
-        if isinstance(x, (list, tuple, collections.deque)):
+        if isinstance(x, (list, tuple, dict)) and len(x) > MANY and all(map(_is_plain, x.values() if isinstance(x, dict) else x)):
+            self.require(f"{name}.__class__ is {self.keep(kind)} and {name} == {self.keep(x.copy() if kind is not tuple else x)}")
+        elif isinstance(x, (list, tuple, collections.deque)):
             self.require(f"{name}.__class__ is {self.keep(kind)} and len({name}) == {len(x)}")
             if self.first_time(x) or isinstance(x, tuple):
                 for i, item in enumerate(x):
@@ -255,8 +279,8 @@ class _Writer:
             if self.first_time(x):
                 for key, item in list(x.items()):
                     self.value(f"{name}[{self.keep(key)}]", item, depth + 1)
-        elif isinstance(x, (set, frozenset)):
-            self.require(f"{name}.__class__ is {self.keep(kind)} and {name} == {self.keep(set(x))}")
+        elif isinstance(x, (set, frozenset, collections.UserList, collections.abc.Mapping)):
+            self.collection(name, x, depth)
         elif isinstance(x, functools.partial):
             self.require(f"{name} is {self.keep(x)}")
             self.function(x.func)
@@ -264,6 +288,18 @@ class _Writer:
             self.value(f"{name}.keywords", x.keywords, depth + 1)
         else:
             self.instance(name, x, depth)
+
+    def collection(self, name, x, depth):
+        """Checks on sets and on the library's imitations of dictionaries and lists."""
+        kind = self.keep(type(x))
+        if isinstance(x, (set, frozenset)):
+            self.require(f"{name}.__class__ is {kind} and {name} == {self.keep(set(x))}")
+        elif isinstance(x, collections.UserList):
+            self.value(f"{name}.data", x.data, depth + 1)
+        else:
+            self.require(f"{name}.__class__ is {kind} and list({name}) == {self.keep(list(x))}")
+            for key in list(x):
+                self.value(f"{name}[{self.keep(key)}]", x[key], depth + 1)
 
     # ------------------------------------------------------------ objects
     def module(self, module):
@@ -300,7 +336,9 @@ class _Writer:
         self.klass(type(x))
 
     def klass(self, cls):
-        """Checks on the methods and attributes of a class of the user's and of its bases."""
+        """Checks on the methods and attributes of a class of the user's, of its bases and of its metaclass."""
+        if type(cls) is not type:
+            self.klass(type(cls))
         for c in cls.__mro__:
             if not _is_users(c) or not self.first_time(c):
                 continue

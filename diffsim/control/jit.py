@@ -1,6 +1,7 @@
 """Compiled calls: trace once for each shape of the arguments, compile, run; trace anew when what the function closed over has changed."""
 
 import functools
+import sys
 import types
 import warnings
 import weakref
@@ -67,6 +68,16 @@ class Compiled:
         return self.build(out)
 
 
+def _numba_error():
+    """Numba's error class; nothing if Numba has not been imported."""
+    errors = sys.modules.get("numba.core.errors")
+    return () if errors is None else errors.NumbaError
+
+
+#: Flags of code objects that do not run when they are called: generators, coroutines, asynchronous generators.
+SUSPENDED = 0x20 | 0x80 | 0x200
+
+
 class Jitted:
     """A function that runs compiled.
 
@@ -81,6 +92,11 @@ class Jitted:
     """
 
     def __init__(self, f, static_argnums=()):
+        if not callable(f):
+            raise InputTypeError(f"jit: the first argument must be a function, not a {type(f).__name__}")
+        code = getattr(original(f), "__code__", None)
+        if code is not None and code.co_flags & SUSPENDED:
+            raise InputTypeError(f"jit: {described(f)} is a generator or coroutine, which computes nothing when it is called")
         functools.update_wrapper(self, f, updated=())
         self.__wrapped__ = self.__diffsim_wraps__ = f
         self._static = tuple(sorted({static_argnums} if isinstance(static_argnums, int) else set(static_argnums)))
@@ -212,6 +228,9 @@ class Jitted:
         avals = [Aval(k[0], k[1]) for k in kinds if k[0] != "static"]
         try:
             graph, captured = trace(flat, avals, verb="jit", hoist=True)
+        except _numba_error() as reason:
+            self._refuse(signature, f"a function compiled by Numba was given a traced value ({str(reason).splitlines()[0]})")
+            return None
         except (ConcretizationError, DerivativeLost, MissingRule) as reason:
             self._refuse(signature, reason)
             return None

@@ -121,11 +121,11 @@ _BUILTINS = dict(vars(builtins), __import__=_import)
 class Globals(dict):
     """Globals of rebound functions: empty but for what is written during a call; reads go to the real globals and are translated."""
 
-    __slots__ = ("names", "real")
+    __slots__ = ("lent", "names", "real")
 
     def __init__(self, real):
         super().__init__(__builtins__=_BUILTINS)
-        self.real, self.names = real, []
+        self.real, self.names, self.lent = real, [], set()
 
     def __missing__(self, name):
         real = self.real
@@ -147,13 +147,22 @@ class Globals(dict):
         """What the function's author wrote: the real global, not its translation."""
         return self.real.get(name, default)
 
+    def lend(self, name):
+        """Hold a name where code that looks into the dictionary itself finds it."""
+        self[name] = self[name]
+        self.lent.add(name)
+        if name not in self.names:
+            self.names.append(name)
+
     def check(self):
         """Forget a name of NumPy that means something else by now."""
-        for name in self.names:
-            if self.real.get(name) is not numpy:
+        for name in list(self.names):
+            value = self.real.get(name)
+            if value is not numpy or name not in self.real:
                 self.names.remove(name)
                 self.pop(name, None)
-                return
+                if name in self.real and name in self.lent:
+                    self.lend(name)
 
     def sync(self):
         """Hand global variables written during a call to the real globals."""
@@ -301,6 +310,9 @@ def _rebind_function(f):
     if real.__class__ is Globals or _root(real) in _LEFT_ALONE or _BY_NAME in f.__dict__:
         return f
     table = _globals_of(real)
+    for name in _class_body_names(f.__code__):            # class bodies do not ask __missing__
+        if name in real and not dict.__contains__(table, name):
+            table.lend(name)
     cells, replaced, own = [], [], []
     for cell in f.__closure__ or ():
         held = _content(cell)
@@ -326,6 +338,18 @@ def _rebind_function(f):
         new = _synced(new, table, f)
     _made[f] = _Made(new, f, replaced, table)
     return new
+
+
+@functools.lru_cache(maxsize=4096)
+def _class_body_names(code):
+    """Globals read by class bodies inside a code object."""
+    names = set()
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            names |= _class_body_names(inner)
+            if not inner.co_flags & 1:                    # not "optimised": its names live in a dictionary
+                names |= {i.argval for i in dis.get_instructions(inner) if i.opname == "LOAD_NAME"}
+    return frozenset(names)
 
 
 @functools.lru_cache(maxsize=4096)

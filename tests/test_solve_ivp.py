@@ -495,3 +495,16 @@ def test_cost_is_counted_and_does_not_grow_with_observations():
     few = ds.solve_ivp(predator_prey, (0, 10), Y0, t_eval=[10.0], args=(P,))
     many = ds.solve_ivp(predator_prey, (0, 10), Y0, t_eval=np.linspace(0, 10, 500), args=(P,))
     assert few.nfev == many.nfev == 6 * (few.accepted + few.rejected) + 2
+
+
+def test_the_code_of_a_hessian_does_not_grow_with_its_size():
+    def linked(n):
+        def loss(q):
+            return np.sum(ds.solve_ivp(lambda t, y, q: -q * y, (0, 1), np.ones(n), t_eval=[1.0], args=(q,)).y ** 3)
+
+        f = ds.jit(ds.hessian(loss))
+        q = np.linspace(0.5, 1.5, n)
+        np.testing.assert_allclose(f(q), np.diag(9 * np.exp(-3 * q)), rtol=1e-3, atol=1e-8)
+        return len(f._last.program._text()[1])
+
+    assert linked(4) == linked(9)

@@ -20,10 +20,21 @@ class Caller:
         First context word of this call's request.
     number : int
         Number of the request, which a failed status is reported with.
+    shared : dict
+        What calls of one program have in common: symbols of functions and tables already there.
+    repeats : int
+        How many calls of the program are like this one.
     """
 
-    def __init__(self, printer, modules, base, number):
+    def __init__(self, printer, modules, base, number, shared, repeats):
         self.printer, self.modules, self.base, self.number = printer, modules, base, number
+        self.shared, self.repeats = shared, repeats
+
+    def once(self, key, make):
+        """``make()`` the first time, and what it returned from then on."""
+        if key not in self.shared:
+            self.shared[key] = make()
+        return self.shared[key]
 
     # ------------------------------------------------------------ memory and numbers
     def pointer(self, buffer):
@@ -51,9 +62,13 @@ class Caller:
         """Address of a constant array: int64 if the values are integers, else float64."""
         values = np.ascontiguousarray(values)
         dtype = INT if values.dtype.kind in "iub" else FLOAT
-        name = self.unique("numbers")
-        self.printer.text.globals.append(table(name, Buffer("const", dtype, values.shape, value=values.astype(dtype).reshape(-1))))
-        return f"@{name}"
+        flat = values.astype(dtype).reshape(-1)
+
+        def add():
+            name = self.unique("numbers")
+            self.printer.text.globals.append(table(name, Buffer("const", dtype, values.shape, value=flat)))
+            return f"@{name}"
+        return self.once(("constants", dtype, flat.tobytes()), add)
 
     # ------------------------------------------------------------ code
     def unique(self, stem):

@@ -9,6 +9,7 @@ import hashlib
 import json
 import platform
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -103,11 +104,12 @@ class Program:
 
     def _text(self):
         """LLVM IR of the entry, the modules to link, and what to remember beside the code."""
-        text, modules = Text(), []
+        text, modules, shared = Text(), [], {}
+        alike = Counter(map(_call_key, self._graph.eqns))
 
         def link(printer, statement):
             number = list(self._bases).index(statement.number)
-            k = Caller(printer, modules, self._bases[statement.number], number)
+            k = Caller(printer, modules, self._bases[statement.number], number, shared, alike[_call_key(statement.eqn)])
             ins = [x if not isinstance(x, int) else self._bases[x] if x >= 0 else self._opaque[-1 - x][0] for x in statement.ins]
             statement.rule(k, statement.outs, ins, **statement.eqn.params)
 
@@ -225,6 +227,11 @@ def _entry_text(on_stack):
         lines += [f"  %{name}.at = getelementptr inbounds i8, ptr %frame, i64 {8 * i}", f"  %{name} = load ptr, ptr %{name}.at"]
     arguments = [f"ptr %{name}" for name, _ in PARAMS] + ([] if on_stack else ["ptr %scratch"])
     return "\n".join([*lines, f"  %status = call i64 @{BODY}({', '.join(arguments)})", "  ret i64 %status", "}"])
+
+
+def _call_key(eqn):
+    """Equal for calls into loops that differ in their operands alone; None for other equations."""
+    return (eqn.prim.name, *sorted(eqn.params.items(), key=lambda item: item[0])) if isinstance(eqn.prim.emit, Call) else None
 
 
 def aligned(size):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..codegen.kernel import kernel_ir
+from ..codegen.loops import apart
 from ..core import Aval
 from ..core.emission import Call
 from ..prims.elementwise import absolute, equal, mul, where
@@ -122,6 +123,26 @@ def _offsets(avals):
     return out, at
 
 
+def _loop(k, loop, kernel, tab):
+    """Symbol of an instance of a loop linked with a kernel.
+
+    A few calls get an instance each, which becomes part of the program around it; many calls that are alike share one that stays
+    a function: the code of a Hessian does not grow with its size.
+    """
+    name, key = kernel
+
+    def link():
+        symbol = k.unique(loop.symbol)
+        text = loop.instance({name: key[1](), loop.symbol: symbol}, S=tab.stages, degree=tab.degree)
+        k.link(apart(text) if k.repeats > INLINED else text)
+        return symbol
+    return k.once((loop.symbol, tab.name, key[0]), link) if k.repeats > INLINED else link()
+
+
+#: Calls that differ in their operands alone are inlined up to this number.
+INLINED = 2
+
+
 def _rhs_kernel(k, system):
     symbol = k.unique("rhs")
     offsets, _ = _offsets(system.p_avals)
@@ -148,11 +169,15 @@ def _start(k, fun, ins, targets):
     """
     avals = [Aval(tuple(b.shape), FLOAT) for b in ins]
     graph, _ = trace(fun, avals)
-    symbol = k.unique("start")
     places = list(dict.fromkeys(address for address, _ in targets))
     params = [(f"i{n}", POINTER) for n in range(len(ins))] + [(f"o{n}", POINTER) for n in range(len(places))]
-    k.link(kernel_ir(symbol, params, graph, [(f"i{n}", 0) for n in range(len(ins))],
-                     [(f"o{places.index(address)}", at, False) for address, at in targets]))
+    outputs = [(f"o{places.index(address)}", at, False) for address, at in targets]
+
+    def link():
+        symbol = k.unique("start")
+        k.link(kernel_ir(symbol, params, graph, [(f"i{n}", 0) for n in range(len(ins))], outputs))
+        return symbol
+    symbol = k.once(("start", graph.digest, tuple(outputs)), link)
     k.call("void", symbol, [(POINTER, k.pointer(b)) for b in ins] + [(POINTER, address) for address in places])
 
 
@@ -212,8 +237,7 @@ def _forward(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0):
         Address and number of the steps to replay; none to choose them.
     """
     system, control, tab = run.system, run.control, METHODS[run.method]
-    loop = k.unique("erk_forward")
-    k.link(erk.FORWARD.instance({"ds_rhs": _rhs_kernel(k, system), "erk_forward": loop}, S=tab.stages, degree=tab.degree))
+    loop = _loop(k, erk.FORWARD, ("ds_rhs", (system.digest, lambda: _rhs_kernel(k, system))), tab)
     atol = k.constants(control.atol_vector(run.n))
     values = {
         "N": system.n, "n": run.n, "n_out": run.n_out, "n_rec": run.n_rec, "n_p": system.n_p, "S": tab.stages, "degree": tab.degree,
@@ -254,8 +278,7 @@ def _adjoint(k, run, wrt, at, *, source, t0, sigma, w):
     ``run`` says which system and how wide the cotangents at address ``w`` are (``n_out``).
     """
     system, tab = run.system, METHODS[run.method]
-    loop = k.unique("erk_adjoint")
-    k.link(erk.ADJOINT.instance({"ds_vjp": _vjp_kernel(k, system, wrt), "erk_adjoint": loop}, S=tab.stages, degree=tab.degree))
+    loop = _loop(k, erk.ADJOINT, ("ds_vjp", ((system.digest, wrt), lambda: _vjp_kernel(k, system, wrt))), tab)
     back = _back_size(system, tab, wrt)
     for name in ("y_bar", "p_bar", "t_bar"):
         _clear(k, at[name], back[name])

@@ -438,3 +438,21 @@ def test_object_arrays_are_stacked_where_they_meet_the_front_door(rng):
 def test_parts_of_complex_values_are_refused_and_not_guessed(part):
     with pytest.raises(MissingRule, match="complex"):
         ds.grad(lambda x: np.sum(part(x * 1j)))(np.ones(3))
+
+
+@pytest.mark.parametrize("f", [lambda x: np.linspace(x, 2 * x, 3), lambda x: np.heaviside(x, 0.5), lambda x: np.vander(x, 3)])
+def test_single_precision_is_kept_or_left_as_numpy_does(f):
+    x = np.array([1.0, 2.0, 3.0], np.float32)
+    assert ds.jvp(f, (x,), (x,))[0].dtype == ds.jit(f)(x).dtype == f(x).dtype
+
+
+def test_an_output_of_the_wrong_shape_is_refused_under_every_transform():
+    def f(x):
+        v = np.zeros(2)
+        np.add(x, 1, v)
+        return v * 1.0
+
+    x = np.ones(3)
+    for run in (f, ds.jit(f), lambda x: ds.jvp(f, (x,), (x,))):
+        with pytest.raises(ValueError, match="broadcast"):
+            run(x)

@@ -131,7 +131,8 @@ def _line(start, stop, num, endpoint):
     pieces = num - 1 if endpoint else num
     span = ew.sub(stop, start)
     step = ew.div(span, float(pieces)) if pieces > 0 else ew.mul(span, np.nan)
-    k = np.arange(num, dtype=float).reshape((num,) + (1,) * len(span.shape))
+    dtype = np.result_type(start.dtype, stop.dtype, 1.0)
+    k = np.arange(num, dtype=dtype).reshape((num,) + (1,) * len(span.shape))
     y = ew.add(ew.mul(k, step), start) if pieces > 0 else broadcast_to(start, (num, *tuple(span.shape)))
     if endpoint and num > 1:                                # the end itself, not what rounding makes of it
         last = broadcast_to(stop, (1, *tuple(span.shape)))
@@ -170,7 +171,8 @@ def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
 
 @row(np.vander)
 def vander(x, N=None, increasing=False):                                    # noqa: N803  (NumPy's name)
-    n = x.shape[0] if N is None else N
+    n, dtype = x.shape[0] if N is None else N, np.promote_types(x.dtype, int)
+    x = x if x.dtype == dtype else layout.convert(x, dtype=dtype)
     powers = range(n) if increasing else range(n - 1, -1, -1)
     return joined([reshaped(ew.integer_pow(x, n=k), (x.shape[0], 1)) for k in powers], 1)
 

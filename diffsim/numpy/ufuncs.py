@@ -99,7 +99,9 @@ def logaddexp2(x, y):
 @ufunc_row(np.heaviside)
 def heaviside(x, at_zero):
     step = ew.where(ew.equal(x, 0.0), at_zero, ew.where(ew.greater(x, 0.0), 1.0, 0.0))
-    return ew.where(ew.isnan(x), np.nan, step)
+    out = ew.where(ew.isnan(x), np.nan, step)
+    dtype = np.result_type(*[v if isinstance(v, (int, float)) and not isinstance(v, np.generic) else v.dtype for v in (x, at_zero)], 1.0)
+    return out if out.dtype == dtype else convert(out, dtype=dtype)
 
 
 @ufunc_row(np.divmod)

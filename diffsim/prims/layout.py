@@ -43,6 +43,12 @@ convert = linear(
 
 
 # ---------------------------------------------------------------- shapes
+def _broadcast_to_aval(x, *, shape):
+    if np.broadcast_shapes(x.shape, shape) != tuple(shape):
+        raise ValueError(f"an array of shape {tuple(x.shape)} cannot be broadcast to shape {tuple(shape)}")
+    return Aval(shape, x.dtype)
+
+
 def _broadcast_to_transpose(y_bar, x, *, shape):
     return (unbroadcast(y_bar, x.aval),)
 
@@ -56,7 +62,7 @@ def _broadcast_index(k, index, x, *, shape):
 broadcast_to = linear(
     "broadcast_to",
     impl=lambda x, *, shape: np.broadcast_to(x, shape),
-    aval=lambda x, *, shape: Aval(shape, x.dtype),
+    aval=_broadcast_to_aval,
     transpose=_broadcast_to_transpose,
     emit=Gather(_broadcast_index, moves=True),
     samples=shaped(((3,), {"shape": (2, 3)}), ((), {"shape": (2,)}), ((2, 1), {"shape": (3, 2, 4)}), ((1,), {"shape": (0,)})),

@@ -448,3 +448,32 @@ def test_units_of_the_data_do_not_matter(scale, noise):
     assert there.parameters["k"].estimate == pytest.approx(here.parameters["k"].estimate, rel=1e-7)
     assert there.parameters["k"].stderr == pytest.approx(here.parameters["k"].stderr, rel=1e-5)
     assert there.parameters["x0"].estimate == pytest.approx(scale * here.parameters["x0"].estimate, rel=1e-7)
+
+
+def test_a_long_fit_shows_its_progress(monkeypatch):
+    from diffsim.fit import search  # noqa: PLC0415
+
+    bars = []
+
+    class Bar:
+        def __init__(self, **options):
+            self.options, self.count = options, 0
+            bars.append(self)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self.closed = True
+
+        def update(self):
+            self.count += 1
+
+    monkeypatch.setattr(search, "tqdm", Bar)
+    t = np.linspace(0, 3, 8)
+    curve = Curve(lambda x, p: p.a * np.exp(-p.k * x), [Parameter("a", 1.0), Parameter("k", 1.0)])
+    result = fit(curve, Dataset(t, {"x": 3 * np.exp(-0.7 * t) + 0.01 * t}))
+    (bar,) = bars
+    assert bar.closed
+    assert bar.options["disable"] is None                 # quiet when not a terminal
+    assert bar.count == result.residual_calls

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm import tqdm
 
 from ..errors import FitError
 from ..optimize.scipy_bridge import cosine, gauss_newton_step, solve_least_squares, stationary
@@ -15,6 +16,7 @@ POLISH_STEPS = 12
 PATIENCE = 2                   # steps without gain before polishing ends; some problems approach in a zigzag
 EVALUATIONS = 1000             # of the residuals for each parameter; NIST's Bennett5 and MGH17 need more than SciPy's 100
 REWEIGHTINGS = 100
+PATIENT = 2.0                  # seconds before a progress bar shows; on a terminal only
 SNAP = 1e-3                    # a bound is near if going there changes the residuals by less than this part of their length
 NEAR = 1e-8                    # or if it is this close, relative to its size
 
@@ -73,10 +75,15 @@ def search(problem, box, method, max_nfev):
     rows, noise = problem.rows, problem.noise
     found = Search(z=problem.parameters.start(), sigma=np.ones(len(problem.names)))
     rows.weights = np.ones(problem.n_data) if problem.estimated else 1.0 / problem.sigma
-    rows.start()
-    _minimise(rows, found, box, options)
-    if problem.estimated and noise.per_observable:
-        _reweight(problem, found, box, options, max(1e-12, precision))
+    with tqdm(desc="fit", unit=" evaluations", delay=PATIENT, disable=None, leave=False) as bar:
+        rows.watch = bar.update
+        try:
+            rows.start()
+            _minimise(rows, found, box, options)
+            if problem.estimated and noise.per_observable:
+                _reweight(problem, found, box, options, max(1e-12, precision))
+        finally:
+            rows.watch = None
     return found
 
 

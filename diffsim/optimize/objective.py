@@ -223,6 +223,8 @@ class Residuals(_Program):
     describe : callable
         Name of residual ``i`` in messages.
     residual_calls, jac_calls : int
+    watch : callable or None
+        Called at each evaluation of the residuals.
     """
 
     def __init__(self, residual, x0, args=(), kwargs=None, *, jit=True):
@@ -231,7 +233,7 @@ class Residuals(_Program):
         self._jacobian = self.compiled(api.jacobian(self.function))
         self.residual_calls = self.jac_calls = 0
         self.n_data = None
-        self.weights = 1.0
+        self.weights, self.watch = 1.0, None
         self.describe = "residual {}".format
 
     def __call__(self, x):
@@ -240,6 +242,8 @@ class Residuals(_Program):
         known = self._memory.at(x)
         if "residual" not in known:
             self.residual_calls += 1
+            if self.watch is not None:
+                self.watch()
             r = self.run(self._residual, x)
             r = None if r is None else np.asarray(r, dtype=np.float64).ravel()
             if r is not None and not np.all(np.isfinite(r)):

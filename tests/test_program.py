@@ -1,7 +1,6 @@
 """Programs: compiled graphs as functions of arrays; their cache, their threads, their calls into linked loops."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -105,20 +104,6 @@ def test_threads_run_at_once_and_do_not_mix():
     for t in threads:
         t.join()
     assert not wrong
-
-
-def test_a_call_of_a_small_program_costs_a_few_microseconds():
-    run = Program(graph_of(lambda x, k: [e.mul(x, k)], (2,), (2,)))
-    x = np.ones(2)
-    best = min(_time(lambda: run(x, x)) for _ in range(20))
-    assert best < 20e-6  # 0.8 us on a quiet machine
-
-
-def _time(f, n=200):
-    began = time.perf_counter()
-    for _ in range(n):
-        f()
-    return (time.perf_counter() - began) / n
 
 
 def test_a_primitive_without_emission_is_named():

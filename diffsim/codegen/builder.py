@@ -291,6 +291,14 @@ class Builder(Scalars):
             total = term if total is None else self.add(total, term)
         return total
 
+    def ravel(self, index, shape):
+        """Row-major position of an index."""
+        return flatten(index, shape)
+
+    def unravel(self, flat, shape):
+        """Index at a row-major position."""
+        return unflatten(self, flat, shape)
+
     # ------------------------------------------------------------ choices by index
     def choose(self, test, yes, no, aval):
         """``yes()`` where test, else ``no()``; only the chosen one is computed."""

@@ -5,8 +5,6 @@ import numpy as np
 from .llvm_printer import literal, memory_type, table
 from .nest import FLOAT, INT, Buffer
 
-TYPES = {FLOAT: "double", INT: "i64"}
-
 
 class Caller:
     """The builder ``k`` of ``emission.Call`` rules.  Values are LLVM operand texts such as ``"%.12"`` or ``"0x3FF0000000000000"``.
@@ -47,10 +45,6 @@ class Caller:
             return literal(float(buffer.value[0]), FLOAT)
         x = self.line(f"load {memory_type(buffer.dtype)}, ptr {self.pointer(buffer)}")
         return x if buffer.dtype is FLOAT else self.printer.convert(x, buffer.dtype, FLOAT)
-
-    def number_text(self, x):
-        """A Python number as an operand: a double if it is a float, else an i64."""
-        return literal(float(x), FLOAT) if isinstance(x, (float, np.floating)) else str(int(x))
 
     def alloca(self, n, kind="double"):
         """Stack memory for n numbers (double or i64), made once at the entry of the program."""

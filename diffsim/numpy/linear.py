@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..core import user_line
+from ..errors import MissingRule
 from ..prims import elementwise as ew
 from ..prims import linalg as la
 from ..prims.contract import dot_general
@@ -191,7 +193,7 @@ def _squeezed(a, s, b, t):
 def einsum(*operands, optimize=False, **options):
     """Any subscripts, contracted two operands at a time (in NumPy's best order where ``optimize`` asks for it)."""
     if not isinstance(operands[0], str):
-        raise NotImplementedError("einsum of traced arrays takes its subscripts as a string")
+        raise MissingRule("np.einsum", "derivative", f"{user_line()}: subscripts are not a string; write np.einsum('ij,jk->ik', a, b)")
     values = [at_least_array(x) for x in lift_all(operands[1:])]
     terms, output = _parse(operands[0], [x.shape for x in values])
     pool = [_diagonals(x, t) for x, t in zip(values, terms, strict=True)]
@@ -319,7 +321,8 @@ def _matrix_norm(x, order, axes, keepdims):
         inner_axis = row_axis if order in (1, -1) else column_axis
         extreme = max if order > 0 else min
         return extreme(sum(ew.absolute(x), inner_axis, None, True), axes, keepdims)
-    raise NotImplementedError(f"norm: ord={order!r} of a matrix needs singular values, which have no rule yet; use 'fro', 1 or inf")
+    raise MissingRule("np.linalg.norm", "derivative", f"{user_line()}: ord={order!r} of a matrix needs singular values, which have no rule "
+                      f"yet; use 'fro', 1 or inf")
 
 
 def _linalg(*names):

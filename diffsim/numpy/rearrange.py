@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ..core import Aval, Tracer
+from ..core import Aval, Tracer, user_line
+from ..errors import MissingRule
 from ..prims import elementwise as ew
 from ..prims.gather import gather, put
 from ..prims.layout import basic, convert, index_set, like
@@ -56,7 +57,7 @@ def pad(array, pad_width, mode="constant", **options):
         return index_set(frame, x, at=basic(frame.shape, tuple(slice(s, s + n) for s, n in zip(starts, x.shape, strict=True))))
     if mode in ("edge", "wrap") or (mode in ("reflect", "symmetric") and options.get("reflect_type", "even") == "even"):
         return gather(x, np.pad(positions, pad_width, mode, **options))
-    raise NotImplementedError(f"np.pad: mode {mode!r} is not available on traced arrays; constant, edge, reflect, symmetric and wrap are")
+    raise MissingRule("np.pad", "derivative", f"{user_line()}: mode {mode!r} has no rule; use constant, edge, reflect, symmetric or wrap")
 
 
 # ---------------------------------------------------------------- triangles and diagonals

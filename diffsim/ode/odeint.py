@@ -57,7 +57,7 @@ def _full(x, x_dot):
 
 
 def _active(x_dot):
-    """wrt flags of (t0, y0, *p); y0 always counts as active, it is part of every augmented state."""
+    """wrt flags of (t0, y0, *p)."""
     t0, y0, *p = x_dot
     return (t0 is not None, y0 is not None, *[v is not None for v in p])
 
@@ -79,7 +79,7 @@ def _tangent_of(record, t0, y0, sigma, p, dots, *, system, method, rate):
     return tangent(record, t0, y0, sigma, *p, *given, system=system, method=method, rate=rate, wrt=wrt)
 
 
-def _solve_jvp(x, y, x_dot, *, mesh_at, system, method, rate):
+def _solve_jvp(x, y, x_dot, *, system, method, rate):
     """Tangent of the states: along z, and along sigma by the time derivative of the interpolant."""
     t0, y0, sigma, *p = x
     t0_dot, y0_dot, sigma_dot, *p_dot = x_dot
@@ -94,7 +94,7 @@ def _solve_jvp(x, y, x_dot, *, mesh_at, system, method, rate):
 def _odeint_jvp(x, y, x_dot, *, system, method, rate, control, probe, keep):
     t0, _, y0, sigma, *p = x
     t0_dot, _, y0_dot, sigma_dot, *p_dot = x_dot
-    return _solve_jvp((t0, y0, sigma, *p), y, (t0_dot, y0_dot, sigma_dot, *p_dot), mesh_at=None, system=system, method=method, rate=rate)
+    return _solve_jvp((t0, y0, sigma, *p), y, (t0_dot, y0_dot, sigma_dot, *p_dot), system=system, method=method, rate=rate)
 
 
 def _prepare(x, active, params):
@@ -124,7 +124,7 @@ odeint = Primitive(
 replay = Primitive(
     "replay", impl=run.replay,
     aval=lambda mesh, t0, y0, sigma, *p, system, method, rate: (_states(system.n, sigma.shape[0]), record_aval(system, method)),
-    jvp=lambda x, y, x_dot, **params: _solve_jvp(x[1:], y, x_dot[1:], mesh_at=None, **params),
+    jvp=lambda x, y, x_dot, **params: _solve_jvp(x[1:], y, x_dot[1:], **params),
     transpose=NOT_LINEAR, emit=replay_call, samples=NO_SAMPLES, multiple=True)
 
 
@@ -225,7 +225,7 @@ def _adjoint_jvp(x, y, x_dot, *, system, method, rate, wrt):
         parts.append(adjoint(record, t0, y0, sigma, *p, w_new, rate=rate, wrt=wrt, **static))
     if sigma_new is not None:
         parts.append(adjoint(record, t0, y0, sigma, *p, mul(w, _column(sigma_new)), rate=rate + 1, wrt=wrt, **static))
-    return _sum_tuples(parts, len(y))
+    return _sum_tuples(parts, sum(wrt))
 
 
 def _sum_tuples(parts, n):
@@ -286,15 +286,10 @@ def _curvature_jvp(x, y, x_dot, *, system, method, rate, wrt, along):
         weights_new = concatenate(*_full([w, w_dot], [w_new, w_dot_new]), axis=1)
     own = own_record(record, t0, start, sigma, leaves, system=bigger, method=method)
     operands = (own, t0, start, sigma, *leaves, weights)
-    bars = _adjoint_jvp(operands, flags_true(flags), (None, t0_new, start_new, sigma_new, *leaves_new, weights_new),
+    bars = _adjoint_jvp(operands, None, (None, t0_new, start_new, sigma_new, *leaves_new, weights_new),
                         system=bigger, method=method, rate=rate, wrt=flags)
     full = [_zeros(a) if b is None else b for a, b in zip(_bars_aval(bigger, flags), bars, strict=True)]
     return _from_augmented(system, wrt, along, full)
-
-
-def flags_true(flags):
-    """One entry for each active flag: how many cotangents there are."""
-    return [f for f in flags if f]
 
 
 def _curvature_transpose(z_bars, *x, system, method, rate, wrt, along):

@@ -69,24 +69,8 @@ broadcast_to = linear(
 )
 
 
-def _ravel(k, index, shape):
-    """Position in row-major order."""
-    flat = 0
-    for i, s in zip(index, shape, strict=True):
-        flat = k.iadd(k.imul(flat, s), i)
-    return flat
-
-
-def _unravel(k, flat, shape):
-    index = []
-    for s in reversed(shape):
-        index.append(k.imod(flat, s) if s != 1 else 0)
-        flat = k.idiv(flat, s)
-    return tuple(reversed(index))
-
-
 def _reshape_index(k, index, x, *, shape):
-    return x(_unravel(k, _ravel(k, index, shape), x.shape))
+    return x(k.unravel(k.ravel(index, shape), x.shape))
 
 
 reshape = linear(

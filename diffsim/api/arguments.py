@@ -22,17 +22,15 @@ def leaf(x, verb, where):
         if not is_float(x.dtype):
             raise InputTypeError(f"{verb}: {where} is {x.aval}; derivatives are taken in floating-point numbers")
         return x
-    if isinstance(x, float) and not isinstance(x, np.generic):
-        return np.float64(x)
-    if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind == "f":
+    if isinstance(x, (float, complex)) and not isinstance(x, np.generic):
+        return np.asarray(x)[()]
+    if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "fc":
         return x
     if isinstance(x, np.ndarray) and x.dtype == object:
         return stacked(x)
     got = f"an array of dtype {x.dtype}" if isinstance(x, (np.ndarray, np.generic)) else f"a {type(x).__name__}"
     remedy = "pass it through an argument that is not differentiated"
-    if isinstance(x, complex) or getattr(x, "dtype", None) == np.dtype(complex):
-        remedy = "split it into real and imaginary parts"
-    elif _is_integer(x):
+    if _is_integer(x):
         remedy = "write 1.0 instead of 1, or convert with float() or .astype(float)"
     raise InputTypeError(f"{verb}: {where} is {got}; derivatives are taken in floating-point numbers: {remedy}.")
 
@@ -160,9 +158,24 @@ def directions(structs, x, tangents, verb):
             raise InputError(f"{verb}: tangent {i} has another structure than its primal")
         out += got
     for p, t in zip(x, out, strict=True):
-        if tuple(p.shape) != tuple(t.shape):
-            raise InputError(f"{verb}: a tangent of shape {tuple(t.shape)} for a primal of shape {tuple(p.shape)}")
+        fitting("tangent", "primal", t, p, verb)
     return [t if t.dtype == p.dtype else layout.convert(t, dtype=p.dtype) for p, t in zip(x, out, strict=True)]
+
+
+def fitting(word, of, t, p, verb):
+    """Check that a tangent fits its primal, or a cotangent its value.
+
+    Raises
+    ------
+    InputError
+        Shapes differ.
+    InputTypeError
+        It is complex beside a real number.
+    """
+    if tuple(t.shape) != tuple(p.shape):
+        raise InputError(f"{verb}: a {word} of shape {tuple(t.shape)} for a {of} of shape {tuple(p.shape)}")
+    if t.dtype.kind == "c" and p.dtype.kind != "c":
+        raise InputTypeError(f"{verb}: a complex {word} for a {of} of dtype {p.dtype}; a real one is needed")
 
 
 def own(x):
@@ -170,5 +183,5 @@ def own(x):
     return [v.copy() if v.__class__ is np.ndarray else v for v in x]
 
 
-__all__ = ["Flat", "arguments", "as_tuple", "count", "directions", "leaves_of", "name_of", "own", "own_each", "plain", "regroup",
+__all__ = ["Flat", "arguments", "as_tuple", "count", "directions", "fitting", "leaves_of", "name_of", "own", "own_each", "plain", "regroup",
            "zeros_like"]

@@ -4,10 +4,12 @@ import functools
 
 from .. import tree
 from ..core import aval_of
+from ..core.aval import is_float
 from ..errors import InputError, InputTypeError
+from ..prims.layout import like
 from ..transforms import forward, pull, push
 from ..transforms import linearize as _linearize
-from .arguments import arguments, as_tuple, directions, leaves_of, name_of, own, own_each, plain, regroup, zeros_like
+from .arguments import arguments, as_tuple, directions, fitting, leaves_of, name_of, own, own_each, plain, regroup, zeros_like
 
 
 # ---------------------------------------------------------------- forward
@@ -81,8 +83,8 @@ def vjp(f, *primals):
         if struct != flat.out_struct:
             raise InputError("vjp: the cotangent has another structure than the value")
         for a, b in zip(avals, bars, strict=True):
-            if tuple(b.shape) != a.shape:
-                raise InputError(f"vjp: a cotangent of shape {tuple(b.shape)} for a value of shape {a.shape}")
+            fitting("cotangent", "value", b, a, "vjp")
+        bars = [like(b, a) if is_float(a.dtype) else b for a, b in zip(avals, bars, strict=True)]
         x_bar = pull(equations, bars, outputs, len(x))
         full = [zeros_like(a) if b is None else b for a, b in zip(x_avals, x_bar, strict=True)]
         return regroup(flat.structs, (), own_each(full, bars))
@@ -120,7 +122,8 @@ def value_and_grad(f, argnums=0, has_aux=False):
         value, aux = y[0], y[1:]
         dtype = aval_of(value).dtype
         if dtype.kind != "f":
-            raise InputTypeError(f"grad: {name_of(f)} returned a {dtype} scalar; the gradient needs a real floating-point value")
+            raise InputTypeError(f"grad: {name_of(f)} returned a {dtype} scalar; the gradient needs a real floating-point value"
+                                 + (": take np.real(...) or np.abs(...) of it" if dtype.kind == "c" else ""))
         bars = [None] * len(x) if outputs[0] is None else pull(equations, [dtype.type(1)], outputs[:1], len(x))
         full = [zeros_like(aval_of(v)) if b is None else b for v, b in zip(x, bars, strict=True)]
         gradient = regroup(flat.structs, argnums, own_each(full))

@@ -146,13 +146,16 @@ class Jitted:
         for x in flat:
             kind = type(x)
             if kind is np.ndarray:
-                if x.dtype.kind not in "fiub":
-                    raise InputTypeError(f"jit: an argument is an array of dtype {x.dtype}; compiled functions take real numbers")
+                if x.dtype.kind not in "fiubc":
+                    raise InputTypeError(f"jit: an argument is an array of dtype {x.dtype}; compiled functions take numbers")
                 kinds.append((x.shape, x.dtype))
                 leaves.append(x)
             elif kind is float or kind is np.float64:
                 kinds.append(FLOAT)
                 leaves.append(x)
+            elif kind is complex:
+                kinds.append(((), np.dtype(complex)))
+                leaves.append(np.complex128(x))
             elif isinstance(x, Tracer):
                 traced = True
                 kinds.append((x.shape, x.dtype))

@@ -1,6 +1,7 @@
 """Abstract values: what is known of an array before its numbers are."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -76,3 +77,15 @@ def aval_of(x):
 def is_float(dtype):
     """Whether a dtype carries derivatives."""
     return dtype.kind in "fc"
+
+
+@lru_cache(maxsize=64)
+def part_dtype(dtype):
+    """Dtype of the real part of a complex number; a real dtype itself."""
+    return np.empty(0, dtype).real.dtype
+
+
+@lru_cache(maxsize=64)
+def whole_dtype(dtype):
+    """Dtype of the complex number a real part belongs to."""
+    return np.result_type(dtype, np.complex64)

@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 
-from ..errors import ConcretizationError, DerivativeLost, DiffsimError, MissingRule, MutationError
+from ..errors import ConcretizationError, DerivativeLost, DiffsimError, MutationError
 from .aval import Aval, Opaque
 
 UFUNCS, FUNCTIONS, METHODS = {}, {}, {}
@@ -113,7 +113,11 @@ class Tracer:
 
     @property
     def real(self):
-        return self
+        return self if self.dtype.kind != "c" else FUNCTIONS[np.real](self)
+
+    @property
+    def imag(self):
+        return FUNCTIONS[np.imag](self)
 
     __add__, __radd__ = _binary(np.add)
     __sub__, __rsub__ = _binary(np.subtract)
@@ -222,16 +226,7 @@ class ArrayTracer(Tracer):
 
 
 def wrap(trace, primal, dual):
-    """Tracer of the class its dimension asks for.
-
-    Raises
-    ------
-    MissingRule
-        The value is complex: complex numbers have no rules yet.
-    """
-    if primal.dtype.kind == "c":
-        raise MissingRule("complex arithmetic", trace.verb, f"{user_line()}: complex numbers have no rules yet; carry real and imaginary "
-                                                            f"parts as real arrays")
+    """Tracer of the class its dimension asks for."""
     return (ArrayTracer if primal.shape else Tracer)(trace, primal, dual)
 
 

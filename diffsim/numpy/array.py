@@ -342,7 +342,7 @@ def fresh(value):
     """A result computed from arrays, as an array of its own: floating-point values of one dimension or more."""
     if value.__class__ is ArrayTracer:
         return Array(value)                                 # of any dtype: its methods are the same
-    if value.shape and value.dtype.kind == "f":
+    if value.shape and value.dtype.kind in "fc":
         if value.__class__ is np.ndarray and not value.flags.c_contiguous:
             return Array(np.ascontiguousarray(value), False)
         return Array(value)
@@ -354,7 +354,7 @@ def lent(value):
 
     Values of no dimension, and plain ones, are handed through.
     """
-    if not isinstance(value, Tracer) or not value.shape or value.dtype.kind != "f":
+    if not isinstance(value, Tracer) or not value.shape or value.dtype.kind not in "fc":
         return value
     x = Array(value)
     x._cell.frozen = (

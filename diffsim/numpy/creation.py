@@ -19,8 +19,8 @@ from .stacking import OBJECT, Handle, holds_traced, lift, lift_all
 
 
 def _made(a):
-    """A new plain array, as the mutable array if it is floating point and has a dimension."""
-    return Array(a, False) if a.dtype.kind == "f" and a.ndim else a
+    """A new plain array, as the mutable array if it carries derivatives and has a dimension."""
+    return Array(a, False) if a.dtype.kind in "fc" and a.ndim else a
 
 
 def _plain_creator(function):
@@ -55,10 +55,10 @@ def _filled(x, shape, dtype):
 def _cast(x, dtype, what):
     """A traced value in the dtype asked for, as an array of its own."""
     if dtype is not None and np.dtype(dtype) != x.dtype:
-        if np.dtype(dtype).kind not in "fc" and x.dtype.kind == "f":
+        if np.dtype(dtype).kind not in ("c" if x.dtype.kind == "c" else "fc") and x.dtype.kind in "fc":
             raise lost(f"{what} of dtype {np.dtype(dtype)}")
         x = layout.convert(x, dtype=np.dtype(dtype))
-    return Array(x) if x.shape and x.dtype.kind == "f" else x
+    return Array(x) if x.shape and x.dtype.kind in "fc" else x
 
 
 def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, like=None):

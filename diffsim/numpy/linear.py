@@ -300,7 +300,7 @@ def matrix_norm(x, /, *, keepdims=False, ord="fro"):
 def _vector_norm(x, order, axis, keepdims):
     if order is None or order == 2:
         return safe_sqrt(sum(ew.square(x), axis, None, keepdims))
-    size = ew.absolute(x)
+    size = ew.magnitude(x)
     if order == np.inf:
         return max(size, axis, keepdims)
     if order == -np.inf:
@@ -320,7 +320,7 @@ def _matrix_norm(x, order, axes, keepdims):
     if order in (1, -1, np.inf, -np.inf):
         inner_axis = row_axis if order in (1, -1) else column_axis
         extreme = max if order > 0 else min
-        return extreme(sum(ew.absolute(x), inner_axis, None, True), axes, keepdims)
+        return extreme(sum(ew.magnitude(x), inner_axis, None, True), axes, keepdims)
     raise MissingRule("np.linalg.norm", "derivative", f"{user_line()}: ord={order!r} of a matrix needs singular values, which have no rule "
                       f"yet; use 'fro', 1 or inf")
 

@@ -1,10 +1,13 @@
 """Rearrangements, triangles, diagonals, choices, and what writes into its argument."""
 
+import warnings
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ..core import Aval, Tracer, user_line
+from ..core import Aval, Tracer, user_depth, user_line
 from ..errors import MissingRule
+from ..prims import complexes
 from ..prims import elementwise as ew
 from ..prims.gather import gather, put
 from ..prims.layout import basic, convert, index_set, like
@@ -216,28 +219,40 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
     return ew.where(ew.equal(x, -np.inf), info.min if neginf is None else neginf, y)
 
 
-@row(np.real_if_close, np.real, operands=1)
+@row(np.real, operands=1)
 def real(val):
-    return val
+    return val if at_least_array(val).dtype.kind != "c" else complexes.real(val)
 
 
-@row(np.imag, value=True)
+@row(np.imag)
 def imag(val):
     val = at_least_array(val)
-    return np.zeros(tuple(val.shape), val.dtype)
+    return np.zeros(tuple(val.shape), val.dtype) if val.dtype.kind != "c" else complexes.imag(val)
+
+
+@row(np.real_if_close)
+def real_if_close(a, tol=100):
+    a = at_least_array(a)
+    if a.dtype.kind != "c":
+        return a
+    plain = np.real_if_close(value_of(a, "np.real_if_close (whether all imaginary parts vanish)"), tol)
+    return a if plain.dtype.kind == "c" else complexes.real(a)
 
 
 @row(np.copy, operands=1)
 def copy(a, order="K", subok=False):
     a = at_least_array(a)
-    return Array(a) if a.shape and a.dtype.kind == "f" else a
+    return Array(a) if a.shape and a.dtype.kind in "fc" else a
 
 
 @row(np.astype)
 def astype(x, dtype, /, *, copy=True, device=None):
     x = at_least_array(x)
     dtype = np.dtype(dtype)
-    if dtype.kind in "iub" and x.dtype.kind == "f":
+    if x.dtype.kind == "c" and dtype.kind not in "cb":
+        warnings.warn("Casting complex values to real discards the imaginary part", np.exceptions.ComplexWarning, stacklevel=user_depth())
+        x = complexes.real(x)
+    if dtype.kind in "iub" and x.dtype.kind in "fc":
         return convert(ew.trunc(x), dtype=dtype) if dtype.kind != "b" else ew.not_equal(x, 0)
     return x if x.dtype == dtype else convert(x, dtype=dtype)
 
@@ -259,7 +274,7 @@ def fix(x):
 def sinc(x):
     """sin(pi x)/(pi x); at 0 its derivatives are those of 1 - (pi x)²/6."""
     t = ew.mul(x, np.pi)
-    small = ew.less(ew.absolute(t), 1e-4)
+    small = ew.less(ew.magnitude(t), 1e-4)
     safe = ew.where(small, 1.0, t)
     t2 = ew.square(ew.where(small, t, 0.0))
     series = ew.add(ew.mul(t2, ew.sub(ew.mul(t2, 1 / 120), 1 / 6)), 1.0)
@@ -268,6 +283,10 @@ def sinc(x):
 
 @row(np.angle)
 def angle(z, deg=False):
+    z = at_least_array(z)
+    scale = 180.0 / np.pi if deg else 1.0
+    if z.dtype.kind == "c":
+        return ew.mul(ew.arctan2(complexes.imag(z), complexes.real(z)), scale)
     return ew.where(ew.less(z, 0.0), 180.0 if deg else np.pi, 0.0)
 
 

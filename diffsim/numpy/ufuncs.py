@@ -4,6 +4,7 @@ import numpy as np
 
 from ..core import UFUNCS, Primitive, Tracer
 from ..prims import elementwise as ew
+from ..prims.complexes import conj
 from ..prims.contract import dot_general
 from ..prims.layout import broadcast_to, convert
 from .dispatch import VALUE_ONLY, elementwise_entry, refuse, ufunc_row
@@ -40,7 +41,7 @@ def _constant_power(x, y):
 
 @ufunc_row(np.power)
 def power(x, y):
-    if isinstance(x, Tracer) and x.dtype.kind == "f" and not isinstance(y, Tracer):
+    if isinstance(x, Tracer) and x.dtype.kind in "fc" and not isinstance(y, Tracer):
         kind = y.__class__
         if kind is int or kind is float or (isinstance(y, (np.float64, np.integer)) and np.result_type(x.dtype, y.dtype) == x.dtype):
             if np.isfinite(y):
@@ -61,9 +62,24 @@ def positive(x):
     return x
 
 
+@ufunc_row(np.absolute)
+def absolute(x):
+    return ew.magnitude(x)
+
+
 @ufunc_row(np.conjugate)
 def conjugate(x):
-    return x
+    return x if x.dtype.kind != "c" else conj(x)
+
+
+@ufunc_row(np.sign)
+def sign(x):
+    """Of a complex number its direction z / |z|, 0 at 0, which does have a derivative."""
+    if x.dtype.kind != "c":
+        return ew.sign(x)
+    size = ew.magnitude(x)
+    zero = ew.equal(size, 0.0)
+    return ew.where(zero, 0.0, ew.div(x, ew.where(zero, 1.0, size)))
 
 
 @ufunc_row(np.fabs)

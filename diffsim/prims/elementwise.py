@@ -8,9 +8,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..core import UFUNCS, Aval, Linear, Primitive
+from ..core import UFUNCS, Aval, Linear, Primitive, user_line
 from ..core.emission import Scalar
 from ..errors import MissingRule
+from .complexes import imag, real
 from .family import (
     ABOVE_ONE,
     HALVES,
@@ -54,12 +55,15 @@ def elementwise_jvp(derivs):
     return jvp
 
 
-def elementwise(name, ufunc, *derivs, emit, domain, transpose=NOT_LINEAR, aval=None, impl=None):
-    """A row: ``emit`` is the name of a scalar function or ``rule(k, *scalars)``; ``domain`` one entry an operand."""
+def elementwise(name, ufunc, *derivs, emit, domain, transpose=NOT_LINEAR, aval=None, impl=None, analytic=False):
+    """A row: ``emit`` is the name of a scalar function or ``rule(k, *scalars)``; ``domain`` one entry an operand.
+
+    ``analytic`` says that the derivatives hold for complex operands too.
+    """
     domain = domain if isinstance(domain[0], tuple) else (domain,)
     rule = emit if callable(emit) else lambda k, *x: k.call(emit, *x)
     prim = Primitive(name, impl=impl or ufunc, aval=aval or ufunc_aval(ufunc), jvp=elementwise_jvp(derivs), transpose=transpose,
-                     emit=Scalar(rule), samples=elementwise_samples(*domain), derivs=derivs)
+                     emit=Scalar(rule), samples=elementwise_samples(*domain, analytic=analytic), derivs=derivs)
     if ufunc is not None:
         UFUNCS[ufunc] = prim
     return prim
@@ -82,13 +86,25 @@ def _in_place(*bars):
     return rule
 
 
-neg = elementwise("neg", np.negative, -1, emit=lambda k, x: k.neg(x), domain=REAL, transpose=_in_place(lambda g, x: neg(g)))
+neg = elementwise("neg", np.negative, -1, emit=lambda k, x: k.neg(x), domain=REAL, transpose=_in_place(lambda g, x: neg(g)), analytic=True)
 add = elementwise("add", np.add, 1, 1, emit=lambda k, x, y: k.add(x, y), domain=(REAL, REAL),
-                  transpose=_in_place(lambda g, x, y: g, lambda g, x, y: g))
+                  transpose=_in_place(lambda g, x, y: g, lambda g, x, y: g), analytic=True)
 sub = elementwise("sub", np.subtract, 1, -1, emit=lambda k, x, y: k.sub(x, y), domain=(REAL, REAL),
-                  transpose=_in_place(lambda g, x, y: g, lambda g, x, y: neg(g)))
+                  transpose=_in_place(lambda g, x, y: g, lambda g, x, y: neg(g)), analytic=True)
 mul = elementwise("mul", np.multiply, lambda x, y, z: y, lambda x, y, z: x, emit=lambda k, x, y: k.mul(x, y), domain=(REAL, REAL),
-                  transpose=_in_place(lambda g, x, y: mul(g, y), lambda g, x, y: mul(g, x)))
+                  transpose=_in_place(lambda g, x, y: mul(g, y), lambda g, x, y: mul(g, x)), analytic=True)
+
+
+def _abs_part(x):
+    """Sign of a real number; of a complex one `magnitude` is composed instead, for its tangent is not a multiple of the operand's."""
+    if x.dtype.kind == "c":
+        raise MissingRule("abs", "jvp", f"{user_line()}: an operand is complex; use hypot of real and imaginary part")
+    return sign(x)
+
+
+def magnitude(x):
+    """Absolute value of a real or complex number, 0 its derivative at 0."""
+    return absolute(x) if getattr(x, "dtype", None) is None or x.dtype.kind != "c" else hypot(real(x), imag(x))
 
 
 def _inverse(y):
@@ -98,34 +114,36 @@ def _inverse(y):
 
 div = elementwise("div", np.true_divide, lambda x, y, z: _inverse(y), lambda x, y, z: -z / y, emit=lambda k, x, y: k.div(x, y),
                   domain=(REAL, NONZERO),
-                  transpose=lambda y_bar, x, y: (None if isinstance(y, Linear) else unbroadcast(div(y_bar, y), x.aval), None))
+                  transpose=lambda y_bar, x, y: (None if isinstance(y, Linear) else unbroadcast(div(y_bar, y), x.aval), None),
+                  analytic=True)
 
 # ---------------------------------------------------------------- one operand
 reciprocal = elementwise("reciprocal", np.reciprocal, lambda x, y: -y * y, emit=lambda k, x: k.div(k.const(1.0, x.dtype), x),
-                         domain=NONZERO)
-square = elementwise("square", np.square, lambda x, y: 2.0 * x, emit=lambda k, x: k.mul(x, x), domain=REAL)
-absolute = elementwise("abs", np.absolute, lambda x, y: sign(x), emit="fabs", domain=NONZERO)
-sqrt = elementwise("sqrt", np.sqrt, lambda x, y: 0.5 / y, emit="sqrt", domain=POSITIVE)
+                         domain=NONZERO, analytic=True)
+square = elementwise("square", np.square, lambda x, y: 2.0 * x, emit=lambda k, x: k.mul(x, x), domain=REAL, analytic=True)
+absolute = elementwise("abs", np.absolute, lambda x, y: _abs_part(x), emit="fabs", domain=NONZERO)
+sqrt = elementwise("sqrt", np.sqrt, lambda x, y: 0.5 / y, emit="sqrt", domain=POSITIVE, analytic=True)
 cbrt = elementwise("cbrt", np.cbrt, lambda x, y: 1.0 / (3.0 * y * y), emit="cbrt", domain=NONZERO)
-exp = elementwise("exp", np.exp, lambda x, y: y, emit="exp", domain=REAL)
-exp2 = elementwise("exp2", np.exp2, lambda x, y: y * 0.6931471805599453, emit="exp2", domain=REAL)
-expm1 = elementwise("expm1", np.expm1, lambda x, y: y + 1.0, emit="expm1", domain=REAL)
-log = elementwise("log", np.log, lambda x, y: 1.0 / x, emit="log", domain=POSITIVE)
-log2 = elementwise("log2", np.log2, lambda x, y: 1.4426950408889634 / x, emit="log2", domain=POSITIVE)
-log10 = elementwise("log10", np.log10, lambda x, y: 0.4342944819032518 / x, emit="log10", domain=POSITIVE)
-log1p = elementwise("log1p", np.log1p, lambda x, y: 1.0 / (1.0 + x), emit="log1p", domain=UNIT)
-sin = elementwise("sin", np.sin, lambda x, y: cos(x), emit="sin", domain=REAL)
-cos = elementwise("cos", np.cos, lambda x, y: -sin(x), emit="cos", domain=REAL)
-tan = elementwise("tan", np.tan, lambda x, y: 1.0 + y * y, emit="tan", domain=MODEST)
-arcsin = elementwise("arcsin", np.arcsin, lambda x, y: 1.0 / sqrt((1.0 - x) * (1.0 + x)), emit="asin", domain=UNIT)
-arccos = elementwise("arccos", np.arccos, lambda x, y: -1.0 / sqrt((1.0 - x) * (1.0 + x)), emit="acos", domain=UNIT)
-arctan = elementwise("arctan", np.arctan, lambda x, y: 1.0 / (1.0 + x * x), emit="atan", domain=REAL)
-sinh = elementwise("sinh", np.sinh, lambda x, y: cosh(x), emit="sinh", domain=REAL)
-cosh = elementwise("cosh", np.cosh, lambda x, y: sinh(x), emit="cosh", domain=REAL)
-tanh = elementwise("tanh", np.tanh, lambda x, y: 1.0 - y * y, emit="tanh", domain=REAL)
-arcsinh = elementwise("arcsinh", np.arcsinh, lambda x, y: 1.0 / sqrt(x * x + 1.0), emit="asinh", domain=REAL)
-arccosh = elementwise("arccosh", np.arccosh, lambda x, y: 1.0 / sqrt((x - 1.0) * (x + 1.0)), emit="acosh", domain=ABOVE_ONE)
-arctanh = elementwise("arctanh", np.arctanh, lambda x, y: 1.0 / ((1.0 - x) * (1.0 + x)), emit="atanh", domain=UNIT)
+exp = elementwise("exp", np.exp, lambda x, y: y, emit="exp", domain=REAL, analytic=True)
+exp2 = elementwise("exp2", np.exp2, lambda x, y: y * 0.6931471805599453, emit="exp2", domain=REAL, analytic=True)
+expm1 = elementwise("expm1", np.expm1, lambda x, y: y + 1.0, emit="expm1", domain=REAL, analytic=True)
+log = elementwise("log", np.log, lambda x, y: 1.0 / x, emit="log", domain=POSITIVE, analytic=True)
+log2 = elementwise("log2", np.log2, lambda x, y: 1.4426950408889634 / x, emit="log2", domain=POSITIVE, analytic=True)
+log10 = elementwise("log10", np.log10, lambda x, y: 0.4342944819032518 / x, emit="log10", domain=POSITIVE, analytic=True)
+log1p = elementwise("log1p", np.log1p, lambda x, y: 1.0 / (1.0 + x), emit="log1p", domain=UNIT, analytic=True)
+sin = elementwise("sin", np.sin, lambda x, y: cos(x), emit="sin", domain=REAL, analytic=True)
+cos = elementwise("cos", np.cos, lambda x, y: -sin(x), emit="cos", domain=REAL, analytic=True)
+tan = elementwise("tan", np.tan, lambda x, y: 1.0 + y * y, emit="tan", domain=MODEST, analytic=True)
+arcsin = elementwise("arcsin", np.arcsin, lambda x, y: 1.0 / sqrt((1.0 - x) * (1.0 + x)), emit="asin", domain=UNIT, analytic=True)
+arccos = elementwise("arccos", np.arccos, lambda x, y: -1.0 / sqrt((1.0 - x) * (1.0 + x)), emit="acos", domain=UNIT, analytic=True)
+arctan = elementwise("arctan", np.arctan, lambda x, y: 1.0 / (1.0 + x * x), emit="atan", domain=REAL, analytic=True)
+sinh = elementwise("sinh", np.sinh, lambda x, y: cosh(x), emit="sinh", domain=REAL, analytic=True)
+cosh = elementwise("cosh", np.cosh, lambda x, y: sinh(x), emit="cosh", domain=REAL, analytic=True)
+tanh = elementwise("tanh", np.tanh, lambda x, y: 1.0 - y * y, emit="tanh", domain=REAL, analytic=True)
+arcsinh = elementwise("arcsinh", np.arcsinh, lambda x, y: 1.0 / sqrt(x * x + 1.0), emit="asinh", domain=REAL, analytic=True)
+arccosh = elementwise("arccosh", np.arccosh, lambda x, y: 1.0 / (sqrt(x - 1.0) * sqrt(x + 1.0)), emit="acosh", domain=ABOVE_ONE,
+                      analytic=True)
+arctanh = elementwise("arctanh", np.arctanh, lambda x, y: 1.0 / ((1.0 - x) * (1.0 + x)), emit="atanh", domain=UNIT, analytic=True)
 
 # ---------------------------------------------------------------- two operands
 def _power_base(x, y, z):
@@ -166,7 +184,7 @@ def _power_emit(k, x, y):
     return k.call("pow", x, y)
 
 
-power = elementwise("pow", np.power, _power_base, _power_exponent, emit=_power_emit, domain=(POSITIVE, REAL))
+power = elementwise("pow", np.power, _power_base, _power_exponent, emit=_power_emit, domain=(POSITIVE, REAL), analytic=True)
 maximum = elementwise("maximum", np.maximum, lambda x, y, z: _tie(greater(x, y), None, equal(x, y)),
                       lambda x, y, z: _tie(greater(y, x), None, equal(x, y)), emit=lambda k, x, y: k.maximum(x, y),
                       domain=(HALVES, QUARTERS))

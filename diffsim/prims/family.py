@@ -28,10 +28,24 @@ def draw(rng, domain, shape):
     return np.asarray(np.where(rng.integers(0, 2, shape) == 1, -x, x) if signed else x)
 
 
-def elementwise_samples(*domains):
-    """Draws operands over scalars, vectors, broadcasts and empty arrays."""
+def draw_complex(rng, domain, shape):
+    """A complex sample: its real part drawn from the domain, its imaginary part between -1/2 and 1/2."""
+    return np.asarray(draw(rng, domain, shape) + 1j * rng.uniform(-0.5, 0.5, shape))
+
+
+def elementwise_samples(*domains, analytic=False):
+    """Draws operands over scalars, vectors, broadcasts and empty arrays; for analytic functions also complex ones."""
     shapes = {1: tuple((s,) for s in SHAPES_1), 2: SHAPES_2, 3: SHAPES_3}[len(domains)]
-    return lambda rng: [(tuple(draw(rng, d, s) for d, s in zip(domains, each, strict=True)), {}) for each in shapes]
+
+    def samples(rng):
+        out = [(tuple(draw(rng, d, s) for d, s in zip(domains, each, strict=True)), {}) for each in shapes]
+        if analytic:
+            out += [(tuple(draw_complex(rng, d, s) for d, s in zip(domains, each, strict=True)), {}) for each in shapes]
+            if len(domains) > 1:                            # a real operand beside a complex one
+                real, *rest = [draw_complex(rng, d, (3,)) for d in domains]
+                out += [((real.real, *rest), {}), ((real, rest[0].real, *rest[1:]), {})]
+        return out
+    return samples
 
 
 def shaped(*cases, domain=REAL):
@@ -72,5 +86,5 @@ def nondifferentiable(name, *, impl, aval, emit, samples):
     return Primitive(name, impl=impl, aval=aval, jvp=lambda x, y, x_dot, **params: None, transpose=NOT_LINEAR, emit=emit, samples=samples)
 
 
-__all__ = ["ABOVE_ONE", "HALVES", "MODEST", "NONZERO", "NOT_LINEAR", "POSITIVE", "QUARTERS", "REAL",
-           "UNIT", "Aval", "broadcast_shapes", "draw", "elementwise_samples", "linear", "nondifferentiable", "same", "shaped", "zeros"]
+__all__ = ["ABOVE_ONE", "HALVES", "MODEST", "NONZERO", "NOT_LINEAR", "POSITIVE", "QUARTERS", "REAL", "UNIT", "Aval", "broadcast_shapes",
+           "draw", "draw_complex", "elementwise_samples", "linear", "nondifferentiable", "same", "shaped", "zeros"]

@@ -2,13 +2,23 @@
 
 import numpy as np
 
-from ..core import Absent, Aval, Linear, Primitive
+from ..core import Absent, Aval, Linear, Primitive, user_line
 from ..core.emission import Gather, Scalar
-from .family import REAL, draw, linear, shaped, zeros
+from .complexes import real
+from .family import REAL, draw, draw_complex, linear, shaped, zeros
 
 
 def like(x, aval):
-    """``x`` broadcast and cast to the shape and dtype of ``aval``."""
+    """``x`` broadcast and cast to the shape and dtype of ``aval``.
+
+    Raises
+    ------
+    TypeError
+        A complex value would lose its imaginary part.
+    """
+    if x.dtype.kind == "c" and aval.dtype.kind != "c":
+        raise TypeError(f"{user_line()}: complex numbers were to become {aval.dtype}, which would discard their imaginary parts; take "
+                        f"np.real(...) or np.abs(...), or make the array complex")
     if tuple(x.shape) != tuple(aval.shape):
         x = broadcast_to(x, shape=tuple(aval.shape))
     return x if x.dtype == aval.dtype else convert(x, dtype=aval.dtype)
@@ -17,6 +27,8 @@ def like(x, aval):
 def unbroadcast(y_bar, aval):
     """Transpose of broadcasting and casting: sums ``y_bar`` down to the shape of ``aval``, in its dtype."""
     shape = y_bar.shape
+    if y_bar.dtype.kind == "c" and aval.dtype.kind != "c":
+        y_bar = real(y_bar)
     if shape != aval.shape:
         extra = len(shape) - len(aval.shape)
         axes = tuple(range(extra)) + tuple(i + extra for i, s in enumerate(aval.shape) if s == 1 and shape[i + extra] != 1)
@@ -32,13 +44,20 @@ def _convert_emit(k, x, *, dtype):
     return k.convert(x, dtype)
 
 
+def _convert_impl(x, *, dtype):
+    """Another dtype; of a complex number cast to a real one the real part."""
+    x = np.asarray(x)
+    return (x.real if x.dtype.kind == "c" and dtype.kind in "fiu" else x).astype(dtype)
+
+
 convert = linear(
     "convert",
-    impl=lambda x, *, dtype: np.asarray(x).astype(dtype),
+    impl=_convert_impl,
     aval=lambda x, *, dtype: Aval(x.shape, dtype),
     transpose=lambda y_bar, x, *, dtype: (convert(y_bar, dtype=x.dtype),),
     emit=Scalar(_convert_emit),
-    samples=lambda rng: [((draw(rng, REAL, s),), {"dtype": np.dtype(np.float32)}) for s in ((), (3,))],
+    samples=lambda rng: [((draw(rng, REAL, s),), {"dtype": np.dtype(np.float32)}) for s in ((), (3,))] + [
+        ((draw(rng, REAL, (3,)),), {"dtype": np.dtype(complex)}), ((draw_complex(rng, REAL, (3,)),), {"dtype": np.dtype(float)})],
 )
 
 
@@ -328,7 +347,7 @@ def _concatenate_transpose(y_bar, *x, axis):
         n = a.shape[axis]
         if isinstance(a, Linear):
             at = basic(y_bar.shape, tuple(slice(start, start + n) if i == axis else slice(None) for i in range(len(a.shape))))
-            out.append(like(index(y_bar, at=at), a.aval))
+            out.append(unbroadcast(index(y_bar, at=at), a.aval))
         else:
             out.append(None)
         start += n
@@ -372,12 +391,13 @@ def _stack_aval(*x, axis):
 
 def _stack_transpose(y_bar, *x, axis):
     if y_bar.__class__ is np.ndarray:
-        return tuple(like(part, a.aval) if isinstance(a, Linear) else None for part, a in zip(np.moveaxis(y_bar, axis, 0), x, strict=True))
+        parts = np.moveaxis(y_bar, axis, 0)
+        return tuple(unbroadcast(part, a.aval) if isinstance(a, Linear) else None for part, a in zip(parts, x, strict=True))
 
     def part(n):
         at = basic(y_bar.shape, tuple(n if i == axis else slice(None) for i in range(len(y_bar.shape))))
         return index(y_bar, at=at)
-    return tuple(like(part(n), a.aval) if isinstance(a, Linear) else None for n, a in enumerate(x))
+    return tuple(unbroadcast(part(n), a.aval) if isinstance(a, Linear) else None for n, a in enumerate(x))
 
 
 def _stack_index(k, i, *x, axis):

@@ -61,11 +61,11 @@ class Sample:
 
     def direction(self, rng):
         """A random tangent of the point."""
-        return [np.asarray(rng.uniform(-1, 1, a.shape)).astype(a.dtype) for a in self.point]
+        return [random_like(a, rng) for a in self.point]
 
     def covector(self, rng):
         """A random cotangent of the value; None for parts without derivative."""
-        return [np.asarray(rng.uniform(-1, 1, v.shape)).astype(v.dtype) if is_float(v.dtype) else None for v in self.value(self.point)]
+        return [random_like(v, rng) if is_float(v.dtype) else None for v in self.value(self.point)]
 
 
 def samples(prim, rng):
@@ -74,6 +74,24 @@ def samples(prim, rng):
 
 
 # ---------------------------------------------------------------- helpers of the laws
+def random_like(a, rng):
+    """Numbers between -1 and 1 in the shape and dtype of an array; complex ones in both parts."""
+    x = rng.uniform(-1, 1, a.shape)
+    return np.asarray(x + 1j * rng.uniform(-1, 1, a.shape) if a.dtype.kind == "c" else x).astype(a.dtype)
+
+
+def single(a):
+    """An operand in single precision; integers and truth values as they are."""
+    a = np.asarray(a)
+    return a.astype({"f": np.float32, "c": np.complex64}.get(a.dtype.kind, a.dtype))
+
+
+def numeric(a):
+    """A value as double-precision numbers, real or complex."""
+    a = np.asarray(a)
+    return a.astype(complex if a.dtype.kind == "c" else float)
+
+
 def zero_or(t, like):
     """A tangent, zero spelled out."""
     return np.zeros(np.shape(like)) if t is None else np.asarray(t)
@@ -93,8 +111,8 @@ def pulled(f, point, w):
 
 
 def inner(a, b):
-    """Sum of products over lists of arrays, and the sum of their sizes for scale."""
-    terms = [np.asarray(x * y, float).ravel() for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+    """Real part of the sum of products over lists of arrays (the pairing that transposes keep), and the sum of their sizes for scale."""
+    terms = [np.asarray(np.real(x * y), float).ravel() for x, y in zip(a, b, strict=True) if x is not None and y is not None]
     flat = np.concatenate(terms) if terms else np.zeros(0)
     return float(np.sum(flat)), float(np.sum(np.abs(flat)))
 
@@ -114,14 +132,16 @@ def richardson(f, point, v, h=2e-3):
     """Derivative of a list of arrays along ``v``: central differences, extrapolated twice (error of order h⁶)."""
     def central(step):
         up, down = f(moved(point, v, step)), f(moved(point, v, -step))
-        return [(np.asarray(a, float) - np.asarray(b, float)) / (2 * step) for a, b in zip(up, down, strict=True)]
+        return [(numeric(a) - numeric(b)) / (2 * step) for a, b in zip(up, down, strict=True)]
     rows = [central(h), central(h / 2), central(h / 4)]
     first = [[(4 * b - a) / 3 for a, b in zip(low, high, strict=True)] for low, high in itertools.pairwise(rows)]
     return [(16 * b - a) / 15 for a, b in zip(*first, strict=True)]
 
 
 def complex_step(sample, v):
-    """Derivative along ``v`` from an imaginary step, or None where the implementation takes no complex numbers."""
+    """Derivative along ``v`` from an imaginary step, or None where the implementation takes no complex numbers (or has them already)."""
+    if any(a.dtype.kind == "c" for a in sample.point):
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -150,8 +170,8 @@ def close(a, b, tol, what):
 # ---------------------------------------------------------------- the laws
 def aval_predicts_impl(sample, rng):
     """Shape and dtype of the value are those the aval rule announces, in double and in single precision."""
-    for dtype in (np.float64, np.float32):
-        x = [np.asarray(a).astype(dtype) if is_float(np.asarray(a).dtype) else np.asarray(a) for a in sample.x]
+    for cast in (np.asarray, single):
+        x = [cast(a) for a in sample.x]
         y = sample.prim.impl(*x, **sample.params)
         predicted = sample.prim.rule("aval")(*map(aval_of, x), **sample.params)
         pairs = zip(y, predicted, strict=True) if sample.prim.multiple else [(y, predicted)]
@@ -166,8 +186,8 @@ def tangent_is_the_derivative(sample, rng):
     v = sample.direction(rng)
     got = pushed(sample.f, sample.point, v)
     wanted = richardson(sample.value, sample.point, v)
-    single = any(a.dtype == np.float32 for a in sample.value(sample.point))
-    close(got, wanted, 5e-3 if single else 2e-7, f"jvp of {sample.prim.name} against differences")
+    coarse = any(a.dtype == np.float32 for a in sample.value(sample.point))
+    close(got, wanted, 5e-3 if coarse else 2e-7, f"jvp of {sample.prim.name} against differences")
     exact = complex_step(sample, v)
     if exact is not None and all(np.allclose(a, b, rtol=1e-6, atol=1e-6) for a, b in zip(exact, wanted, strict=True)):
         close(got, exact, 1e-12, f"jvp of {sample.prim.name} against the complex step")
@@ -175,14 +195,13 @@ def tangent_is_the_derivative(sample, rng):
 
 def tangent_keeps_shape_and_dtype(sample, rng):
     """A tangent has the shape and dtype of its value, a cotangent those of its operand, also in single precision."""
-    for dtype in (np.float64, np.float32):
-        x = tuple(np.asarray(a).astype(dtype) if is_float(np.asarray(a).dtype) else a for a in sample.x)
-        single = Sample(sample.prim, x, sample.params)
-        y, y_dot = jvp(single.f, single.point, single.direction(rng))
+    for cast in (np.asarray, single):
+        at = Sample(sample.prim, tuple(cast(a) for a in sample.x), sample.params)
+        y, y_dot = jvp(at.f, at.point, at.direction(rng))
         for value, t in zip(y, y_dot, strict=True):
             if t is not None and aval_of(t) != aval_of(np.asarray(value)):
                 raise AssertionError(f"{sample.prim.name}: a value {aval_of(np.asarray(value))} has a tangent {aval_of(t)}")
-        for a, bar in zip(single.point, pulled(single.f, single.point, single.covector(rng)), strict=True):
+        for a, bar in zip(at.point, pulled(at.f, at.point, at.covector(rng)), strict=True):
             if aval_of(bar) != aval_of(a):
                 raise AssertionError(f"{sample.prim.name}: an operand {aval_of(a)} has a cotangent {aval_of(bar)}")
 

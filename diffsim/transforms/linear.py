@@ -119,7 +119,7 @@ class LinearTrace(Trace):
         out = len(linear_list.avals)
         linear_list.avals.append(_aval(shape, dtype))
         linear_list.eqns.append((out, None, terms, None))
-        return ArrayTracer(self, y, out) if shape and dtype.kind != "c" else wrap(self, y, out)
+        return (ArrayTracer if shape else Tracer)(self, y, out)
 
     def _general(self, prim, args, params):
         primals, numbers = split(self, args)

@@ -114,7 +114,7 @@ def value_and_grad(f, argnums=0, has_aux=False):
     @functools.wraps(f, updated=())
     def run(*args, **kwargs):
         flat, x = arguments(f, args, argnums, kwargs, "grad", has_aux)
-        y, equations, outputs = _linearize(flat, x, [True] * len(x), "grad")
+        y, equations, outputs = _linearize(flat, own(x), [True] * len(x), "grad")
         if flat.n_out != 1 or flat.out_struct != tree.LEAF or tuple(y[0].shape):
             got = f"a value of shape {tuple(y[0].shape)}" if flat.out_struct == tree.LEAF else "a container"
             got = "None (is a return missing?)" if flat.out_struct == tree.structure(None) else got

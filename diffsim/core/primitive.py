@@ -73,6 +73,8 @@ class Primitive:
         The value is a tuple of values.
     derivs : tuple, optional
         For elementwise primitives: the partial derivative in each operand, as ``deriv(*x, y)``, or 1 or -1 or None (zero).
+    quick : callable, optional
+        What ``impl`` computes, for operands of which one is a NumPy array or number: operators cost scalars a tenth of a ufunc.
     linear_fast : callable, optional
         ``scatter(accumulator, y_bar, *x, **params)``: adds the cotangent of operand 0 into an array in place.
     prepare : callable, optional
@@ -80,17 +82,19 @@ class Primitive:
         differentiate in the operands marked active.
     """
 
-    __slots__ = ("aval", "batch", "derivs", "emit", "impl", "jvp", "linear_fast", "multiple", "name", "prepare", "samples", "sparsity",
+    __slots__ = ("aval", "batch", "derivs", "emit", "impl", "jvp", "linear_fast", "multiple", "name", "plain_derivs", "prepare",
+                 "quick", "samples", "sparsity",
                  "transpose")
 
     def __init__(self, name, *, impl, aval, jvp, transpose, emit, samples, batch=ONE_BY_ONE, sparsity=DENSE, multiple=False, derivs=None,
-                 linear_fast=None, prepare=None):
+                 quick=None, linear_fast=None, prepare=None):
         if name in REGISTRY:
             raise ValueError(f"a primitive named {name!r} exists already")
         self.name, self.impl, self.aval, self.jvp, self.transpose = name, impl, aval, jvp, transpose
         self.emit, self.samples, self.multiple = emit, samples, multiple
         self.batch, self.sparsity = batch, sparsity
-        self.derivs, self.linear_fast, self.prepare = derivs, linear_fast, prepare
+        self.derivs, self.quick, self.linear_fast, self.prepare = derivs, quick or impl, linear_fast, prepare
+        self.plain_derivs = None
         for slot in SLOTS:
             rule = getattr(self, slot)
             if rule is None:

@@ -17,11 +17,13 @@ from ..errors import ConcretizationError, DerivativeLost, DiffsimError, Mutation
 from .aval import Aval, Opaque
 
 UFUNCS, FUNCTIONS, METHODS = {}, {}, {}
+#: The parameters of a primitive that has none.
+NO_PARAMS = {}
 _levels = itertools.count()
 
 
 class Trace:
-    """One interpretation of a program: forward tangents, a linear list, or a graph."""
+    """One interpretation of a program: forward tangents, a linear list, a graph, ..."""
 
     __slots__ = ("alive", "level", "verb")
 
@@ -31,6 +33,14 @@ class Trace:
     def process(self, prim, args, params):
         """Interpret one primitive; at least one operand is a tracer of this trace."""
         raise NotImplementedError
+
+    def unary(self, prim, x):
+        """The same for an elementwise primitive of one operand: the way eager programs take."""
+        return self.process(prim, (x,), NO_PARAMS)
+
+    def binary(self, prim, x, y):
+        """The same for an elementwise primitive of two operands."""
+        return self.process(prim, (x, y), NO_PARAMS)
 
     def escaped(self, prim):
         raise DiffsimError(

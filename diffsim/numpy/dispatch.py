@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from ..core import FUNCTIONS, METHODS, UFUNCS, Tracer, bind, user_line
+from ..core import FUNCTIONS, METHODS, NO_PARAMS, UFUNCS, ArrayTracer, Tracer, bind, user_line
 from ..errors import DerivativeLost, MissingRule
 from ..prims import layout
 from ..prims.elementwise import where
@@ -20,7 +20,6 @@ from .stacking import READY, lift
 VALUE_ONLY, REFUSED = set(), {}
 ADVICE = ("Apply it to values that do not depend on what is differentiated (diffsim.stop_gradient), "
           "or write it with functions that have a rule")
-_NO_PARAMS = {}
 
 
 # ---------------------------------------------------------------- entering rules
@@ -28,13 +27,32 @@ def elementwise_entry(prim, n):
     """Entry of ``UFUNCS`` for a primitive of one or two operands: operands are lifted, the common ones without a call."""
     if n == 1:
         def apply(x):
-            return bind(prim, (x if x.__class__ in READY else lift(x),), _NO_PARAMS)
+            kind = x.__class__
+            if kind not in READY:
+                x = lift(x)
+                kind = x.__class__
+            if kind is ArrayTracer or kind is Tracer:
+                owner = x.owner
+                return owner.unary(prim, x) if owner.alive else owner.escaped(prim)
+            return prim.impl(x)
     elif n == 2:
         def apply(x, y):
-            return bind(prim, (x if x.__class__ in READY else lift(x), y if y.__class__ in READY else lift(y)), _NO_PARAMS)
+            kind, other = x.__class__, y.__class__
+            if kind not in READY:
+                x = lift(x)
+                kind = x.__class__
+            if other not in READY:
+                y = lift(y)
+                other = y.__class__
+            owner = x.owner if kind is ArrayTracer or kind is Tracer else None
+            if (other is ArrayTracer or other is Tracer) and (owner is None or y.owner.level > owner.level):
+                owner = y.owner
+            if owner is None:
+                return prim.impl(x, y)
+            return owner.binary(prim, x, y) if owner.alive else owner.escaped(prim)
     else:
         def apply(*x):
-            return bind(prim, tuple(map(lift, x)), _NO_PARAMS)
+            return bind(prim, tuple(map(lift, x)), NO_PARAMS)
     apply.__name__ = prim.name
     return apply
 

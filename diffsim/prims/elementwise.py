@@ -4,6 +4,7 @@ A derivative is ``deriv(*x, y)`` of the operands and the value; ``1`` and ``-1``
 it is zero.  Conventions at kinks and ties are those of docs/conventions: 0 for abs at 0, the average for ties of maximum and minimum.
 """
 
+import operator
 from functools import lru_cache
 
 import numpy as np
@@ -55,7 +56,7 @@ def elementwise_jvp(derivs):
     return jvp
 
 
-def elementwise(name, ufunc, *derivs, emit, domain, transpose=NOT_LINEAR, aval=None, impl=None, analytic=False):
+def elementwise(name, ufunc, *derivs, emit, domain, transpose=NOT_LINEAR, aval=None, impl=None, quick=None, analytic=False):
     """A row: ``emit`` is the name of a scalar function or ``rule(k, *scalars)``; ``domain`` one entry an operand.
 
     ``analytic`` says that the derivatives hold for complex operands too.
@@ -63,7 +64,8 @@ def elementwise(name, ufunc, *derivs, emit, domain, transpose=NOT_LINEAR, aval=N
     domain = domain if isinstance(domain[0], tuple) else (domain,)
     rule = emit if callable(emit) else lambda k, *x: k.call(emit, *x)
     prim = Primitive(name, impl=impl or ufunc, aval=aval or ufunc_aval(ufunc), jvp=elementwise_jvp(derivs), transpose=transpose,
-                     emit=Scalar(rule), samples=elementwise_samples(*domain, analytic=analytic), derivs=derivs)
+                     emit=Scalar(rule), samples=elementwise_samples(*domain, analytic=analytic), derivs=derivs,
+                     quick=quick)
     if ufunc is not None:
         UFUNCS[ufunc] = prim
     return prim
@@ -86,13 +88,14 @@ def _in_place(*bars):
     return rule
 
 
-neg = elementwise("neg", np.negative, -1, emit=lambda k, x: k.neg(x), domain=REAL, transpose=_in_place(lambda g, x: neg(g)), analytic=True)
+neg = elementwise("neg", np.negative, -1, emit=lambda k, x: k.neg(x), domain=REAL, transpose=_in_place(lambda g, x: neg(g)), analytic=True,
+                  quick=operator.neg)
 add = elementwise("add", np.add, 1, 1, emit=lambda k, x, y: k.add(x, y), domain=(REAL, REAL),
-                  transpose=_in_place(lambda g, x, y: g, lambda g, x, y: g), analytic=True)
+                  transpose=_in_place(lambda g, x, y: g, lambda g, x, y: g), analytic=True, quick=operator.add)
 sub = elementwise("sub", np.subtract, 1, -1, emit=lambda k, x, y: k.sub(x, y), domain=(REAL, REAL),
-                  transpose=_in_place(lambda g, x, y: g, lambda g, x, y: neg(g)), analytic=True)
+                  transpose=_in_place(lambda g, x, y: g, lambda g, x, y: neg(g)), analytic=True, quick=operator.sub)
 mul = elementwise("mul", np.multiply, lambda x, y, z: y, lambda x, y, z: x, emit=lambda k, x, y: k.mul(x, y), domain=(REAL, REAL),
-                  transpose=_in_place(lambda g, x, y: mul(g, y), lambda g, x, y: mul(g, x)), analytic=True)
+                  transpose=_in_place(lambda g, x, y: mul(g, y), lambda g, x, y: mul(g, x)), analytic=True, quick=operator.mul)
 
 
 def _abs_part(x):
@@ -115,7 +118,7 @@ def _inverse(y):
 div = elementwise("div", np.true_divide, lambda x, y, z: _inverse(y), lambda x, y, z: -z / y, emit=lambda k, x, y: k.div(x, y),
                   domain=(REAL, NONZERO),
                   transpose=lambda y_bar, x, y: (None if isinstance(y, Linear) else unbroadcast(div(y_bar, y), x.aval), None),
-                  analytic=True)
+                  analytic=True, quick=operator.truediv)
 
 # ---------------------------------------------------------------- one operand
 reciprocal = elementwise("reciprocal", np.reciprocal, lambda x, y: -y * y, emit=lambda k, x: k.div(k.const(1.0, x.dtype), x),

@@ -432,7 +432,7 @@ stack = linear(
 # ---------------------------------------------------------------- stopping derivatives
 stop_gradient = Primitive(
     "stop_gradient",
-    impl=lambda x: x,
+    impl=lambda x: x.copy() if isinstance(x, np.ndarray) else x,       # the caller may write into it
     aval=lambda x: x,
     jvp=lambda x, y, x_dot: None,
     transpose=lambda y_bar, x: (zeros(x.aval),),

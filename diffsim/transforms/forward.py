@@ -1,6 +1,10 @@
 """Forward accumulation: values carry their tangents."""
 
-from ..core import Trace, Tracer, bind, wrap
+import numpy as np
+
+from ..core import NO_PARAMS, ArrayTracer, Trace, Tracer, bind, wrap
+from ..core.plain import plain_derivs
+from ..prims.layout import like
 
 
 class ForwardTrace(Trace):
@@ -21,6 +25,44 @@ class ForwardTrace(Trace):
         if prim.multiple:
             return tuple(v if t is None else wrap(self, v, t) for v, t in zip(y, y_dot, strict=True))
         return wrap(self, y, y_dot)
+
+    def unary(self, prim, x):
+        """The common case written out, as is that of two operands: eager programs spend their time here."""
+        if prim.derivs is None:
+            return self.process(prim, (x,), NO_PARAMS)
+        t, x = x.dual, x.primal
+        kind = x.__class__
+        if kind is ArrayTracer or kind is Tracer:
+            y, d = bind(prim, (x,), NO_PARAMS), prim.derivs[0]
+        else:
+            y, d = prim.quick(x), (prim.plain_derivs or plain_derivs(prim))[0]
+        if d is None:
+            return y
+        t = t * d(x, y) if d.__class__ is not int else t if d == 1 else -t
+        if t.shape != y.shape or t.dtype != y.dtype:
+            t = like(t, y)
+        return ArrayTracer(self, y, t) if y.shape else Tracer(self, y, t)
+
+    def binary(self, prim, x, y):
+        if prim.derivs is None:
+            return self.process(prim, (x, y), NO_PARAMS)
+        (x, y), (t, u) = split(self, (x, y))
+        if isinstance(x, Tracer) or isinstance(y, Tracer):
+            z, (dx, dy) = bind(prim, (x, y), NO_PARAMS), prim.derivs
+        else:
+            z, (dx, dy) = prim.quick(x, y), prim.plain_derivs or plain_derivs(prim)
+        if z.__class__ is complex:                          # what Python makes of its own complex number times a NumPy float
+            z = np.complex128(z)
+        if t is not None:
+            t = None if dx is None else t * dx(x, y, z) if dx.__class__ is not int else t if dx == 1 else -t
+        if u is not None:
+            u = None if dy is None else u * dy(x, y, z) if dy.__class__ is not int else u if dy == 1 else -u
+        total = u if t is None else t if u is None else t + u
+        if total is None:
+            return z
+        if total.shape != z.shape or total.dtype != z.dtype:
+            total = like(total, z)
+        return ArrayTracer(self, z, total) if z.shape else Tracer(self, z, total)
 
     def concrete(self, tracer, what):
         return tracer.primal

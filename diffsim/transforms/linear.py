@@ -2,31 +2,27 @@
 
 Running a function under a ``LinearTrace`` computes its values now and appends the linear equations of its tangents to a ``LinearList``.
 An equation is a tuple ``(out, prim, args, params)`` with a ``Ref(number)`` for each linear operand; the equation of an elementwise
-primitive is ``(out, None, terms, None)``, ``terms`` holding ``(number, factor)``: the tangent is the sum of factors times tangents, where
+primitive is ``(out, None, terms, prim)``, ``terms`` holding ``(number, factor)``: the tangent is the sum of factors times tangents, where
 the int 1 or -1 says that the tangent passes as it is or negated.  The list is data:
 ``push`` runs it forwards, ``pull`` transposes it.
 """
 
-import functools
+import operator
 
 import numpy as np
 
-from ..core import ArrayTracer, Aval, Linear, Trace, Tracer, aval_of, bind, wrap
+from ..core import NO_PARAMS, ArrayTracer, Aval, Linear, Trace, Tracer, aval_of, bind, wrap
 from ..core.aval import is_float
+from ..core.plain import plain_derivs
 from ..prims.elementwise import add, mul, neg
 from ..prims.layout import like, unbroadcast
 from .forward import split
 
 #: Constant operands up to this size are copied when a derivative keeps them; larger ones are locked.
 COPY_BYTES = 1 << 16
+BINARY = 2
 PLAIN = (np.ndarray, np.float64, np.float32)
 WEAK = frozenset((bool, int, float, complex))
-
-
-@functools.lru_cache(maxsize=4096)
-def _aval(shape, dtype):
-    """An Aval, made once for each shape and dtype."""
-    return Aval(shape, dtype)
 
 
 class Ref:
@@ -85,41 +81,108 @@ class LinearTrace(Trace):
         self.tangents = TangentTrace(self.level, verb, self.list)
 
     def process(self, prim, args, params):
-        return self._general(prim, args, params) if prim.derivs is None else self._elementwise(prim, args, params)
+        if prim.derivs is None:
+            return self._general(prim, args, params)
+        if not params and len(args) == 1:
+            return self.unary(prim, args[0])
+        if not params and len(args) == BINARY:
+            return self.binary(prim, *args)
+        return self._elementwise(prim, args, params)
+
+    def unary(self, prim, x):
+        """One equation of one term.  With ``binary`` the hot path of eager derivatives, hence written out."""
+        if prim.derivs is None:
+            return self._general(prim, (x,), NO_PARAMS)
+        n, x = x.dual, x.primal
+        kind = x.__class__
+        if kind is ArrayTracer or kind is Tracer:
+            y = bind(prim, (x,), NO_PARAMS)
+            d = prim.derivs[0]
+        else:
+            y = prim.quick(x)
+            d = (prim.plain_derivs or plain_derivs(prim))[0]
+        if d.__class__ is not int:
+            if d is None:
+                return y
+            d = d(x, y)
+        linear_list = self.list
+        avals = linear_list.avals
+        out, aval, shape = len(avals), avals[n], y.shape
+        avals.append(aval if shape == aval.shape and y.dtype is aval.dtype else Aval(shape, y.dtype))
+        linear_list.eqns.append((out, None, ((n, d),), prim))
+        return ArrayTracer(self, y, out) if shape else Tracer(self, y, out)
+
+    def binary(self, prim, x, y):                           # noqa: C901  (written out: calls cost more than the work)
+        """One equation of one or two terms."""
+        if prim.derivs is None:
+            return self._general(prim, (x, y), NO_PARAMS)
+        n = m = None
+        plain = True
+        kind = x.__class__
+        if kind is ArrayTracer or kind is Tracer:
+            if x.owner is self:
+                n, x = x.dual, x.primal
+                kind = x.__class__
+            if kind is ArrayTracer or kind is Tracer:
+                plain = False
+        kind = y.__class__
+        if kind is ArrayTracer or kind is Tracer:
+            if y.owner is self:
+                m, y = y.dual, y.primal
+                kind = y.__class__
+            if kind is ArrayTracer or kind is Tracer:
+                plain = False
+        z = prim.quick(x, y) if plain else bind(prim, (x, y), NO_PARAMS)
+        if z.__class__ is complex:                          # what Python makes of its own complex number times a NumPy float
+            z = np.complex128(z)
+        dx, dy = (prim.plain_derivs or plain_derivs(prim)) if plain else prim.derivs
+        if n is not None and dx is not None:
+            if dx.__class__ is not int:
+                dx = dx(x, y, z)
+                if dx is y and m is None and dx.__class__ is np.ndarray:
+                    dx = self.kept(dx)
+                elif dx.__class__ is int:
+                    dx = float(dx)
+            terms = ((n, dx),)
+        else:
+            terms = ()
+        if m is not None and dy is not None:
+            if dy.__class__ is not int:
+                dy = dy(x, y, z)
+                if dy is x and n is None and dy.__class__ is np.ndarray:
+                    dy = self.kept(dy)
+                elif dy.__class__ is int:
+                    dy = float(dy)
+            terms = (*terms, (m, dy)) if terms else ((m, dy),)
+        if not terms:
+            return z
+        linear_list = self.list
+        avals = linear_list.avals
+        out, aval, shape = len(avals), avals[terms[0][0]], z.shape
+        avals.append(aval if shape == aval.shape and z.dtype is aval.dtype else Aval(shape, z.dtype))
+        linear_list.eqns.append((out, None, terms, prim))
+        return ArrayTracer(self, z, out) if shape else Tracer(self, z, out)
 
     def _elementwise(self, prim, args, params):
-        """One equation: factors times tangents.  This is the hot path of eager derivatives, hence one loop for all."""
-        primals, numbers, plain = [], [], True
-        for x in args:
-            kind, n = x.__class__, None
-            if kind is ArrayTracer or kind is Tracer:
-                if x.owner is self:
-                    x, n = x.primal, x.dual
-                    kind = x.__class__
-                plain = plain and kind is not ArrayTracer and kind is not Tracer
-            primals.append(x)
-            numbers.append(n)
-        y = prim.impl(*primals, **params) if plain else bind(prim, primals, params)
+        """One equation, for any number of operands and with parameters."""
+        primals, numbers = split(self, args)
+        y = bind(prim, primals, params)
         terms = []
         for d, n in zip(prim.derivs, numbers, strict=True):
             if n is None or d is None:
                 continue
             if d.__class__ is not int:
                 d = d(*primals, y, **params)
-                if d.__class__ is np.ndarray:
-                    if any(d is x for x in primals):
-                        d = self.kept(d)
+                if d.__class__ is np.ndarray and any(d is x for x in primals):
+                    d = self.kept(d)
                 elif d.__class__ is int:
                     d = float(d)
             terms.append((n, d))
         if not terms:
             return y
-        linear_list = self.list
-        shape, dtype = y.shape, y.dtype
-        out = len(linear_list.avals)
-        linear_list.avals.append(_aval(shape, dtype))
-        linear_list.eqns.append((out, None, terms, None))
-        return (ArrayTracer if shape else Tracer)(self, y, out)
+        out = self.list.new(Aval(tuple(y.shape), y.dtype))
+        self.list.eqns.append((out, None, tuple(terms), prim))
+        return wrap(self, y, out)
 
     def _general(self, prim, args, params):
         primals, numbers = split(self, args)
@@ -215,10 +278,12 @@ def _scaled_sum(terms, values):
     return total
 
 
-def pull(linear_list, cotangents, outputs, n_inputs):
+def pull(linear_list, cotangents, outputs, n_inputs, product=operator.mul):
     """Transpose the list: cotangents of the active inputs (None for zero) from those of the outputs.
 
     Sums are formed in program order reversed, so results repeat bit for bit.  A sum that belongs to this sweep alone is added to in place.
+
+    ``product`` multiplies a cotangent by a factor.
     """
     avals = linear_list.avals
     bars, owned = [None] * len(avals), bytearray(len(avals))
@@ -226,18 +291,22 @@ def pull(linear_list, cotangents, outputs, n_inputs):
         if n is not None and bar is not None:
             _accumulate(bars, owned, n, bar)
     for out, prim, args, params in reversed(linear_list.eqns):
-        if prim is None:
-            y_bar = bars[out]
-            if y_bar is not None:
-                bars[out] = None
-                for n, d in args:
-                    part = mul(y_bar, d) if d.__class__ is not int else y_bar if d == 1 else neg(y_bar)
-                    aval = avals[n]
-                    if part.shape != aval.shape or part.dtype != aval.dtype:
-                        part = unbroadcast(part, aval)
-                    _accumulate(bars, owned, n, part)
+        if prim is not None:
+            _pull_equation(linear_list, bars, owned, (out, prim, args, params))
             continue
-        _pull_equation(linear_list, bars, owned, (out, prim, args, params))
+        y_bar = bars[out]
+        if y_bar is None:
+            continue
+        bars[out] = None
+        for n, d in args:
+            bar = product(y_bar, d) if d.__class__ is not int else y_bar if d == 1 else -y_bar
+            aval = avals[n]
+            if bar.shape != aval.shape or bar.dtype is not aval.dtype:
+                bar = unbroadcast(bar, aval)
+            if bars[n] is None:
+                bars[n] = bar
+            else:
+                _accumulate(bars, owned, n, bar)
     return bars[:n_inputs]
 
 

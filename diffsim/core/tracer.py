@@ -151,6 +151,10 @@ class Tracer:
         return self // other, self % other
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        if len(inputs) == 1 and method == "__call__" and not kwargs:
+            apply = UFUNCS.get(ufunc)
+            if apply is not None:
+                return apply(self)
         return METHODS["__array_ufunc__"](ufunc, method, inputs, kwargs)
 
     def __array_function__(self, func, types, args, kwargs):

@@ -23,6 +23,10 @@ for _ufunc, _prim in list(UFUNCS.items()):
             VALUE_ONLY.add(_ufunc)
 
 
+Tracer.__add__ = Tracer.__radd__ = UFUNCS[np.add]                           # one call less than by way of the table
+Tracer.__mul__ = Tracer.__rmul__ = UFUNCS[np.multiply]
+Tracer.__sub__, Tracer.__truediv__ = UFUNCS[np.subtract], UFUNCS[np.true_divide]
+
 UFUNCS[np._core.umath.clip] = elementwise_entry(ew.clip, 3)                 # what ``a.clip(low, high)`` of a plain array calls
 
 

@@ -7,6 +7,8 @@ the int 1 or -1 says that the tangent passes as it is or negated.  The list is d
 ``push`` runs it forwards, ``pull`` transposes it.
 """
 
+import contextlib
+import gc
 import operator
 
 import numpy as np
@@ -21,6 +23,8 @@ from .forward import split
 #: Constant operands up to this size are copied when a derivative keeps them; larger ones are locked.
 COPY_BYTES = 1 << 16
 BINARY = 2
+#: Objects made between two passes of the cyclic collector while a program is recorded.
+PATIENCE = 200_000
 PLAIN = (np.ndarray, np.float64, np.float32)
 WEAK = frozenset((bool, int, float, complex))
 
@@ -226,6 +230,18 @@ def strong(args):
     return tuple(np.asarray(x, np.result_type(x, *dtypes)) if type(x) in WEAK else x for x in args)
 
 
+@contextlib.contextmanager
+def patient_collector():
+    """Python's cyclic collector at work less often: recording makes many objects and no cycles, and each pass looks at all of them."""
+    usual = gc.get_threshold()
+    if usual[0]:
+        gc.set_threshold(max(usual[0], PATIENCE), *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+
+
 def linearize(f, primals, active, verb):
     """Values of ``f`` at ``primals`` and the list of linear equations from the active inputs' tangents to the outputs'.
 
@@ -248,7 +264,8 @@ def linearize(f, primals, active, verb):
     trace = LinearTrace(verb)
     inputs = [wrap(trace, x, trace.list.new(aval_of(x))) if on else x for x, on in zip(primals, active, strict=True)]
     try:
-        out = f(*inputs)
+        with patient_collector():
+            out = f(*inputs)
         pairs = [(x.primal, x.dual) if isinstance(x, Tracer) and x.owner is trace else (x, None) for x in out]
     finally:
         trace.close()
@@ -303,10 +320,14 @@ def pull(linear_list, cotangents, outputs, n_inputs, product=operator.mul):
             aval = avals[n]
             if bar.shape != aval.shape or bar.dtype is not aval.dtype:
                 bar = unbroadcast(bar, aval)
-            if bars[n] is None:
+            have = bars[n]
+            if have is None:
                 bars[n] = bar
+            elif owned[n] and bar.__class__ is np.ndarray:
+                have += bar
             else:
-                _accumulate(bars, owned, n, bar)
+                bars[n] = have = have + bar
+                owned[n] = have.__class__ is np.ndarray
     return bars[:n_inputs]
 
 
@@ -341,10 +362,10 @@ def _accumulate(bars, owned, n, bar):
     have = bars[n]
     if have is None:
         bars[n] = bar
-    elif owned[n] and bar.__class__ in PLAIN and have.__class__ is np.ndarray and have.dtype == bar.dtype:
+    elif owned[n] and bar.__class__ in PLAIN and have.dtype == bar.dtype:
         have += bar
     else:
-        bars[n] = have = add(have, bar)
+        bars[n] = have = have + bar
         owned[n] = have.__class__ is np.ndarray
 
 

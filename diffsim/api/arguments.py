@@ -183,5 +183,5 @@ def own(x):
     return [v.copy() if v.__class__ is np.ndarray else v for v in x]
 
 
-__all__ = ["Flat", "arguments", "as_tuple", "count", "directions", "fitting", "leaves_of", "name_of", "own", "own_each", "plain", "regroup",
-           "zeros_like"]
+__all__ = ["Flat", "arguments", "array", "as_tuple", "count", "directions", "fitting", "leaves_of", "name_of", "own", "own_each", "plain",
+           "regroup", "zeros_like"]

@@ -136,7 +136,7 @@ def _total(avals):
 def _at_once(equations, n):
     """How many of ``n`` unit vectors to take at a time."""
     sizes = [a.size * a.dtype.itemsize for a in equations.avals]
-    wanted = max(FEWEST, CACHE_BYTES // max(1, *sizes, 1))
+    wanted = max(FEWEST, CACHE_BYTES // max([1, *sizes]))
     return max(1, min(n, wanted, BATCH_BYTES // max(1, sum(sizes))))
 
 

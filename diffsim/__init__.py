@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         jacrev,
         jit,
         jvp,
+        linear_transpose,
         linearize,
         make_graph,
         stop_gradient,
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_VERBS = ("gnvp", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "make_graph", "stop_gradient",
-          "value_and_grad", "vjp", "vmap")
+_VERBS = ("gnvp", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linear_transpose", "linearize", "make_graph",
+          "stop_gradient", "value_and_grad", "vjp", "vmap")
 _PACKAGES = ("errors", "fit", "numpy", "ode", "optimize", "testing", "tree")
 _HOME = dict.fromkeys(_VERBS, "api") | {"solve_ivp": "ode"}
 
-__all__ = ["errors", "fit", "gnvp", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "make_graph",
-           "numpy", "ode", "optimize", "solve_ivp", "stop_gradient", "testing", "tree", "value_and_grad", "vjp", "vmap"]
+__all__ = ["errors", "fit", "gnvp", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linear_transpose", "linearize",
+           "make_graph", "numpy", "ode", "optimize", "solve_ivp", "stop_gradient", "testing", "tree", "value_and_grad", "vjp", "vmap"]
 
 
 def __getattr__(name):

@@ -2,10 +2,13 @@
 
 import functools
 
+import numpy as np
+
 from .. import tree
 from ..core import aval_of
 from ..core.aval import is_float
-from ..errors import InputError, InputTypeError
+from ..errors import ConcretizationError, InputError, InputTypeError
+from ..numpy.indexing import concrete
 from ..prims.layout import like
 from ..transforms import forward, pull, push
 from ..transforms import linearize as _linearize
@@ -146,6 +149,47 @@ def vjp(f, *primals, has_aux=False):
     return (at.value(), pullback, at.auxiliary()) if has_aux else (at.value(), pullback)
 
 
+def linear_transpose(f, *primals):
+    """Transpose of a linear function: ``<y_bar, f(x)> = <transpose(y_bar), x>`` for all x.
+
+    Parameters
+    ----------
+    f : callable
+        Linear in all its arguments together.
+    *primals : pytree
+        What ``f`` takes; of each leaf only shape and dtype are read.
+
+    Returns
+    -------
+    transpose : callable
+        ``transpose(y_bar) -> tuple``, one entry an argument.  Complex numbers are paired without conjugation.
+
+    Raises
+    ------
+    InputError
+        ``f`` is not linear: checked at zero and at one random point.
+    """
+    zero = tuple(tree.map(lambda a: np.zeros(np.shape(a), getattr(a, "dtype", type(a))), x) for x in primals)
+    at = _Linearised(f, zero, "linear_transpose")
+    rng = np.random.default_rng(0)
+    point = [np.asarray(rng.uniform(-1, 1, a.shape) * (1 + 0.7j if a.dtype.kind == "c" else 1)).astype(a.dtype) for a in at.x_avals]
+    there = at.flat.parted(at.flat(*point))[0]
+    for a, start, y, t in zip(at.y_avals, at.y, there, push(at.equations, point, at.outputs), strict=True):
+        try:
+            start, y, t = (concrete(v, "a check") for v in (start, y, zeros_like(a) if t is None else t))
+        except ConcretizationError:                       # what the function closes over has no number yet
+            continue
+        slack = np.sqrt(np.finfo(a.dtype).eps) * (1 + np.max(np.abs(y), initial=0)) if is_float(a.dtype) else -1
+        if np.any(start != 0) or not np.all(np.abs(y - t) <= slack):
+            raise InputError(f"linear_transpose: {name_of(f)} is not linear: " + (
+                "it is not zero at zero" if np.any(start != 0) else "it differs from its derivative times its argument"))
+
+    def transpose(y_bar):
+        return at.pull(y_bar)
+
+    return transpose
+
+
 def value_and_grad(f, argnums=0, has_aux=False, holomorphic=False):
     """Function that returns the value of a scalar function and its gradient.
 
@@ -265,4 +309,4 @@ def gnvp(f, primals, tangents, loss=None):
     return _alone(at.pull(pushed if loss is None else hvp(loss, (at.value(),), (pushed,))), len(primals))
 
 
-__all__ = ["gnvp", "grad", "hvp", "jvp", "linearize", "value_and_grad", "vjp"]
+__all__ = ["gnvp", "grad", "hvp", "jvp", "linear_transpose", "linearize", "value_and_grad", "vjp"]

@@ -7,7 +7,7 @@ import functools
 
 import numpy as np
 
-from ..core import Absent, Aval, Opaque, Trace, Tracer, aval_of, bind, user_line, wrap
+from ..core import NO_PARAMS, Absent, ArrayTracer, Aval, Opaque, Trace, Tracer, aval_of, bind, user_line, wrap
 from ..errors import ConcretizationError
 from ..prims.layout import Basic, index, stack
 from .linear import strong
@@ -42,6 +42,13 @@ class BatchTrace(Trace):
             return self._one_by_one(prim, operands, batched, params) if self.n else self._none(prim, args, params)
         y = rule(self.n, tuple(batched), *operands, **params)
         return tuple(map(self.wrapped, y)) if prim.multiple else self.wrapped(y)
+
+    def unary(self, prim, x):
+        """The common case written out."""
+        if prim.derivs is None:
+            return self.process(prim, (x,), NO_PARAMS)
+        y = bind(prim, (x.dual,), NO_PARAMS)
+        return (ArrayTracer if x.primal.shape else Tracer)(self, _member(y.shape, y.dtype), y)
 
     def wrapped(self, y):
         """A tracer of one member from the values of all."""

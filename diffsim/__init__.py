@@ -13,17 +13,35 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import errors, fit, numpy, ode, optimize, testing, tree
-    from .api import grad, hessian, hvp, jacobian, jit, jvp, linearize, make_graph, stop_gradient, value_and_grad, vjp
+    from .api import (
+        gnvp,
+        grad,
+        hessian,
+        hvp,
+        jacfwd,
+        jacobian,
+        jacrev,
+        jit,
+        jvp,
+        linear_transpose,
+        linearize,
+        make_graph,
+        stop_gradient,
+        value_and_grad,
+        vjp,
+        vmap,
+    )
     from .ode import solve_ivp
 
 __version__ = "0.1.0"
 
-_VERBS = ("grad", "hessian", "hvp", "jacobian", "jit", "jvp", "linearize", "make_graph", "stop_gradient", "value_and_grad", "vjp")
+_VERBS = ("gnvp", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linear_transpose", "linearize", "make_graph",
+          "stop_gradient", "value_and_grad", "vjp", "vmap")
 _PACKAGES = ("errors", "fit", "numpy", "ode", "optimize", "testing", "tree")
 _HOME = dict.fromkeys(_VERBS, "api") | {"solve_ivp": "ode"}
 
-__all__ = ["errors", "fit", "grad", "hessian", "hvp", "jacobian", "jit", "jvp", "linearize", "make_graph", "numpy", "ode", "optimize",
-           "solve_ivp", "stop_gradient", "testing", "tree", "value_and_grad", "vjp"]
+__all__ = ["errors", "fit", "gnvp", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linear_transpose", "linearize",
+           "make_graph", "numpy", "ode", "optimize", "solve_ivp", "stop_gradient", "testing", "tree", "value_and_grad", "vjp", "vmap"]
 
 
 def __getattr__(name):

@@ -59,6 +59,7 @@ def test_the_laws_pass_a_right_row(wrong):
     ({"aval": lambda x: Aval(x.shape, np.dtype(np.float64))}, "aval_predicts_impl"),
     ({"jvp": lambda x, y, x_dot: REGISTRY["mul"](REGISTRY["sin"](x[0]), x_dot[0])}, "tangent_is_the_derivative"),
     ({"jvp": lambda x, y, x_dot: None}, "tangent_is_the_derivative"),
+    ({"batch": lambda n, batched, x: REGISTRY["sin"](x[::-1])}, "batch_is_a_stack_of_calls"),
     ({"jvp": lambda x, y, x_dot: REGISTRY["mul"](np.cos(np.asarray(getattr(x[0], "primal", x[0]))), x_dot[0])}, "second_derivatives_agree"),
 ])
 def test_the_laws_catch_a_wrong_row(wrong, rules, law):

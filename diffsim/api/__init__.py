@@ -1,7 +1,9 @@
 """The verbs: transforms of functions of pytrees.  The one package that knows transforms, passes and code generation together."""
 
-from .derivatives import grad, hvp, jvp, linearize, value_and_grad, vjp
+from .batching import vmap
+from .derivatives import gnvp, grad, hvp, jvp, linear_transpose, linearize, value_and_grad, vjp
 from .graphs import jit, make_graph, stop_gradient
-from .matrices import hessian, jacobian
+from .matrices import hessian, jacfwd, jacobian, jacrev
 
-__all__ = ["grad", "hessian", "hvp", "jacobian", "jit", "jvp", "linearize", "make_graph", "stop_gradient", "value_and_grad", "vjp"]
+__all__ = ["gnvp", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linear_transpose", "linearize", "make_graph",
+           "stop_gradient", "value_and_grad", "vjp", "vmap"]

@@ -1,6 +1,7 @@
 """Arguments in, results out: pytrees of a user's call as flat lists of arrays, and back."""
 
 import functools
+import operator
 
 import numpy as np
 
@@ -72,6 +73,14 @@ class Flat:
         self.n_out = len(flat)
         return [array(x) for x in flat] + [stacked(x) if is_value(x) else x for x in aux]
 
+    def parted(self, y):
+        """The leaves of the value and those beside it, of what a call returned."""
+        return y[:self.n_out], y[self.n_out:]
+
+    def auxiliary(self, aux, given=()):
+        """What the function returned beside its value, from its leaves."""
+        return tree.unflatten(self.aux_struct, own_each(aux, given))
+
 
 def array(x):
     """An output leaf as a tracer, array or NumPy scalar."""
@@ -90,11 +99,7 @@ def arguments(f, args, argnums, kwargs, verb, has_aux=False):
     """Flat function, flat leaves of the differentiated arguments, and those argument numbers."""
     if not callable(f):
         raise InputTypeError(f"{verb}: the first argument must be a function, not a {type(f).__name__}")
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-    for i in numbers:
-        if not -len(args) <= i < len(args):
-            raise InputError(f"{verb}: argnums={argnums}, but {name_of(f)} was called with {len(args)} positional arguments")
-    numbers = tuple(i % len(args) for i in numbers)
+    numbers = _numbers(argnums, len(args), verb, f)
     flat = Flat(f, args, numbers, kwargs, has_aux)
     leaves = []
     for i in numbers:
@@ -102,6 +107,21 @@ def arguments(f, args, argnums, kwargs, verb, has_aux=False):
         leaves += got
         flat.structs.append(struct)
     return flat, leaves
+
+
+def _numbers(argnums, n, verb, f):
+    """Argument numbers as a tuple of ints counted from the front."""
+    try:
+        numbers = tuple(map(operator.index, argnums if isinstance(argnums, (tuple, list)) else (argnums,)))
+    except TypeError:
+        raise InputTypeError(f"{verb}: argnums is an int or a tuple of ints, not {argnums!r}") from None
+    for i in numbers:
+        if not -n <= i < n:
+            raise InputError(f"{verb}: argnums={argnums}, but {name_of(f)} was called with {n} positional arguments")
+    numbers = tuple(i % n for i in numbers)
+    if len(set(numbers)) < len(numbers):
+        raise InputError(f"{verb}: argnums={argnums} names an argument twice")
+    return numbers
 
 
 def zeros_like(x):
@@ -137,7 +157,7 @@ def regroup(structs, argnums, flat):
         n = count(struct)
         out.append(tree.unflatten(struct, flat[:n]))
         del flat[:n]
-    return out[0] if isinstance(argnums, int) else tuple(out)
+    return tuple(out) if isinstance(argnums, (tuple, list)) else out[0]
 
 
 def as_tuple(x, verb):
@@ -178,10 +198,24 @@ def fitting(word, of, t, p, verb):
         raise InputTypeError(f"{verb}: a complex {word} for a {of} of dtype {p.dtype}; a real one is needed")
 
 
+def holomorphic_only(x, y, verb, f):
+    """Check that all arguments and values are complex, as ``holomorphic=True`` promises.
+
+    Raises
+    ------
+    InputTypeError
+    """
+    for what, leaves in (("argument", x), ("value", y)):
+        for v in leaves:
+            if v.dtype.kind != "c":
+                raise InputTypeError(f"{verb}: holomorphic=True is for complex functions of complex arguments, but {name_of(f)} has an "
+                                     f"{what} of dtype {v.dtype}".replace("an value", "a value"))
+
+
 def own(x):
     """Copies of arrays the caller may write to before the derivative is used."""
     return [v.copy() if v.__class__ is np.ndarray else v for v in x]
 
 
-__all__ = ["Flat", "arguments", "as_tuple", "count", "directions", "fitting", "leaves_of", "name_of", "own", "own_each", "plain", "regroup",
-           "zeros_like"]
+__all__ = ["Flat", "arguments", "array", "as_tuple", "count", "directions", "fitting", "holomorphic_only", "leaves_of", "name_of", "own",
+           "own_each", "plain", "regroup", "zeros_like"]

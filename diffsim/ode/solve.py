@@ -43,9 +43,9 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     method : {"Tsit5", "RK45", "RK23"}
         Explicit pair: Tsitouras 5(4) (default), Dormand-Prince 5(4), Bogacki-Shampine 3(2).
     t_eval : array_like, shape (n_t,), optional
-        Times of output, sorted, within the span; default: the accepted steps (not inside jit, where shapes must be known).
+        Times of output, sorted, within the span; default: the accepted steps (not inside jit and vmap, where shapes must be known).
     dense_output : bool
-        Whether to return ``sol.sol``, the interpolant (not inside jit).
+        Whether to return ``sol.sol``, the interpolant (not inside jit and vmap).
     events, vectorized
         SciPy's; events are refused, vectorized has no meaning here and must be False.
     args : tuple, optional
@@ -96,10 +96,17 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
 
 # ---------------------------------------------------------------- arguments
 def concrete(x):
-    """The number behind a value; None while a graph is traced."""
+    """The number behind a value; None while a graph is traced, and for members of a batch."""
     while isinstance(x, Tracer):
         x = x.primal
     return None if isinstance(x, Aval) else x
+
+
+def _recorded(x):
+    """Whether a value is a symbol of a graph, with no number behind it however it is computed."""
+    while isinstance(x, Tracer):
+        x = x.dual if isinstance(x.primal, Aval) else x.primal
+    return isinstance(x, Var)
 
 
 def _number(x, what):
@@ -332,7 +339,7 @@ def _hoisted(graph):
 def _python_system(flat, avals, leaves, y0, t0, cause):
     """The right-hand side uncompiled; inside jit there is nothing to run, so the reason is passed on."""
     fun, reason = cause
-    if any(concrete(x) is None for x in (t0, y0, *leaves)):
+    if any(map(_recorded, (t0, y0, *leaves))):
         raise reason
     place = described(fun)
     key = f"{place} {reason}" if isinstance(reason, MissingRule) else str(reason)
@@ -368,8 +375,8 @@ def _solved(problem, dense_output):
     traced, symbolic = problem.traced
     if symbolic and (times.sigma is None or dense_output):
         raise ConcretizationError(
-            f"{user_line()}: inside jit, solve_ivp needs t_eval and no dense_output: the number of accepted steps, and so the shape of the "
-            f"result, is not known while the program is traced.")
+            f"{user_line()}: inside jit and vmap, solve_ivp needs t_eval and no dense_output: the number of accepted steps, and so the "
+            f"shape of the result, is not known while the program is traced, and differs between members.")
     sigma = np.zeros(0) if times.sigma is None else times.sigma
     try:
         ys, record = odeint(times.t0, times.span, problem.y0, sigma, *problem.leaves, system=problem.system, method=problem.method, rate=0,

@@ -29,6 +29,7 @@ real = linear(
     impl=lambda x: np.real(x).copy() if isinstance(x, np.ndarray) else np.real(x),
     aval=part,
     transpose=lambda y_bar, x: (make_complex(y_bar, zeros(part(y_bar))),),
+    batch=lambda n, batched, x: real(x),
     emit=NOT_EMITTED,
     samples=_z,
 )
@@ -38,6 +39,7 @@ imag = linear(
     impl=lambda x: np.imag(x).copy() if isinstance(x, np.ndarray) else np.imag(x),
     aval=part,
     transpose=lambda y_bar, x: (make_complex(zeros(part(y_bar)), -y_bar),),
+    batch=lambda n, batched, x: imag(x),
     emit=NOT_EMITTED,
     samples=_z,
 )
@@ -47,6 +49,7 @@ conj = linear(
     impl=np.conjugate,
     aval=lambda x: x,
     transpose=lambda y_bar, x: (conj(y_bar),),
+    batch=lambda n, batched, x: conj(x),
     emit=NOT_EMITTED,
     samples=_z,
 )
@@ -58,11 +61,17 @@ def _make_complex(re, im):
     return z if z.shape else z[()]
 
 
+def _make_complex_batch(n, batched, *parts):
+    """A part without members is repeated by a product with ones (which keeps signed zeros): broadcasting stands a floor above."""
+    return make_complex(*[x if on else x * np.ones((n, *x.shape), x.dtype) for x, on in zip(parts, batched, strict=True)])
+
+
 make_complex = linear(
     "make_complex",                                         # of real and imaginary part, of one shape
     impl=_make_complex,
     aval=lambda re, im: Aval(tuple(re.shape), whole_dtype(re.dtype)),
     transpose=lambda y_bar, re, im: (real(y_bar), -imag(y_bar)),
+    batch=_make_complex_batch,
     emit=NOT_EMITTED,
     samples=lambda rng: [((draw(rng, REAL, s), draw(rng, REAL, s)), {}) for s in _SHAPES],
 )

@@ -7,7 +7,8 @@ import numpy as np
 from ..core import Aval, Linear, Primitive
 from ..core.emission import Gather
 from .elementwise import add
-from .family import REAL, draw
+from .family import REAL, draw, shifted
+from .layout import to_front
 from .layout import transpose as permute
 
 #: Rows shorter than this are summed element by element.
@@ -68,6 +69,22 @@ def _dot_jvp(x, y, x_dot, **params):
     left = None if a_dot is None else dot_general(a_dot, b, **params)
     right = None if b_dot is None else dot_general(a, b_dot, **params)
     return right if left is None else left if right is None else add(left, right)
+
+
+def _dot_batch(n, batched, a, b, *, contract, batch):
+    """A further batch dimension where both operands have members; otherwise a further free axis, which is then put first."""
+    contract = tuple(shifted(axes) if on else axes for axes, on in zip(contract, batched, strict=True))
+    batch = tuple(shifted(axes) if on else axes for axes, on in zip(batch, batched, strict=True))
+    if all(batched):
+        return dot_general(a, b, contract=contract, batch=((0, *batch[0]), (0, *batch[1])))
+    n_batch = len(batch[0])
+    if batched[0]:
+        return to_front(dot_general(a, b, contract=contract, batch=batch), n_batch)
+    y = dot_general(b, a, contract=contract[::-1], batch=batch[::-1])       # (batch, n, free b, free a): rows of b lie together
+    n_b = len(b.shape) - 1 - n_batch - len(contract[1])
+    free_b, free_a = range(n_batch + 1, n_batch + 1 + n_b), range(n_batch + 1 + n_b, len(y.shape))
+    order = (n_batch, *range(n_batch), *free_a, *free_b)
+    return y if order == tuple(range(len(order))) else permute(y, axes=order)
 
 
 def _dot_work(a, b, *, contract, batch):
@@ -132,6 +149,7 @@ dot_general = Primitive(
     aval=_dot_aval,
     jvp=_dot_jvp,
     transpose=_dot_transpose,
+    batch=_dot_batch,
     emit=Gather(_dot_index, _dot_store, work=_dot_work),
     samples=_dot_samples,
 )

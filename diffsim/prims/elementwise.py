@@ -28,7 +28,7 @@ from .family import (
     elementwise_samples,
     nondifferentiable,
 )
-from .layout import like, unbroadcast
+from .layout import aligned, like, unbroadcast
 
 
 @lru_cache(maxsize=4096)
@@ -56,6 +56,11 @@ def elementwise_jvp(derivs):
     return jvp
 
 
+def batch_elementwise(prim):
+    """Batch rule of an elementwise primitive; ``prim`` is a function that gives it, as the row is not made yet."""
+    return lambda n, batched, /, *x, **params: prim()(*aligned(batched, x), **params)
+
+
 def elementwise(name, ufunc, *derivs, emit, domain, transpose=NOT_LINEAR, aval=None, impl=None, quick=None, analytic=False):
     """A row: ``emit`` is the name of a scalar function or ``rule(k, *scalars)``; ``domain`` one entry an operand.
 
@@ -64,8 +69,8 @@ def elementwise(name, ufunc, *derivs, emit, domain, transpose=NOT_LINEAR, aval=N
     domain = domain if isinstance(domain[0], tuple) else (domain,)
     rule = emit if callable(emit) else lambda k, *x: k.call(emit, *x)
     prim = Primitive(name, impl=impl or ufunc, aval=aval or ufunc_aval(ufunc), jvp=elementwise_jvp(derivs), transpose=transpose,
-                     emit=Scalar(rule), samples=elementwise_samples(*domain, analytic=analytic), derivs=derivs,
-                     quick=quick)
+                     batch=batch_elementwise(lambda: prim), emit=Scalar(rule), samples=elementwise_samples(*domain, analytic=analytic),
+                     derivs=derivs, quick=quick)
     if ufunc is not None:
         UFUNCS[ufunc] = prim
     return prim
@@ -76,7 +81,8 @@ def valued(name, ufunc, *, emit, domain):
     domain = domain if isinstance(domain[0], tuple) else (domain,)
     rule = emit if callable(emit) else lambda k, *x: k.call(emit, *x)
     samples = elementwise_samples(*domain)
-    prim = UFUNCS[ufunc] = nondifferentiable(name, impl=ufunc, aval=ufunc_aval(ufunc), emit=Scalar(rule), samples=samples)
+    prim = UFUNCS[ufunc] = nondifferentiable(name, impl=ufunc, aval=ufunc_aval(ufunc), batch=batch_elementwise(lambda: prim),
+                                             emit=Scalar(rule), samples=samples)
     return prim
 
 
@@ -235,6 +241,7 @@ integer_pow = Primitive(
     jvp=elementwise_jvp((_integer_pow_deriv,)),
     derivs=(_integer_pow_deriv,),
     transpose=NOT_LINEAR,
+    batch=lambda size, batched, x, *, n: integer_pow(x, n=n),
     emit=Scalar(_integer_pow_emit),
     samples=lambda rng: [((draw(rng, NONZERO, s),), {"n": n}) for s, n in (
         ((), 3), ((3,), 2), ((2, 2), -2), ((3,), 5), ((0,), 4), ((2,), 1), ((2,), 0))],
@@ -251,6 +258,7 @@ scalar_pow = Primitive(
     jvp=elementwise_jvp((_scalar_pow_deriv,)),
     derivs=(_scalar_pow_deriv,),
     transpose=NOT_LINEAR,
+    batch=lambda n, batched, x, *, exponent: scalar_pow(x, exponent=exponent),
     emit=Scalar(lambda k, x, *, exponent: k.call("pow", x, k.const(exponent, x.dtype))),
     samples=lambda rng: [((draw(rng, POSITIVE, s),), {"exponent": e}) for s, e in (((), 1.5), ((3,), -0.3), ((0,), 2.5))],
 )
@@ -300,6 +308,7 @@ where = Primitive(
     aval=_where_aval,
     jvp=_where_jvp,
     transpose=_where_transpose,
+    batch=batch_elementwise(lambda: where),
     emit=Scalar(lambda k, c, x, y: k.select(c, x, y)),
     samples=lambda rng: [((draw(rng, REAL, s[0]) > 0, draw(rng, REAL, s[1]), draw(rng, REAL, s[2])), {}) for s in (
         ((), (), ()), ((3,), (3,), (3,)), ((2, 3), (3,), ()), ((2, 1), (1, 3), (2, 3)))],

@@ -5,7 +5,7 @@ The elementwise family stands in ``elementwise.py``, beside its rows.
 
 import numpy as np
 
-from ..core import Absent, Aval, Primitive
+from ..core import DENSE, ONE_BY_ONE, Absent, Aval, Primitive
 
 SHAPES_1 = ((), (3,), (2, 3), (0,))
 SHAPES_2 = (((), ()), ((3,), (3,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2, 2)), ((0, 3), (3,)))
@@ -69,22 +69,29 @@ def zeros(aval):
     return np.zeros(aval.shape, aval.dtype)
 
 
-def linear(name, *, impl, aval, transpose, emit, samples, linear_fast=None):
+def linear(name, *, impl, aval, transpose, emit, samples, batch=ONE_BY_ONE, sparsity=DENSE, linear_fast=None):
     """A primitive linear in all its operands at once: its tangent is itself, of the tangents.
 
-    ``transpose(y_bar, *x, **params)`` as in ``Primitive``.
+    ``transpose(y_bar, *x, **params)`` and the other slots as in ``Primitive``.
     """
     def jvp(x, y, x_dot, **params):
         return prim(*[zeros(a.aval if hasattr(a, "aval") else a) if t is None else t for a, t in zip(x, x_dot, strict=True)], **params)
 
-    prim = Primitive(name, impl=impl, aval=aval, jvp=jvp, transpose=transpose, emit=emit, samples=samples, linear_fast=linear_fast)
+    prim = Primitive(name, impl=impl, aval=aval, jvp=jvp, transpose=transpose, batch=batch, sparsity=sparsity, emit=emit, samples=samples,
+                     linear_fast=linear_fast)
     return prim
 
 
-def nondifferentiable(name, *, impl, aval, emit, samples):
+def nondifferentiable(name, *, impl, aval, emit, samples, batch=ONE_BY_ONE):
     """A primitive whose value is locally constant: its tangent is zero."""
-    return Primitive(name, impl=impl, aval=aval, jvp=lambda x, y, x_dot, **params: None, transpose=NOT_LINEAR, emit=emit, samples=samples)
+    return Primitive(name, impl=impl, aval=aval, jvp=lambda x, y, x_dot, **params: None, transpose=NOT_LINEAR, batch=batch, emit=emit,
+                     samples=samples)
+
+
+def shifted(axes):
+    """Axes of a member as axes of the batch, whose members lie along axis 0."""
+    return tuple(i + 1 for i in axes)
 
 
 __all__ = ["ABOVE_ONE", "HALVES", "MODEST", "NONZERO", "NOT_LINEAR", "POSITIVE", "QUARTERS", "REAL", "UNIT", "Aval", "broadcast_shapes",
-           "draw", "draw_complex", "elementwise_samples", "linear", "nondifferentiable", "same", "shaped", "zeros"]
+           "draw", "draw_complex", "elementwise_samples", "linear", "nondifferentiable", "same", "shaped", "shifted", "zeros"]

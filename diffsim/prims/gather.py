@@ -4,12 +4,22 @@
 stands).  ``within(i)`` makes a user's index along one axis a coordinate: checked, and counted from the start.
 """
 
+import math
+
 import numpy as np
 
-from ..core import Absent, Aval, Linear, Primitive
+from ..core import Absent, Aval, Linear, Primitive, Tracer
 from ..core.emission import Gather, Scalar
-from .elementwise import mul
+from .elementwise import add, equal, mul
 from .family import REAL, draw, nondifferentiable, zeros
+from .layout import convert, reshape, spread
+
+
+def of_members(n, batched, at, size):
+    """Positions in an array of ``n`` members of ``size`` elements each, from positions in a member."""
+    at = reshape(at, shape=(1, *at.shape)) if not batched and at.shape else at
+    rank = len(at.shape) if batched or at.shape else 1
+    return add(at, np.reshape(np.arange(n) * size, (n, *(1,) * (rank - 1))))
 
 
 def _samples(*cases):
@@ -34,6 +44,7 @@ within = nondifferentiable(
     "within",
     impl=_within_impl,
     aval=_within_aval,
+    batch=lambda n, batched, i, *, size, axis: within(i, size=size, axis=axis),
     emit=Scalar(lambda k, i, *, size, axis: k.wrapped(i, size, axis)),
     samples=lambda rng: [((rng.integers(-4, 4, shape),), {"size": 4, "axis": 0}) for shape in ((), (3,), (2, 30))],
 )
@@ -61,12 +72,19 @@ def _gather_jvp(x, y, x_dot):
     return None if x_dot[0] is None else gather(x_dot[0], x[1])
 
 
+def _gather_batch(n, batched, x, at):
+    if not batched[0]:
+        return gather(x, at)
+    return gather(x, of_members(n, batched[1], at, int(np.prod(x.shape[1:]))))
+
+
 gather = Primitive(
     "gather",
     impl=_gather_impl,
     aval=lambda x, at: Aval(at.shape, _nonempty(x, at).dtype),
     jvp=_gather_jvp,
     transpose=lambda y_bar, x, at: (scatter_add(y_bar, at, shape=x.shape), None),
+    batch=_gather_batch,
     emit=Gather(lambda k, index, x, at: k.element(x, at(index))),
     samples=_samples(((4,), [2]), ((2, 3), [[0, 5], [5, 5]]), ((3,), 1)),
     linear_fast=_gather_into,
@@ -84,12 +102,18 @@ def _scatter_add_store(k, out, y, at, *, shape):
     k.loop(y.shape, lambda i: out.add_flat(at(i), y(i)))
 
 
+def _scatter_add_batch(n, batched, y, at, *, shape):
+    at = of_members(n, batched[1], at, int(np.prod(shape)))
+    return scatter_add(*spread(n, (batched[0],), (y,)), at, shape=(n, *shape))
+
+
 scatter_add = Primitive(
     "scatter_add",
     impl=_scatter_add_impl,
     aval=lambda y, at, *, shape: _nonempty(Aval(shape, y.dtype), at),
     jvp=lambda x, y, x_dot, *, shape: None if x_dot[0] is None else scatter_add(x_dot[0], x[1], shape=shape),
     transpose=lambda y_bar, y, at, *, shape: (gather(y_bar, at), None),
+    batch=_scatter_add_batch,
     emit=Gather(Absent("one element of a scatter needs a search over all writes"), _scatter_add_store),
     samples=lambda rng: [((draw(rng, REAL, np.shape(at)), np.asarray(at)), {"shape": s}) for s, at in (
         ((4,), [2]), ((2, 3), [[0, 5], [5, 5]]), ((3,), 1))],
@@ -97,12 +121,15 @@ scatter_add = Primitive(
 
 
 def winners(at, size):
-    """1.0 where a write of ``put`` survives: the last of several to one place."""
+    """Where a write of ``put`` survives: the last of several to one place."""
+    if isinstance(at, Tracer):
+        order = np.arange(float(math.prod(at.shape))).reshape(at.shape)
+        return equal(gather(put(np.zeros(size), order, at), at), order)
     at = np.asarray(at)
     last = np.full(size, -1)
     order = np.arange(at.size).reshape(at.shape)
     last[at] = order
-    return (last[at] == order) * 1.0
+    return last[at] == order
 
 
 def _put_impl(x, new, at):
@@ -124,7 +151,12 @@ def _put_transpose(y_bar, x, new, at):
     if not isinstance(new, Linear):
         return x_bar, None, None
     size = int(np.prod(y_bar.shape))
-    return x_bar, mul(gather(y_bar, at), winners(at, size).astype(y_bar.dtype)), None
+    return x_bar, mul(gather(y_bar, at), convert(winners(at, size), dtype=y_bar.dtype)), None
+
+
+def _put_batch(n, batched, x, new, at):
+    x, new = spread(n, batched[:2], (x, new))
+    return put(x, new, of_members(n, batched[2], at, int(np.prod(x.shape[1:]))))
 
 
 def _put_store(k, out, x, new, at):
@@ -138,6 +170,7 @@ put = Primitive(
     aval=lambda x, new, at: _nonempty(x, at),
     jvp=_put_jvp,
     transpose=_put_transpose,
+    batch=_put_batch,
     emit=Gather(Absent("one element of a scatter needs a search over all writes"), _put_store),
     samples=lambda rng: [((draw(rng, REAL, s), draw(rng, REAL, np.shape(at)), np.asarray(at)), {}) for s, at in (
         ((4,), [2]), ((2, 3), [[0, 5], [5, 1]]), ((3,), 1))],

@@ -5,7 +5,7 @@ import numpy as np
 from ..core import Absent, Aval, Linear, Primitive, user_line
 from ..core.emission import Gather, Scalar
 from .complexes import real
-from .family import REAL, draw, draw_complex, linear, shaped, zeros
+from .family import REAL, draw, draw_complex, linear, shaped, shifted, zeros
 
 
 def like(x, aval):
@@ -39,6 +39,26 @@ def unbroadcast(y_bar, aval):
     return y_bar if y_bar.dtype == aval.dtype else convert(y_bar, dtype=aval.dtype)
 
 
+# ---------------------------------------------------------------- batches
+def aligned(batched, x):
+    """Operands of an elementwise primitive so that all members broadcast at once: axes of length one follow the batch axis."""
+    shapes = [getattr(a, "shape", ()) for a in x]
+    ranks = [len(s) - on for s, on in zip(shapes, batched, strict=True)]
+    rank = max(ranks)
+    return [reshape(a, shape=(s[0], *(1,) * (rank - r), *s[1:])) if on and r < rank else a
+            for a, s, r, on in zip(x, shapes, ranks, batched, strict=True)]
+
+
+def spread(n, batched, x):
+    """Operands with a batch axis each: the ones that have none are repeated."""
+    return [a if on else broadcast_to(a, shape=(n, *a.shape)) for a, on in zip(x, batched, strict=True)]
+
+
+def to_front(x, axis):
+    """``x`` with one axis before the others."""
+    return x if axis == 0 else transpose(x, axes=(axis, *[i for i in range(len(x.shape)) if i != axis]))
+
+
 # ---------------------------------------------------------------- casts
 def _convert_emit(k, x, *, dtype):
     return k.convert(x, dtype)
@@ -55,6 +75,7 @@ convert = linear(
     impl=_convert_impl,
     aval=lambda x, *, dtype: Aval(x.shape, dtype),
     transpose=lambda y_bar, x, *, dtype: (convert(y_bar, dtype=x.dtype),),
+    batch=lambda n, batched, x, *, dtype: convert(x, dtype=dtype),
     emit=Scalar(_convert_emit),
     samples=lambda rng: [((draw(rng, REAL, s),), {"dtype": np.dtype(np.float32)}) for s in ((), (3,))] + [
         ((draw(rng, REAL, (3,)),), {"dtype": np.dtype(complex)}), ((draw_complex(rng, REAL, (3,)),), {"dtype": np.dtype(float)})],
@@ -72,6 +93,11 @@ def _broadcast_to_transpose(y_bar, x, *, shape):
     return (unbroadcast(y_bar, x.aval),)
 
 
+def _broadcast_to_batch(n, batched, x, *, shape):
+    thin = (n, *(1,) * (len(shape) + 1 - len(x.shape)), *x.shape[1:])
+    return broadcast_to(x if thin == tuple(x.shape) else reshape(x, shape=thin), shape=(n, *shape))
+
+
 def _broadcast_index(k, index, x, *, shape):
     shape_in = x.shape
     tail = index[len(index) - len(shape_in):]
@@ -83,6 +109,7 @@ broadcast_to = linear(
     impl=lambda x, *, shape: np.broadcast_to(x, shape),
     aval=_broadcast_to_aval,
     transpose=_broadcast_to_transpose,
+    batch=_broadcast_to_batch,
     emit=Gather(_broadcast_index, moves=True),
     samples=shaped(((3,), {"shape": (2, 3)}), ((), {"shape": (2,)}), ((2, 1), {"shape": (3, 2, 4)}), ((1,), {"shape": (0,)})),
 )
@@ -97,6 +124,7 @@ reshape = linear(
     impl=lambda x, *, shape: np.reshape(x, shape),
     aval=lambda x, *, shape: Aval(shape, x.dtype),
     transpose=lambda y_bar, x, *, shape: (reshape(y_bar, shape=x.shape),),
+    batch=lambda n, batched, x, *, shape: reshape(x, shape=(n, *shape)),
     emit=Gather(_reshape_index, moves=True),
     samples=shaped(((6,), {"shape": (2, 3)}), ((), {"shape": (1, 1)}), ((2, 3), {"shape": (3, 2)}), ((1,), {"shape": ()})),
 )
@@ -118,6 +146,7 @@ transpose = linear(
     impl=lambda x, *, axes: np.transpose(x, axes),
     aval=lambda x, *, axes: Aval(tuple(x.shape[i] for i in axes), x.dtype),
     transpose=_transpose_transpose,
+    batch=lambda n, batched, x, *, axes: transpose(x, axes=(0, *shifted(axes))),
     emit=Gather(_transpose_index, moves=True),
     samples=shaped(((2, 3), {"axes": (1, 0)}), ((2, 3, 4), {"axes": (2, 0, 1)}), ((), {"axes": ()})),
 )
@@ -168,6 +197,7 @@ reduce_sum = linear(
     impl=lambda x, *, axes: np.sum(x, axis=axes),
     aval=_sum_aval,
     transpose=lambda y_bar, x, *, axes: (expand(y_bar, x.shape, axes),),
+    batch=lambda n, batched, x, *, axes: reduce_sum(x, axes=shifted(axes)),
     emit=Gather(_sum_index, _sum_store),
     samples=shaped(((3, 4), {"axes": (0,)}), ((2, 3, 4), {"axes": (0, 2)}), ((0, 3), {"axes": (0,)}), ((3,), {"axes": (0,)})),
 )
@@ -195,6 +225,7 @@ cumsum = linear(
     impl=lambda x, *, axis, reverse: np.flip(np.cumsum(np.flip(x, axis), axis), axis) if reverse else np.cumsum(x, axis),
     aval=lambda x, *, axis, reverse: x,
     transpose=lambda y_bar, x, *, axis, reverse: (cumsum(y_bar, axis=axis, reverse=not reverse),),
+    batch=lambda n, batched, x, *, axis, reverse: cumsum(x, axis=axis + 1, reverse=reverse),
     emit=Gather(_cumsum_index, _cumsum_store),
     samples=shaped(((4,), {"axis": 0, "reverse": False}), ((2, 3), {"axis": 1, "reverse": True}), ((0, 2), {"axis": 0, "reverse": False})),
 )
@@ -231,6 +262,11 @@ def basic(shape, key):
     return Basic(spec, shape)
 
 
+def of_each(n, at):
+    """The basic index that takes ``at`` of each member."""
+    return Basic(((0, n, 1), *at.spec), None)
+
+
 def _index_index(k, index, x, *, at):
     rest = iter(index)
     return x(tuple(o if s is None else k.iadd(o, k.imul(next(rest), s)) for o, s in zip(at.offset, at.step, strict=True)))
@@ -245,6 +281,7 @@ index = linear(
     impl=lambda x, *, at: x[at.key],
     aval=lambda x, *, at: Aval(at.shape, x.dtype),
     transpose=lambda y_bar, x, *, at: (embed(y_bar, shape=x.shape, at=at),),
+    batch=lambda n, batched, x, *, at: index(x, at=of_each(n, at)),
     emit=Gather(_index_index, moves=True),
     samples=lambda rng: [((draw(rng, REAL, s),), {"at": basic(s, key)}) for s, key in (
         ((4,), (2,)), ((5,), (slice(1, 4),)), ((5,), (slice(None, None, -1),)), ((3, 4), (slice(None), -1)),
@@ -296,6 +333,7 @@ embed = linear(
     impl=_embed,
     aval=lambda x, *, shape, at: Aval(shape, x.dtype),
     transpose=lambda y_bar, x, *, shape, at: (index(y_bar, at=at),),
+    batch=lambda n, batched, x, *, shape, at: embed(x, shape=(n, *shape), at=of_each(n, at)),
     emit=Gather(_embed_index, _embed_store, moves=True),
     samples=lambda rng: [((draw(rng, REAL, basic(s, key).shape),), {"shape": s, "at": basic(s, key)}) for s, key in (
         ((4,), (2,)), ((5,), (slice(1, 4),)), ((5,), (slice(None, None, -2),)), ((3, 4), (slice(None), -1)))],
@@ -328,6 +366,7 @@ index_set = linear(
     impl=_index_set,
     aval=lambda x, new, *, at: x,
     transpose=_index_set_transpose,
+    batch=lambda n, batched, *x, at: index_set(*spread(n, batched, x), at=of_each(n, at)),
     emit=Gather(_index_set_index, _index_set_store, moves=True),
     samples=lambda rng: [((draw(rng, REAL, s), draw(rng, REAL, basic(s, key).shape)), {"at": basic(s, key)}) for s, key in (
         ((4,), (2,)), ((5,), (slice(1, 4),)), ((3, 4), (slice(0, 3, 2), -1)))],
@@ -378,6 +417,7 @@ concatenate = linear(
     impl=lambda *x, axis: np.concatenate(x, axis),
     aval=_concatenate_aval,
     transpose=_concatenate_transpose,
+    batch=lambda n, batched, *x, axis: concatenate(*spread(n, batched, x), axis=axis + 1),
     emit=Gather(_concatenate_index, _concatenate_store, moves=True),
     samples=lambda rng: [(tuple(draw(rng, REAL, s) for s in shapes), {"axis": axis}) for shapes, axis in (
         (((2,), (3,)), 0), (((2, 2), (2, 1), (2, 3)), 1), (((0,), (2,)), 0), (((1,),), 0))],
@@ -423,6 +463,7 @@ stack = linear(
     impl=lambda *x, axis: np.stack(x, axis),
     aval=_stack_aval,
     transpose=_stack_transpose,
+    batch=lambda n, batched, *x, axis: stack(*spread(n, batched, x), axis=axis + 1),
     emit=Gather(_stack_index, _stack_store, moves=True),
     samples=lambda rng: [(tuple(draw(rng, REAL, s) for _ in range(n)), {"axis": axis}) for s, n, axis in (
         ((), 3, 0), ((2,), 1, 0), ((2, 3), 2, 1), ((2,), 4, 1), ((0,), 2, 0))],
@@ -436,6 +477,7 @@ stop_gradient = Primitive(
     aval=lambda x: x,
     jvp=lambda x, y, x_dot: None,
     transpose=lambda y_bar, x: (zeros(x.aval),),
+    batch=lambda n, batched, x: stop_gradient(x),
     emit=Scalar(lambda k, x: x),
     samples=Absent("its derivative is zero by declaration, which no difference quotient confirms"),
 )

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core import Absent, Linear, aval_of, eval_graph
 from ..core.aval import is_float
-from ..transforms import jvp, linearize, pull, trace
+from ..transforms import batch, jvp, linearize, pull, trace
 
 
 @dataclass
@@ -293,7 +293,71 @@ def _same_bits(name, a, b):
             raise AssertionError(f"{name}: the graph evaluates to {x!r}, the program to {y!r}")
 
 
+#: Members of a batch; no shape a row offers for a sample is as long, so that a confusion of axes shows.
+MEMBERS = 7
+#: Sums of the members of a batch may run in another order than those of one call.
+REORDERED = 64
+
+
+def _members(a, n):
+    """An operand and others like it: numbers shrunk, which no domain minds; integers and truths in another order."""
+    a = np.asarray(a)
+    if is_float(a.dtype):
+        return np.stack([a * a.dtype.type(1.0 - i / 64) for i in range(n)])
+    return np.stack([np.roll(a.reshape(-1), i).reshape(a.shape) for i in range(n)])
+
+
+def _subsets(n):
+    """Every choice of operands but the empty one; of many operands each alone and all together."""
+    if n > MANY:
+        return [*[tuple(i == k for i in range(n)) for k in range(n)], (True,) * n]
+    return [s for s in itertools.product((False, True), repeat=n) if any(s)]
+
+
+MANY = 4
+
+
+def _one_by_one(sample, x, batched):
+    """The values of all members by ``impl``, stacked."""
+    rows = []
+    for i in range(MEMBERS):
+        y = sample.prim.impl(*[a[i] if on else a for a, on in zip(x, batched, strict=True)], **sample.params)
+        rows.append([np.asarray(v) for v in (y if sample.prim.multiple else (y,))])
+    return [np.stack(column) for column in zip(*rows, strict=True)]
+
+
+def batch_is_a_stack_of_calls(sample, rng):
+    """For each choice of operands that have members, the batch is the members' values stacked; so is a batch of batches."""
+    def f(*x):
+        y = sample.prim(*x, **sample.params)
+        return list(y) if sample.prim.multiple else [y]
+
+    given = [np.asarray(a) for a in sample.x]
+    for batched in _subsets(len(given)):
+        x = [_members(a, MEMBERS) if on else a for a, on in zip(given, batched, strict=True)]
+        wanted = _one_by_one(sample, x, batched)
+        got, _ = batch(f, MEMBERS, x, batched)
+        _same_members(got, wanted, f"batch of {sample.prim.name} in operands {batched}")
+
+        def twice(*inner, batched=batched):
+            return batch(f, MEMBERS, inner, batched)[0]
+
+        outer = [np.stack([a, a[::-1]]) if on else np.stack([a, a]) for a, on in zip(x, batched, strict=True)]
+        got, _ = batch(twice, 2, outer, [True] * len(outer))
+        _same_members(got, [np.stack([w, w[::-1]]) for w in wanted], f"batch of batches of {sample.prim.name} in operands {batched}")
+
+
+def _same_members(got, wanted, what):
+    for a, b in zip(got, wanted, strict=True):
+        if a.dtype != b.dtype:
+            raise AssertionError(f"{what}: the value is {a.dtype}, that of one member {b.dtype}")
+        if is_float(b.dtype):
+            close([a], [b], REORDERED * float(np.finfo(b.dtype).eps), what)
+        elif not np.array_equal(a, b):
+            raise AssertionError(f"{what}: got {a}, expected {b}")
+
+
 LAWS = [aval_predicts_impl, tangent_is_the_derivative, tangent_keeps_shape_and_dtype, pullback_is_the_adjoint, transpose_rule_transposes,
-        second_derivatives_agree, nested_derivatives_keep_apart, graph_is_the_program]
+        second_derivatives_agree, nested_derivatives_keep_apart, graph_is_the_program, batch_is_a_stack_of_calls]
 
 __all__ = ["LAWS", "Sample", "samples"]

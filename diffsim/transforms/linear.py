@@ -273,18 +273,32 @@ def linearize(f, primals, active, verb):
 
 
 def push(linear_list, tangents, outputs):
-    """Run the list forwards: tangents of the outputs (None for zero) from those of the active inputs."""
-    values = dict(enumerate(tangents))
-    for out, prim, args, params in linear_list.eqns:
+    """Run the list forwards: tangents of the outputs (None for zero) from those of the active inputs.
+
+    A value is dropped after its last use, so that memory is what lives at one time.
+    """
+    values, dead = dict(enumerate(tangents)), _last_uses(linear_list, outputs)
+    for k, (out, prim, args, params) in enumerate(linear_list.eqns):
         if prim is None:
             values[out] = like(_scaled_sum(args, values), linear_list.avals[out])
-            continue
-        result = bind(prim, tuple(values[x.n] if x.__class__ is Ref else x for x in args), params)
-        if prim.multiple:
-            values.update(zip(out, result, strict=True))
         else:
-            values[out] = result
+            result = bind(prim, tuple(values[x.n] if x.__class__ is Ref else x for x in args), params)
+            values.update(zip(out, result, strict=True) if prim.multiple else ((out, result),))
+        for n in dead.get(k, ()):
+            values[n] = None
     return [None if n is None else values[n] for n in outputs]
+
+
+def _last_uses(linear_list, outputs):
+    """For each equation, the variables read there for the last time; outputs excepted."""
+    seen, dead = {n for n in outputs if n is not None}, {}
+    for k in range(len(linear_list.eqns) - 1, -1, -1):
+        _, prim, args, _ = linear_list.eqns[k]
+        for n in [n for n, _ in args] if prim is None else [x.n for x in args if x.__class__ is Ref]:
+            if n not in seen:
+                seen.add(n)
+                dead.setdefault(k, []).append(n)
+    return dead
 
 
 def _scaled_sum(terms, values):

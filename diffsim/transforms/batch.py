@@ -1,0 +1,123 @@
+"""Batching: a function written for one member computes all members at once.
+
+A primitive's ``batch`` rule does it in one call of NumPy; where the slot is Absent, the members are computed one by one and stacked.
+"""
+
+import functools
+
+import numpy as np
+
+from ..core import NO_PARAMS, Absent, ArrayTracer, Aval, Opaque, Trace, Tracer, aval_of, bind, user_line, wrap
+from ..errors import ConcretizationError
+from ..prims.layout import Basic, index, stack
+from .linear import strong
+
+
+@functools.lru_cache(maxsize=4096)
+def _member(shape, dtype):
+    """Aval of one member of a batch of the given shape."""
+    return Aval(shape[1:], dtype)
+
+
+class BatchTrace(Trace):
+    """Interprets a primitive on all members: ``primal`` is the Aval of one, ``dual`` their values with the batch axis leading.
+
+    Opaque values, which cannot be stacked, are a tuple of the members'.
+    """
+
+    __slots__ = ("n",)
+
+    def __init__(self, verb, n):
+        super().__init__(verb)
+        self.n = n
+
+    def process(self, prim, args, params):
+        operands, batched = [], []
+        for x in args:
+            on = isinstance(x, Tracer) and x.owner is self
+            operands.append(x.dual if on else x)
+            batched.append(on)
+        rule = prim.batch
+        if rule.__class__ is Absent or any(x.__class__ is tuple for x in operands):
+            return self._one_by_one(prim, operands, batched, params) if self.n else self._none(prim, args, params)
+        y = rule(self.n, tuple(batched), *operands, **params)
+        return tuple(map(self.wrapped, y)) if prim.multiple else self.wrapped(y)
+
+    def unary(self, prim, x):
+        """The common case written out."""
+        if prim.derivs is None:
+            return self.process(prim, (x,), NO_PARAMS)
+        y = bind(prim, (x.dual,), NO_PARAMS)
+        return (ArrayTracer if x.primal.shape else Tracer)(self, _member(y.shape, y.dtype), y)
+
+    def wrapped(self, y):
+        """A tracer of one member from the values of all."""
+        if y.__class__ is tuple:
+            return wrap(self, aval_of(y[0]), y)
+        return wrap(self, _member(tuple(y.shape), y.dtype), y)
+
+    def _one_by_one(self, prim, operands, batched, params):
+        rows = []
+        for i in range(self.n):
+            y = bind(prim, tuple(_pick(x, i, self.n) if on else x for x, on in zip(operands, batched, strict=True)), params)
+            rows.append(y if prim.multiple else (y,))
+        made = tuple(self.wrapped(_together(column)) for column in zip(*rows, strict=True))
+        return made if prim.multiple else made[0]
+
+    def _none(self, prim, args, params):
+        """A batch without members: shapes are all there is to know."""
+        out = prim.rule("aval")(*map(aval_of, strong(args)), **params)
+        values = [() if a.__class__ is Opaque else np.zeros((0, *a.shape), a.dtype) for a in (out if prim.multiple else (out,))]
+        made = tuple(wrap(self, a, v) for a, v in zip(out if prim.multiple else (out,), values, strict=True))
+        return made if prim.multiple else made[0]
+
+    def concrete(self, tracer, what):
+        raise ConcretizationError(
+            f"{user_line()}: {what} needs the number behind a traced {tracer.aval}, but {self.verb} computes {self.n} members at once, and "
+            f"they may differ in it. Write the choice as np.where (np.maximum, np.clip, ...), take the value from an argument that is the "
+            f"same for all members (in_axes None), or loop over the members.")
+
+
+def _pick(x, i, n):
+    """Member i."""
+    if x.__class__ is tuple or x.__class__ is np.ndarray:
+        return x[i]
+    return index(x, at=Basic((i, *[(0, s, 1) for s in x.shape[1:]]), None))
+
+
+def _together(members):
+    """The values of all members as one array; opaque ones as a tuple."""
+    return tuple(members) if aval_of(members[0]).__class__ is Opaque else stack(*members, axis=0)
+
+
+def batch(f, n, operands, batched, verb="vmap"):
+    """Values of ``f`` for ``n`` members at once.
+
+    Parameters
+    ----------
+    f : callable
+        Takes arrays, those of one member, and returns a list of arrays.
+    n : int
+        Number of members.
+    operands : sequence of array
+    batched : sequence of bool
+        Which operands hold one value a member, along axis 0; the others are the same for all.
+    verb : str
+        The user's verb, for messages.
+
+    Returns
+    -------
+    y : list of array
+    batched : list of bool
+        Which of them hold one value a member, along axis 0; the others do not depend on the batched operands.
+    """
+    trace = BatchTrace(verb, n)
+    try:
+        out = f(*[trace.wrapped(x) if on else x for x, on in zip(operands, batched, strict=True)])
+        pairs = [(x.dual, True) if isinstance(x, Tracer) and x.owner is trace else (x, False) for x in out]
+    finally:
+        trace.alive = False
+    return [y for y, _ in pairs], [on for _, on in pairs]
+
+
+__all__ = ["BatchTrace", "batch"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from . import errors, fit, numpy, ode, optimize, testing, tree
     from .api import (
+        debug_nans,
         gnvp,
         grad,
         hessian,
@@ -35,13 +36,37 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_VERBS = ("gnvp", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linear_transpose", "linearize", "make_graph",
-          "stop_gradient", "value_and_grad", "vjp", "vmap")
-_PACKAGES = ("errors", "fit", "numpy", "ode", "optimize", "testing", "tree")
-_HOME = dict.fromkeys(_VERBS, "api") | {"solve_ivp": "ode"}
+__all__ = [
+    "debug_nans",
+    "errors",
+    "fit",
+    "gnvp",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jit",
+    "jvp",
+    "linear_transpose",
+    "linearize",
+    "make_graph",
+    "numpy",
+    "ode",
+    "optimize",
+    "solve_ivp",
+    "stop_gradient",
+    "testing",
+    "tree",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+]
 
-__all__ = ["errors", "fit", "gnvp", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linear_transpose", "linearize",
-           "make_graph", "numpy", "ode", "optimize", "solve_ivp", "stop_gradient", "testing", "tree", "value_and_grad", "vjp", "vmap"]
+_PACKAGES = ("errors", "fit", "numpy", "ode", "optimize", "testing", "tree")
+_ODE = ("solve_ivp",)
+_HOME = {name: "ode" if name in _ODE else "api" for name in __all__ if name not in _PACKAGES}
 
 
 def __getattr__(name):

@@ -59,6 +59,10 @@ class SolveError(DiffsimError, ArithmeticError):
         super().__init__(message)
 
 
+class NotANumberError(DiffsimError, FloatingPointError):
+    """An operation gave NaN while ``debug_nans`` was watching."""
+
+
 class FitError(DiffsimError, RuntimeError):
     """A fit could not be started or finished."""
 
@@ -69,6 +73,10 @@ class DiffsimWarning(UserWarning):
 
 class FallbackWarning(DiffsimWarning):
     """A program could not be compiled and runs uncompiled: the same answer, slower."""
+
+
+class StrongZeroWarning(DiffsimWarning):
+    """A derivative met 0 * inf, which was taken as 0."""
 
 
 class CacheWarning(DiffsimWarning):

@@ -1,9 +1,27 @@
 """The verbs: transforms of functions of pytrees.  The one package that knows transforms, passes and code generation together."""
 
+from ..transforms import debug_nans
 from .batching import vmap
 from .derivatives import gnvp, grad, hvp, jvp, linear_transpose, linearize, value_and_grad, vjp
 from .graphs import jit, make_graph, stop_gradient
 from .matrices import hessian, jacfwd, jacobian, jacrev
 
-__all__ = ["gnvp", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linear_transpose", "linearize", "make_graph",
-           "stop_gradient", "value_and_grad", "vjp", "vmap"]
+__all__ = [
+    "debug_nans",
+    "gnvp",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jit",
+    "jvp",
+    "linear_transpose",
+    "linearize",
+    "make_graph",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+]

@@ -17,6 +17,7 @@ from ..numpy.rebind import original, rebound
 from ..numpy.stacking import is_value, stacked
 from ..passes import optimise
 from ..transforms import trace
+from ..transforms.watch import WATCH
 from .entrance import builder, matcher
 from .guard import snapshot
 
@@ -44,11 +45,11 @@ def described(f):
 class Compiled:
     """One traced and compiled program of a function, and what it rests on."""
 
-    __slots__ = ("build", "captured", "constants", "graph", "holds", "match", "program")
+    __slots__ = ("build", "captured", "constants", "derives", "graph", "holds", "match", "program")
 
     def __init__(self, graph, captured, build, constants, holds, match):
         self.graph, self.captured, self.build, self.constants, self.holds, self.match = graph, captured, build, constants, holds, match
-        self.program = None
+        self.program, self.derives = None, graph.derives
 
     @property
     def closes_over_tracers(self):
@@ -56,16 +57,33 @@ class Compiled:
         return any(isinstance(x, Tracer) for x in self.captured)
 
     def run(self, leaves):
-        """Outputs on concrete leaves."""
+        """Flat outputs on concrete leaves."""
         if self.program is None:
             self.program = Program(optimise(self.graph), constants=self.captured)
-        return self.result(self.program(*leaves))
+        return self.program(*leaves)
 
     def result(self, out):
         """The result's tree from the program's outputs."""
         for i, x in self.constants:
             out.insert(i, x)
         return self.build(out)
+
+
+def spoiled(out):
+    """Whether results of a compiled derivative are not finite, so that it is to be computed again with the care of an uncompiled one.
+
+    A first result that is a number and not finite is taken for the function's value: then there is nothing to repair.
+    """
+    for i, x in enumerate(out):
+        if x.__class__ is np.ndarray:
+            if x.dtype.kind == "f":
+                flat = x.reshape(-1)
+                size = flat.dot(flat)                       # the cheapest test of many numbers; it may overflow
+                if size - size != 0.0 and not np.isfinite(flat).all():
+                    return True
+        elif x.__class__ is np.float64 and x - x != 0.0:
+            return i > 0 or len(out) == 1
+    return False
 
 
 def _numba_error():
@@ -122,8 +140,13 @@ class Jitted:
         last = self._last
         if last is not None and not kwargs and last.match is not None and len(args) == self._arguments:
             leaves = last.match(*args)
-            if leaves is not None and last.holds():
-                return last.result(last.program(*leaves))
+            if leaves is not None and last.holds() and not WATCH.get():
+                out = last.program(*leaves)
+                if last.derives and spoiled(out):
+                    return self.__wrapped__(*args)
+                return last.result(out)
+        if WATCH.get():
+            return self.__wrapped__(*args, **kwargs)
         leaves, signature, traced = self._signature(args, kwargs)
         entry = self._entry(signature, leaves)
         if entry is None:
@@ -136,7 +159,9 @@ class Jitted:
             self._refuse(signature, missing)
             return self.__wrapped__(*args, **kwargs)
         self._last, self._arguments = entry, len(args)
-        return out
+        if entry.derives and spoiled(out):
+            return self.__wrapped__(*args, **kwargs)
+        return entry.result(out)
 
     def _signature(self, args, kwargs):
         """Traceable leaves, the hashable rest, and whether any leaf is a tracer."""

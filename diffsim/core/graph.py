@@ -45,13 +45,18 @@ class Graph:
     inputs : list of Var
     eqns : list of Eqn
     outputs : list of Var or Const
+
+    Attributes
+    ----------
+    derives : bool
+        Whether a derivative was taken while it was recorded.
     """
 
-    __slots__ = ("__weakref__", "_digest", "eqns", "inputs", "outputs")
+    __slots__ = ("__weakref__", "_digest", "derives", "eqns", "inputs", "outputs")
 
     def __init__(self, inputs, eqns, outputs):
         self.inputs, self.eqns, self.outputs = list(inputs), list(eqns), list(outputs)
-        self._digest = None
+        self._digest, self.derives = None, False
 
     @property
     def digest(self):

@@ -18,6 +18,7 @@ import numpy as np
 from ..core import Aval, eval_graph
 from ..prims.layout import basic, concatenate, index
 from ..transforms import forward, linearize, pull, trace
+from ..transforms.strong import STRONG
 
 FLOAT = np.dtype(np.float64)
 SCALAR = Aval((), FLOAT)
@@ -89,6 +90,7 @@ class System:
         return fun, 2 * n, avals
 
     def _derive(self, key, make):
+        key = (*key, "strong") if STRONG.get() else key
         have = self._derived.get(key)
         if have is None:
             fun, n, avals = make()
@@ -109,7 +111,7 @@ class System:
 
     def vjp_graph(self, wrt):
         """Graph of :meth:`vjp`: inputs t, y, leaves, w; outputs the cotangents, zeros where they vanish."""
-        key = ("vjp", wrt)
+        key = ("vjp", wrt, STRONG.get())
         if key not in self._derived:
             avals = [SCALAR, Aval((self.n,), FLOAT), *self.p_avals]
             out = [a for a, on in zip(avals, (wrt[0], True, *wrt[2:]), strict=True) if on]

@@ -2,7 +2,9 @@
 
 from .batch import batch
 from .forward import jvp
-from .linear import linearize, pull, push
+from .linear import linearize
 from .stage import trace
+from .sweep import pull, push
+from .watch import debug_nans
 
-__all__ = ["batch", "jvp", "linearize", "pull", "push", "trace"]
+__all__ = ["batch", "debug_nans", "jvp", "linearize", "pull", "push", "trace"]

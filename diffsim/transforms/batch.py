@@ -10,7 +10,7 @@ import numpy as np
 from ..core import NO_PARAMS, Absent, ArrayTracer, Aval, Opaque, Trace, Tracer, aval_of, bind, user_line, wrap
 from ..errors import ConcretizationError
 from ..prims.layout import Basic, index, stack
-from .linear import strong
+from .operands import strong
 
 
 @functools.lru_cache(maxsize=4096)

@@ -5,12 +5,20 @@ import numpy as np
 from ..core import NO_PARAMS, ArrayTracer, Trace, Tracer, bind, wrap
 from ..core.plain import plain_derivs
 from ..prims.layout import like
+from .linear import culprit
+from .operands import split
+from .strong import product, repaired
+from .watch import WATCH, Watched
 
 
 class ForwardTrace(Trace):
     """Interprets a primitive on dual numbers: ``primal`` is the value, ``dual`` its tangent or None for zero."""
 
-    __slots__ = ()
+    __slots__ = ("times",)
+
+    def __init__(self, verb):
+        super().__init__(verb)
+        self.times = product()
 
     def process(self, prim, args, params):
         primals, tangents = split(self, args)
@@ -19,12 +27,24 @@ class ForwardTrace(Trace):
         y = bind(prim, primals, params)
         if all(t is None for t in tangents):
             return y
-        y_dot = prim.rule("jvp")(primals, y, tangents, **params)
+        if prim.derivs is not None:
+            y_dot = self._elementwise(prim, primals, y, tangents, params)
+        else:
+            y_dot = prim.rule("jvp")(primals, y, tangents, **params)
         if y_dot is None:
             return y
         if prim.multiple:
             return tuple(v if t is None else wrap(self, v, t) for v, t in zip(y, y_dot, strict=True))
         return wrap(self, y, y_dot)
+
+    def _elementwise(self, prim, primals, y, tangents, params):
+        """The sum over operands of derivative times tangent."""
+        total = None
+        for d, t in zip(prim.derivs, tangents, strict=True):
+            if t is not None and d is not None:
+                part = self.times(t, d(*primals, y, **params)) if d.__class__ is not int else t if d == 1 else -t
+                total = part if total is None else total + part
+        return None if total is None else like(total, y)
 
     def unary(self, prim, x):
         """The common case written out, as is that of two operands: eager programs spend their time here."""
@@ -38,7 +58,7 @@ class ForwardTrace(Trace):
             y, d = prim.quick(x), (prim.plain_derivs or plain_derivs(prim))[0]
         if d is None:
             return y
-        t = t * d(x, y) if d.__class__ is not int else t if d == 1 else -t
+        t = self.times(t, d(x, y)) if d.__class__ is not int else t if d == 1 else -t
         if t.shape != y.shape or t.dtype != y.dtype:
             t = like(t, y)
         return ArrayTracer(self, y, t) if y.shape else Tracer(self, y, t)
@@ -54,9 +74,9 @@ class ForwardTrace(Trace):
         if z.__class__ is complex:                          # what Python makes of its own complex number times a NumPy float
             z = np.complex128(z)
         if t is not None:
-            t = None if dx is None else t * dx(x, y, z) if dx.__class__ is not int else t if dx == 1 else -t
+            t = None if dx is None else self.times(t, dx(x, y, z)) if dx.__class__ is not int else t if dx == 1 else -t
         if u is not None:
-            u = None if dy is None else u * dy(x, y, z) if dy.__class__ is not int else u if dy == 1 else -u
+            u = None if dy is None else self.times(u, dy(x, y, z)) if dy.__class__ is not int else u if dy == 1 else -u
         total = u if t is None else t if u is None else t + u
         if total is None:
             return z
@@ -66,19 +86,6 @@ class ForwardTrace(Trace):
 
     def concrete(self, tracer, what):
         return tracer.primal
-
-
-def split(trace, args):
-    """Primals and duals of operands: a value of another trace is a constant."""
-    primals, duals = [], []
-    for x in args:
-        if isinstance(x, Tracer) and x.owner is trace:
-            primals.append(x.primal)
-            duals.append(x.dual)
-        else:
-            primals.append(x)
-            duals.append(None)
-    return tuple(primals), tuple(duals)
 
 
 def jvp(f, primals, tangents, verb="jvp"):
@@ -96,7 +103,22 @@ def jvp(f, primals, tangents, verb="jvp"):
     y, y_dot : list
         ``y_dot[i]`` is None where the tangent is zero.
     """
-    trace = ForwardTrace(verb)
+    def run():
+        return _run(f, primals, tangents, verb)
+
+    y, y_dot = run()
+    given = [*[v for v, t in zip(y, y_dot, strict=True) if t is not None], *tangents]
+    return y, repaired(lambda: run()[1], y_dot, given, lambda: culprit((f, primals, [t is not None for t in tangents], verb)))
+
+
+class WatchedForward(Watched, ForwardTrace):
+    """The same, looking for NaN."""
+
+    __slots__ = ()
+
+
+def _run(f, primals, tangents, verb):
+    trace = (WatchedForward if WATCH.get() else ForwardTrace)(verb)
     try:
         out = f(*[x if t is None else wrap(trace, x, t) for x, t in zip(primals, tangents, strict=True)])
         pairs = [(x.primal, x.dual) if isinstance(x, Tracer) and x.owner is trace else (x, None) for x in out]

@@ -9,24 +9,20 @@ the int 1 or -1 says that the tangent passes as it is or negated.  The list is d
 
 import contextlib
 import gc
-import operator
 
 import numpy as np
 
-from ..core import NO_PARAMS, ArrayTracer, Aval, Linear, Trace, Tracer, aval_of, bind, wrap
-from ..core.aval import is_float
+from ..core import NO_PARAMS, ArrayTracer, Aval, Trace, Tracer, aval_of, bind, user_line, wrap
 from ..core.plain import plain_derivs
-from ..prims.elementwise import add, mul, neg
-from ..prims.layout import like, unbroadcast
-from .forward import split
+from .operands import split, strong
+from .strong import finite
+from .watch import WATCH, Watched
 
 #: Constant operands up to this size are copied when a derivative keeps them; larger ones are locked.
 COPY_BYTES = 1 << 16
 BINARY = 2
 #: Objects made between two passes of the cyclic collector while a program is recorded.
 PATIENCE = 200_000
-PLAIN = (np.ndarray, np.float64, np.float32)
-WEAK = frozenset((bool, int, float, complex))
 
 
 class Ref:
@@ -39,12 +35,16 @@ class Ref:
 
 
 class LinearList:
-    """Linear equations in order.  ``avals[i]`` is the aval of variable i; the first ones are the inputs."""
+    """Linear equations in order.  ``avals[i]`` is the aval of variable i; the first ones are the inputs.
 
-    __slots__ = ("avals", "eqns")
+    ``values`` are what the function returned; ``origin`` the arguments of :func:`linearize`, to run it again; ``lines`` the user's line of
+    each equation where they were noted.
+    """
+
+    __slots__ = ("avals", "eqns", "lines", "origin", "values")
 
     def __init__(self):
-        self.avals, self.eqns = [], []
+        self.avals, self.eqns, self.lines, self.origin, self.values = [], [], None, None, ()
 
     def new(self, aval):
         self.avals.append(aval)
@@ -222,12 +222,35 @@ class LinearTrace(Trace):
         return tracer.primal
 
 
-def strong(args):
-    """Operands with Python scalars made arrays of the dtype they take beside the others (NEP 50)."""
-    if not any(type(x) in WEAK for x in args):
-        return args
-    dtypes = [x.dtype for x in args if hasattr(x, "dtype") and x.dtype.kind in "iufc"]
-    return tuple(np.asarray(x, np.result_type(x, *dtypes)) if type(x) in WEAK else x for x in args)
+class LinedTrace(LinearTrace):
+    """The same, noting the user's line of each equation."""
+
+    __slots__ = ()
+
+    def __init__(self, verb):
+        super().__init__(verb)
+        self.list.lines = []
+
+    def process(self, prim, args, params):
+        return self._noted(super().process(prim, args, params))
+
+    def unary(self, prim, x):
+        return self._noted(super().unary(prim, x))
+
+    def binary(self, prim, x, y):
+        return self._noted(super().binary(prim, x, y))
+
+    def _noted(self, y):
+        new = len(self.list.eqns) - len(self.list.lines)
+        if new:
+            self.list.lines += [user_line()] * new
+        return y
+
+
+class WatchedTrace(Watched, LinedTrace):
+    """The same, looking for NaN."""
+
+    __slots__ = ()
 
 
 @contextlib.contextmanager
@@ -261,7 +284,12 @@ def linearize(f, primals, active, verb):
     outputs : list of int or None
         Number of each output's tangent; None where it is zero.
     """
-    trace = LinearTrace(verb)
+    return record(WatchedTrace if WATCH.get() else LinearTrace, f, primals, active, verb)
+
+
+def record(kind, f, primals, active, verb):
+    """:func:`linearize` under a given kind of trace."""
+    trace = kind(verb)
     inputs = [wrap(trace, x, trace.list.new(aval_of(x))) if on else x for x, on in zip(primals, active, strict=True)]
     try:
         with patient_collector():
@@ -269,118 +297,20 @@ def linearize(f, primals, active, verb):
         pairs = [(x.primal, x.dual) if isinstance(x, Tracer) and x.owner is trace else (x, None) for x in out]
     finally:
         trace.close()
+    trace.list.values, trace.list.origin = [p for p, _ in pairs], (f, primals, active, verb)
     return [p for p, _ in pairs], trace.list, [n for _, n in pairs]
 
 
-def push(linear_list, tangents, outputs):
-    """Run the list forwards: tangents of the outputs (None for zero) from those of the active inputs.
-
-    A value is dropped after its last use, so that memory is what lives at one time.
-    """
-    values, dead = dict(enumerate(tangents)), _last_uses(linear_list, outputs)
-    for k, (out, prim, args, params) in enumerate(linear_list.eqns):
-        if prim is None:
-            values[out] = like(_scaled_sum(args, values), linear_list.avals[out])
-        else:
-            result = bind(prim, tuple(values[x.n] if x.__class__ is Ref else x for x in args), params)
-            values.update(zip(out, result, strict=True) if prim.multiple else ((out, result),))
-        for n in dead.get(k, ()):
-            values[n] = None
-    return [None if n is None else values[n] for n in outputs]
+def culprit(origin, recorded=None):
+    """The operation whose derivative is infinite, in words: the function is run again with its lines noted."""
+    try:
+        _, again, _ = record(LinedTrace, *origin)
+    except Exception:                                       # the function may not be run again: another trace has ended, a file is gone
+        again = recorded or LinearList()
+    for k, (_, prim, args, params) in enumerate(again.eqns):
+        if prim is None and not finite([d for _, d in args if d.__class__ is not int]):
+            return f"the derivative of `{params.name}` is not finite" + (f" ({again.lines[k]})" if again.lines else "")
+    return "the derivative of some operation is not finite"
 
 
-def _last_uses(linear_list, outputs):
-    """For each equation, the variables read there for the last time; outputs excepted."""
-    seen, dead = {n for n in outputs if n is not None}, {}
-    for k in range(len(linear_list.eqns) - 1, -1, -1):
-        _, prim, args, _ = linear_list.eqns[k]
-        for n in [n for n, _ in args] if prim is None else [x.n for x in args if x.__class__ is Ref]:
-            if n not in seen:
-                seen.add(n)
-                dead.setdefault(k, []).append(n)
-    return dead
-
-
-def _scaled_sum(terms, values):
-    total = None
-    for n, d in terms:
-        term = mul(d, values[n]) if d.__class__ is not int else values[n] if d == 1 else neg(values[n])
-        total = term if total is None else add(total, term)
-    return total
-
-
-def pull(linear_list, cotangents, outputs, n_inputs, product=operator.mul):
-    """Transpose the list: cotangents of the active inputs (None for zero) from those of the outputs.
-
-    Sums are formed in program order reversed, so results repeat bit for bit.  A sum that belongs to this sweep alone is added to in place.
-
-    ``product`` multiplies a cotangent by a factor.
-    """
-    avals = linear_list.avals
-    bars, owned = [None] * len(avals), bytearray(len(avals))
-    for n, bar in zip(outputs, cotangents, strict=True):
-        if n is not None and bar is not None:
-            _accumulate(bars, owned, n, bar)
-    for out, prim, args, params in reversed(linear_list.eqns):
-        if prim is not None:
-            _pull_equation(linear_list, bars, owned, (out, prim, args, params))
-            continue
-        y_bar = bars[out]
-        if y_bar is None:
-            continue
-        bars[out] = None
-        for n, d in args:
-            bar = product(y_bar, d) if d.__class__ is not int else y_bar if d == 1 else -y_bar
-            aval = avals[n]
-            if bar.shape != aval.shape or bar.dtype is not aval.dtype:
-                bar = unbroadcast(bar, aval)
-            have = bars[n]
-            if have is None:
-                bars[n] = bar
-            elif owned[n] and bar.__class__ is np.ndarray:
-                have += bar
-            else:
-                bars[n] = have = have + bar
-                owned[n] = have.__class__ is np.ndarray
-    return bars[:n_inputs]
-
-
-def _pull_equation(linear_list, bars, owned, eqn):
-    out, prim, args, params = eqn
-    avals = linear_list.avals
-    if prim.multiple:
-        y_bar = tuple(bars[n] for n in out)
-        if all(b is None for b in y_bar):
-            return
-        y_bar = tuple(np.zeros(avals[n].shape, avals[n].dtype) if b is None else b for n, b in zip(out, y_bar, strict=True))
-    else:
-        y_bar = bars[out]
-        if y_bar is None:
-            return
-        bars[out] = None
-    first = args[0]
-    if prim.linear_fast is not None and first.__class__ is Ref and y_bar.__class__ in PLAIN:
-        n = first.n
-        if bars[n] is None:
-            bars[n], owned[n] = np.zeros(avals[n].shape, avals[n].dtype), 1
-        if owned[n] and bars[n].__class__ is np.ndarray:
-            prim.linear_fast(bars[n], y_bar, *args, **params)
-            return
-    x = tuple(Linear(avals[a.n]) if a.__class__ is Ref else a for a in args)
-    for a, bar in zip(args, prim.rule("transpose")(y_bar, *x, **params), strict=True):
-        if a.__class__ is Ref and bar is not None:
-            _accumulate(bars, owned, a.n, bar)
-
-
-def _accumulate(bars, owned, n, bar):
-    have = bars[n]
-    if have is None:
-        bars[n] = bar
-    elif owned[n] and bar.__class__ in PLAIN and have.dtype == bar.dtype:
-        have += bar
-    else:
-        bars[n] = have = have + bar
-        owned[n] = have.__class__ is np.ndarray
-
-
-__all__ = ["LinearList", "is_float", "linearize", "pull", "push", "strong"]
+__all__ = ["LinearList", "LinedTrace", "Ref", "culprit", "linearize", "record"]

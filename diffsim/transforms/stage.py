@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..core import Const, Eqn, Graph, Trace, Tracer, Var, aval_of, concretization_error, user_line, wrap
-from .linear import strong
+from .operands import strong
 
 
 class GraphTrace(Trace):
@@ -13,11 +13,11 @@ class GraphTrace(Trace):
     ``HOISTED_SIZE`` elements.
     """
 
-    __slots__ = ("captured", "eqns", "hoist", "lines")
+    __slots__ = ("captured", "derives", "eqns", "hoist", "lines")
 
     def __init__(self, verb, hoist=False, lines=False):
         super().__init__(verb)
-        self.eqns, self.captured, self.hoist, self.lines = [], {}, hoist, lines
+        self.eqns, self.captured, self.hoist, self.lines, self.derives = [], {}, hoist, lines, False
 
     def process(self, prim, args, params):
         args = strong(args)
@@ -82,4 +82,6 @@ def trace(f, avals, verb="make_graph", hoist=False, lines=False):
     finally:
         level.alive = False
     extra = list(level.captured.values())
-    return Graph(inputs + [v for v, _ in extra], level.eqns, outputs), [x for _, x in extra]
+    graph = Graph(inputs + [v for v, _ in extra], level.eqns, outputs)
+    graph.derives = level.derives
+    return graph, [x for _, x in extra]

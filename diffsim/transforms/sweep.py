@@ -1,0 +1,140 @@
+"""Sweeps over a list of linear equations: ``push`` runs it forwards, ``pull`` transposes it."""
+
+import numpy as np
+
+from ..core import Linear, bind
+from ..prims.elementwise import add, neg
+from ..prims.layout import like, unbroadcast
+from .linear import Ref, culprit
+from .strong import product, repaired
+from .watch import WATCH, watched_sweep
+
+PLAIN = (np.ndarray, np.float64, np.float32)
+
+
+def push(linear_list, tangents, outputs):
+    """Run the list forwards: tangents of the outputs (None for zero) from those of the active inputs.
+
+    A value is dropped after its last use, so that memory is what lives at one time.
+    """
+    def run():
+        return _push(linear_list, tangents, outputs)
+    return repaired(run, run(), [*linear_list.values, *tangents], lambda: culprit(linear_list.origin, linear_list))
+
+
+def _push(linear_list, tangents, outputs):
+    values, dead, times = dict(enumerate(tangents)), _last_uses(linear_list, outputs), product()
+    for k, (out, prim, args, params) in enumerate(linear_list.eqns):
+        if prim is None:
+            values[out] = like(_scaled_sum(args, values, times), linear_list.avals[out])
+        else:
+            result = bind(prim, tuple(values[x.n] if x.__class__ is Ref else x for x in args), params)
+            values.update(zip(out, result, strict=True) if prim.multiple else ((out, result),))
+        for n in dead.get(k, ()):
+            values[n] = None
+    return [None if n is None else values[n] for n in outputs]
+
+
+def _last_uses(linear_list, outputs):
+    """For each equation, the variables read there for the last time; outputs excepted."""
+    seen, dead = {n for n in outputs if n is not None}, {}
+    for k in range(len(linear_list.eqns) - 1, -1, -1):
+        _, prim, args, _ = linear_list.eqns[k]
+        for n in [n for n, _ in args] if prim is None else [x.n for x in args if x.__class__ is Ref]:
+            if n not in seen:
+                seen.add(n)
+                dead.setdefault(k, []).append(n)
+    return dead
+
+
+def _scaled_sum(terms, values, times):
+    total = None
+    for n, d in terms:
+        term = times(values[n], d) if d.__class__ is not int else values[n] if d == 1 else neg(values[n])
+        total = term if total is None else add(total, term)
+    return total
+
+
+def pull(linear_list, cotangents, outputs, n_inputs):
+    """Transpose the list: cotangents of the active inputs (None for zero) from those of the outputs.
+
+    Sums are formed in program order reversed, so results repeat bit for bit.  A sum that belongs to this sweep alone is added to in place.
+    """
+    def run(equations=linear_list.eqns):
+        return _pull(linear_list.avals, equations, cotangents, outputs)
+
+    bars = run()
+    if WATCH.get():
+        watched_sweep(linear_list, outputs, cotangents, bars, run)
+    values = [v for v, bar in zip(linear_list.values, cotangents, strict=False) if bar is not None]
+    return repaired(lambda: run()[:n_inputs], bars[:n_inputs], [*values, *cotangents], lambda: culprit(linear_list.origin, linear_list))
+
+
+def _pull(avals, equations, cotangents, outputs):
+    times = product()
+    bars, owned = [None] * len(avals), bytearray(len(avals))
+    for n, bar in zip(outputs, cotangents, strict=True):
+        if n is not None and bar is not None:
+            _accumulate(bars, owned, n, bar)
+    for out, prim, args, params in reversed(equations):
+        if prim is not None:
+            _pull_equation(avals, bars, owned, (out, prim, args, params))
+            continue
+        y_bar = bars[out]
+        if y_bar is None:
+            continue
+        bars[out] = None
+        for n, d in args:
+            bar = times(y_bar, d) if d.__class__ is not int else y_bar if d == 1 else -y_bar
+            aval = avals[n]
+            if bar.shape != aval.shape or bar.dtype is not aval.dtype:
+                bar = unbroadcast(bar, aval)
+            have = bars[n]
+            if have is None:
+                bars[n] = bar
+            elif owned[n] and bar.__class__ is np.ndarray:
+                have += bar
+            else:
+                bars[n] = have = have + bar
+                owned[n] = have.__class__ is np.ndarray
+    return bars
+
+
+def _pull_equation(avals, bars, owned, eqn):
+    out, prim, args, params = eqn
+    if prim.multiple:
+        y_bar = tuple(bars[n] for n in out)
+        if all(b is None for b in y_bar):
+            return
+        y_bar = tuple(np.zeros(avals[n].shape, avals[n].dtype) if b is None else b for n, b in zip(out, y_bar, strict=True))
+    else:
+        y_bar = bars[out]
+        if y_bar is None:
+            return
+        bars[out] = None
+    first = args[0]
+    if prim.linear_fast is not None and first.__class__ is Ref and y_bar.__class__ in PLAIN:
+        n = first.n
+        if bars[n] is None:
+            bars[n], owned[n] = np.zeros(avals[n].shape, avals[n].dtype), 1
+        if owned[n] and bars[n].__class__ is np.ndarray:
+            prim.linear_fast(bars[n], y_bar, *args, **params)
+            return
+    x = tuple(Linear(avals[a.n]) if a.__class__ is Ref else a for a in args)
+    for a, bar in zip(args, prim.rule("transpose")(y_bar, *x, **params), strict=True):
+        if a.__class__ is Ref and bar is not None:
+            _accumulate(bars, owned, a.n, bar)
+
+
+def _accumulate(bars, owned, n, bar):
+    have = bars[n]
+    if have is None:
+        bars[n] = bar
+    elif owned[n] and bar.__class__ in PLAIN and have.dtype == bar.dtype:
+        have += bar
+    else:
+        bars[n] = have = have + bar
+        owned[n] = have.__class__ is np.ndarray
+
+
+__all__ = ["pull", "push"]

@@ -73,3 +73,7 @@ class FallbackWarning(DiffsimWarning):
 
 class CacheWarning(DiffsimWarning):
     """The on-disk cache cannot be used."""
+
+
+class DegeneracyWarning(DiffsimWarning):
+    """A derivative was asked for that is not unique: of vectors which a factorisation leaves free to turn among themselves."""

@@ -79,6 +79,8 @@ def _eig_jvp(x, y, x_dot):
     Each vector has norm 1 and a real largest component (Boeddeker, Hanebrink, Drude, Heymann & Haeb-Umbach, arXiv:1701.00392, sec. 4.2).
     """
     (w, v), (a_dot,) = y, x_dot
+    if not v.shape[-1]:
+        return None, None
     v = mul(v, per_matrix(independent(v)))
     inner = solve(v, product(in_dtype(a_dot, v.dtype), v))
     v_dot = product(v, over_gaps(inner, w))

@@ -3,6 +3,7 @@
 from . import (
     contract,
     elementwise,
+    fourier,
     gather,
     layout,
     linalg,
@@ -14,5 +15,5 @@ from . import (
     reduce,
 )
 
-__all__ = ["contract", "elementwise", "gather", "layout", "linalg", "linalg_factor", "linalg_function", "linalg_gauge", "linalg_scalar",
-           "linalg_spectral", "reduce"]
+__all__ = ["contract", "elementwise", "fourier", "gather", "layout", "linalg", "linalg_factor", "linalg_function", "linalg_gauge",
+           "linalg_scalar", "linalg_spectral", "reduce"]

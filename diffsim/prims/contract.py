@@ -8,9 +8,8 @@ from ..core import Aval, Linear, Primitive
 from ..core.emission import Gather
 from .elementwise import add
 from .family import REAL, draw, draw_complex, shifted
-from .layout import to_front
+from .layout import to_front, unbroadcast
 from .layout import transpose as permute
-from .layout import unbroadcast
 
 #: Rows shorter than this are summed element by element.
 SHORT_ROW = 4

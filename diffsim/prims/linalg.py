@@ -9,15 +9,15 @@ import numpy as np
 from ..core import Aval, Linear, Primitive, Tracer
 from .elementwise import mul, neg, sub, where
 from .gather import gather
-from .layout import reduce_sum, reshape, transpose, unbroadcast
+from .layout import reduce_sum, reshape, spread, transpose, unbroadcast
 from .linalg_base import (
     BY_LAPACK,
     batch_leading,
     each_matrix,
     either,
     lapack,
-    leading,
     lower_part,
+    per_column,
     product,
     swap,
     upper_part,
@@ -104,7 +104,7 @@ def _solve_transpose(y_bar, a, b, *, factors=None):
 def _solve_batch(n, batched, a, b, *, factors=None):
     """Right-hand sides of one matrix become more columns."""
     if batched[0]:
-        return solve(*leading(n, batched, (a, b)))
+        return solve(*spread(n, batched, (a, b)))
     k = len(b.shape)
     columns = transpose(b, axes=(*range(1, k - 1), 0, k - 1))
     y = solve(a, reshape(columns, shape=(*b.shape[1:-1], n * b.shape[-1])), factors=factors)
@@ -116,7 +116,7 @@ def _solve_samples(rng):
     return [((well_conditioned(rng, (*lead, n, n), kind), either(rng, (*lead, n, m), kind)), {}) for lead, n, m, kind in cases]
 
 
-solve = Primitive(
+solve = per_column(Primitive(
     "solve",
     impl=_solve_impl,
     aval=lambda a, b, **params: Aval(b.shape, np.result_type(a.dtype, b.dtype)),
@@ -126,7 +126,7 @@ solve = Primitive(
     emit=BY_LAPACK,
     samples=_solve_samples,
     prepare=_solve_prepare,
-)
+))
 
 
 # ---------------------------------------------------------------- triangular
@@ -162,7 +162,7 @@ def _triangular_transpose(y_bar, a, b, *, lower, unit):
     return None, triangular_solve(swap(a), y_bar, lower=not lower, unit=unit)
 
 
-triangular_solve = batch_leading(Primitive(
+triangular_solve = per_column(batch_leading(Primitive(
     "triangular_solve",                                     # one triangle of the matrix is read; ``unit``: its diagonal counts as ones
     impl=_triangular_impl,
     aval=lambda a, b, **params: b,
@@ -172,7 +172,7 @@ triangular_solve = batch_leading(Primitive(
     samples=lambda rng: [((well_conditioned(rng, (*lead, n, n), kind), either(rng, (*lead, n, m), kind)), {"lower": lower, "unit": unit})
                          for lead, n, m, kind, lower, unit in (((), 3, 2, "f", True, False), ((2,), 2, 1, "f", False, False),
                                                                ((), 3, 1, "f", False, True), ((), 3, 2, "c", True, False))],
-))
+)))
 
 
 # ---------------------------------------------------------------- banded
@@ -242,7 +242,7 @@ def _banded_samples(rng):
     return out
 
 
-banded_solve = batch_leading(Primitive(
+banded_solve = per_column(batch_leading(Primitive(
     "banded_solve",                                         # storage of LAPACK: ab[up + i - j, j] = A[i, j]; the rest is not read
     impl=_banded_impl,
     aval=lambda ab, b, **params: b,
@@ -250,5 +250,5 @@ banded_solve = batch_leading(Primitive(
     transpose=_banded_transpose,
     emit=BY_LAPACK,
     samples=_banded_samples,
-))
+)))
 

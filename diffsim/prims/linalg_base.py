@@ -11,7 +11,7 @@ from .complexes import conj
 from .contract import dot_general
 from .elementwise import mul, where
 from .family import REAL, draw, draw_complex
-from .layout import basic, broadcast_to, concatenate, convert, index, reduce_sum, reshape, transpose
+from .layout import basic, concatenate, convert, index, reduce_sum, reshape, spread, transpose
 
 BY_LAPACK = Absent("matrices are factorised by LAPACK through NumPy")
 MATRIX = 2
@@ -115,16 +115,34 @@ def in_dtype(x, dtype):
 
 
 # ---------------------------------------------------------------- batches
-def leading(n, batched, x):
-    """Operands that all carry the batch axis: those without it are repeated."""
-    return [a if b else broadcast_to(a, shape=(n, *a.shape)) for a, b in zip(x, batched, strict=True)]
-
-
 def batch_leading(prim):
     """Batch rule of a primitive that takes any leading axes: the batch axis is one more."""
     def rule(n, batched, *x, **params):
-        return prim(*leading(n, batched, x), **params)
+        return prim(*spread(n, batched, x), **params)
     prim.batch = rule
+    return prim
+
+
+# ---------------------------------------------------------------- sparsity
+def coupled(shape_x, axes_x, shape_y, axes_y):
+    """Sparsity of a map that is dense over some axes and does not mix the others: flat positions in value and operand."""
+    def lines(shape, axes):
+        at = np.arange(int(np.prod(shape))).reshape(shape)
+        last = tuple(range(len(shape) - len(axes), len(shape)))
+        lead = tuple(n for i, n in enumerate(shape) if i not in axes)
+        return np.moveaxis(at, axes, last).reshape(*lead, int(np.prod([shape[i] for i in axes])))
+    x, y = lines(shape_x, axes_x), lines(shape_y, axes_y)
+    rows, columns = np.broadcast_arrays(y[..., :, None], x[..., None, :])
+    return rows.ravel(), columns.ravel()
+
+
+def per_column(prim):
+    """Sparsity of a solution in its right-hand sides: columns, and matrices, do not mix."""
+    def rule(i, *x, **params):
+        shape = tuple(x[-1].shape)
+        axis = (len(shape) - 2,)
+        return coupled(shape, axis, shape, axis)
+    prim.sparsity = rule
     return prim
 
 
@@ -133,6 +151,12 @@ def scipy_linalg():
     """SciPy's module, imported when a matrix first needs it."""
     import scipy.linalg  # noqa: PLC0415  (0.1 s, paid only by those who factorise)
     return scipy.linalg
+
+
+def scipy_fft():
+    """SciPy's Fourier transforms, imported when first needed."""
+    import scipy.fft  # noqa: PLC0415  (0.05 s, paid only by those who transform)
+    return scipy.fft
 
 
 def lapack(names, *arrays):

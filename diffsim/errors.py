@@ -81,3 +81,7 @@ class StrongZeroWarning(DiffsimWarning):
 
 class CacheWarning(DiffsimWarning):
     """The on-disk cache cannot be used."""
+
+
+class DegeneracyWarning(DiffsimWarning):
+    """A derivative was asked for that is not unique: of vectors which a factorisation leaves free to turn among themselves."""

@@ -325,11 +325,10 @@ def test_every_dispatchable_function_is_differentiable_value_only_or_refused():
 
 
 @pytest.mark.parametrize("call", [
-    lambda x: np.linalg.det(x), lambda x: np.linalg.svd(x), lambda x: np.fft.fft(x), lambda x: np.cov(x),
+    lambda x: np.linalg.qr(x, "raw"), lambda x: np.cov(x),
     lambda x: np.percentile(x, 30), lambda x: np.unique(x), lambda x: np.convolve(x[:, 0], x[:, 1]), lambda x: np.spacing(x),
     lambda x: np.i0(x),
-    lambda x: np.maximum.accumulate(x), lambda x: np.add.reduceat(x, [0, 2]), lambda x: np.linalg.norm(x, 2),
-    lambda x: np.sin(x, where=x > 1),
+    lambda x: np.maximum.accumulate(x), lambda x: np.add.reduceat(x, [0, 2]), lambda x: np.sin(x, where=x > 1),
     lambda x: np.gcd.reduce(x), lambda x: np.pad(x, 1, mode="mean")])
 def test_a_function_without_rule_is_refused_by_name(call):
     with pytest.raises(NotImplementedError, match=r"np\.|norm|pad"):
@@ -337,9 +336,9 @@ def test_a_function_without_rule_is_refused_by_name(call):
 
 
 def test_a_refusal_names_function_reason_and_line():
-    with pytest.raises(MissingRule, match=r"np\.linalg\.det.*test_numpy_front\.py:\d+.*determinants") as caught:
-        ds.grad(lambda x: np.linalg.det(x))(np.eye(2))
-    assert caught.value.primitive == "np.linalg.det"
+    with pytest.raises(MissingRule, match=r"np\.spacing.*test_numpy_front\.py:\d+.*floating-point") as caught:
+        ds.grad(lambda x: np.spacing(x))(1.0)
+    assert caught.value.primitive == "np.spacing"
 
 
 def test_a_graph_cannot_hold_what_depends_on_numbers():

@@ -148,7 +148,8 @@ def _settle(result, out, mutable):
     if not mutable:
         return result
     if isinstance(result, (list, tuple)):
-        return type(result)(_settle(x, None, True) for x in result) if type(result) in (list, tuple) else result
+        parts = [_settle(x, None, True) for x in result]
+        return result._make(parts) if hasattr(result, "_make") else type(result)(parts) if type(result) in (list, tuple) else result
     return fresh(result) if isinstance(result, (np.ndarray, Tracer)) else result
 
 

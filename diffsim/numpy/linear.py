@@ -1,23 +1,22 @@
-"""Products and dense linear algebra, composed of ``dot_general`` and ``solve``."""
+"""Products of arrays, composed of ``dot_general``."""
 
 import numpy as np
 
 from ..core import user_line
 from ..errors import MissingRule
 from ..prims import elementwise as ew
-from ..prims import linalg as la
 from ..prims.contract import dot_general
 from ..prims.layout import reduce_sum
 from ..prims.layout import transpose as permute
 from . import indexing
-from .dispatch import refuse, row
-from .reductions import at_least_array, axes_of, max, min, reduced, safe_sqrt, sum
-from .shapes import broadcast_to, concatenate, permuted, reshaped
+from .dispatch import row
+from .reductions import at_least_array, axes_of
+from .shapes import concatenate, permuted, reshaped
 from .stacking import lift_all
-from .ufuncs import matmul, vecdot
+from .ufuncs import conjugate, matmul, vecdot
 
-#: Dimensions of a matrix, and of the space of a cross product.
-MATRIX, SPACE = 2, 3
+#: Dimensions of the space of a cross product.
+SPACE = 3
 
 
 def _size(x):
@@ -48,7 +47,7 @@ def _contracted(a, b, axes_a, axes_b):
 @row(np.vdot, operands=2)
 def vdot(a, b, /):
     a, b = at_least_array(a), at_least_array(b)
-    return _contracted(reshaped(a, (_size(a),)), reshaped(b, (_size(b),)), (0,), (0,))
+    return _contracted(conjugate(reshaped(a, (_size(a),))), reshaped(b, (_size(b),)), (0,), (0,))
 
 
 @row(np.inner, operands=2)
@@ -213,125 +212,4 @@ def einsum_path(*operands, **options):
     return np.einsum_path(*[np.broadcast_to(np.int8(0), tuple(x.shape)) if hasattr(x, "shape") else x for x in operands], **options)
 
 
-# ---------------------------------------------------------------- linear systems
-def _matrices(a, b):
-    """Matrix and right-hand side with equal leading axes."""
-    lead = np.broadcast_shapes(tuple(a.shape[:-2]), tuple(b.shape[:-2]))
-    return broadcast_to(a, lead + tuple(a.shape[-2:])), broadcast_to(b, lead + tuple(b.shape[-2:]))
-
-
-def _square(a, name):
-    if len(a.shape) < MATRIX or a.shape[-1] != a.shape[-2]:
-        raise np.linalg.LinAlgError(f"{name}: a square matrix is needed, not an array of shape {tuple(a.shape)}")
-
-
-@row(np.linalg.solve, operands=2)
-def solve(a, b):
-    _square(a, "solve")
-    if len(b.shape) == 1:
-        x = la.solve(*_matrices(a, reshaped(b, (b.shape[0], 1))))
-        return reshaped(x, tuple(x.shape[:-1]))
-    return la.solve(*_matrices(a, b))
-
-
-@row(np.linalg.inv)
-def inv(a):
-    _square(a, "inv")
-    return la.solve(a, np.array(np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), tuple(a.shape))))
-
-
-@row(np.linalg.matrix_power)
-def matrix_power(a, n):
-    _square(a, "matrix_power")
-    base, n = (inv(a), -n) if n < 0 else (a, n)
-    result = None
-    while n:
-        if n & 1:
-            result = base if result is None else matmul(result, base)
-        n >>= 1
-        base = matmul(base, base) if n else base
-    return np.array(np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), tuple(a.shape))) if result is None else result
-
-
-@row(np.linalg.multi_dot, operands=0)
-def multi_dot(arrays):
-    values = lift_all(arrays)
-    y = values[0]
-    for x in values[1:]:
-        y = dot(y, x)
-    return y
-
-
-@row(np.linalg.norm, operands=1)
-def norm(x, ord=None, axis=None, keepdims=False):
-    x = at_least_array(x)
-    if axis is None and ord is None:
-        return reduced(lambda v, axes: safe_sqrt(reduce_sum(ew.square(v), axes=axes) if axes else ew.square(v)), x, None, keepdims)
-    axes = axes_of(axis, len(x.shape)) if axis is None or np.ndim(axis) == 0 else tuple(int(i) % len(x.shape) for i in axis)
-    if len(axes) == 1:
-        return _vector_norm(x, ord, axes[0], keepdims)
-    if len(axes) != MATRIX:
-        raise ValueError(f"norm: ord={ord} is defined for vectors and matrices, not over {len(axes)} axes")
-    return _matrix_norm(x, ord, axes, keepdims)
-
-
-@row(np.linalg.vector_norm)
-def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
-    if axis is None:
-        shape = tuple(x.shape)
-        y = _vector_norm(reshaped(x, (_size(x),)), ord, 0, False)
-        return reshaped(y, (1,) * len(shape)) if keepdims else y
-    return norm(x, ord, axis, keepdims) if np.ndim(axis) == 0 else _joint_norm(x, ord, axis, keepdims)
-
-
-def _joint_norm(x, ord, axis, keepdims):
-    axes = axes_of(axis, len(x.shape))
-    kept = tuple(i for i in range(len(x.shape)) if i not in axes)
-    flat = reshaped(permuted(x, kept + axes), (*[x.shape[i] for i in kept], int(np.prod([x.shape[i] for i in axes]))))
-    y = _vector_norm(flat, ord, len(kept), False)
-    return reshaped(y, tuple(1 if i in axes else s for i, s in enumerate(x.shape))) if keepdims else y
-
-
-@row(np.linalg.matrix_norm)
-def matrix_norm(x, /, *, keepdims=False, ord="fro"):
-    return _matrix_norm(x, ord, (len(x.shape) - 2, len(x.shape) - 1), keepdims)
-
-
-def _vector_norm(x, order, axis, keepdims):
-    if order is None or order == 2:
-        return safe_sqrt(sum(ew.square(x), axis, None, keepdims))
-    size = ew.magnitude(x)
-    if order == np.inf:
-        return max(size, axis, keepdims)
-    if order == -np.inf:
-        return min(size, axis, keepdims)
-    if order == 0:
-        return sum(ew.where(ew.equal(x, 0.0), 0.0, 1.0), axis, None, keepdims)
-    if order == 1:
-        return sum(size, axis, None, keepdims)
-    total = sum(ew.scalar_pow(size, exponent=float(order)), axis, None, keepdims)
-    return ew.where(ew.equal(total, 0.0), 0.0, ew.scalar_pow(ew.where(ew.equal(total, 0.0), 1.0, total), exponent=1.0 / order))
-
-
-def _matrix_norm(x, order, axes, keepdims):
-    row_axis, column_axis = axes
-    if order in (None, "fro", "f"):
-        return safe_sqrt(sum(ew.square(x), axes, None, keepdims))
-    if order in (1, -1, np.inf, -np.inf):
-        inner_axis = row_axis if order in (1, -1) else column_axis
-        extreme = max if order > 0 else min
-        return extreme(sum(ew.magnitude(x), inner_axis, None, True), axes, keepdims)
-    raise MissingRule("np.linalg.norm", "derivative", f"{user_line()}: ord={order!r} of a matrix needs singular values, which have no rule "
-                      f"yet; use 'fro', 1 or inf")
-
-
-def _linalg(*names):
-    return [getattr(np.linalg, n) for n in names]
-
-
-refuse("determinants have no rule yet", *_linalg("det", "slogdet"))
-refuse("matrix factorisations have no rule yet; solve, inv and norm have", *_linalg(
-    "cholesky", "qr", "svd", "svdvals", "eig", "eigh", "eigvals", "eigvalsh", "pinv", "lstsq", "cond", "matrix_rank", "tensorinv",
-    "tensorsolve"))
-
-__all__ = ["cross", "dot", "einsum", "inner", "kron", "norm", "outer", "solve", "tensordot"]
+__all__ = ["cross", "dot", "einsum", "inner", "kron", "outer", "tensordot"]

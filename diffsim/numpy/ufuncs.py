@@ -218,7 +218,7 @@ def matmul(a, b):
 @ufunc_row(np.vecdot)
 def vecdot(a, b):
     a, b, n = _batched(*_dims(a, b), 1, 1)
-    return _contract(a, b, n, n, n)
+    return _contract(conjugate(a), b, n, n, n)
 
 
 @ufunc_row(np.matvec)
@@ -230,7 +230,7 @@ def matvec(a, b):
 @ufunc_row(np.vecmat)
 def vecmat(a, b):
     a, b, n = _batched(*_dims(a, b), 1, 2)
-    return _contract(a, b, n, n, n)
+    return _contract(conjugate(a), b, n, n, n)
 
 
 refuse("the spacing of floating-point numbers is not a function to differentiate", np.spacing, np.nextafter)

@@ -1,5 +1,19 @@
 """First-order primitives: one file a family, one row a primitive."""
 
-from . import contract, elementwise, gather, layout, linalg, reduce
+from . import (
+    contract,
+    elementwise,
+    fourier,
+    gather,
+    layout,
+    linalg,
+    linalg_factor,
+    linalg_function,
+    linalg_gauge,
+    linalg_scalar,
+    linalg_spectral,
+    reduce,
+)
 
-__all__ = ["contract", "elementwise", "gather", "layout", "linalg", "reduce"]
+__all__ = ["contract", "elementwise", "fourier", "gather", "layout", "linalg", "linalg_factor", "linalg_function", "linalg_gauge",
+           "linalg_scalar", "linalg_spectral", "reduce"]

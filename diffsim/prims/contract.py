@@ -7,8 +7,8 @@ import numpy as np
 from ..core import Aval, Linear, Primitive
 from ..core.emission import Gather
 from .elementwise import add
-from .family import REAL, draw, shifted
-from .layout import to_front
+from .family import REAL, draw, draw_complex, shifted
+from .layout import to_front, unbroadcast
 from .layout import transpose as permute
 
 #: Rows shorter than this are summed element by element.
@@ -60,8 +60,8 @@ def _pull(y_bar, other, contract, batch, mine):
 
 
 def _dot_transpose(y_bar, a, b, *, contract, batch):
-    return (_pull(y_bar, b, contract, batch, "a") if isinstance(a, Linear) else None,
-            _pull(y_bar, a, contract, batch, "b") if isinstance(b, Linear) else None)
+    return (unbroadcast(_pull(y_bar, b, contract, batch, "a"), a.aval) if isinstance(a, Linear) else None,
+            unbroadcast(_pull(y_bar, a, contract, batch, "b"), b.aval) if isinstance(b, Linear) else None)
 
 
 def _dot_jvp(x, y, x_dot, **params):
@@ -140,7 +140,10 @@ def _dot_samples(rng):
              ((2, 3, 4), (4, 3), ((1, 2), (1, 0)), ((), ())), ((5, 2, 3), (5, 3, 2), ((2,), (1,)), ((0,), (0,))),
              ((2,), (3,), ((), ()), ((), ())),
              ((2, 3), (4, 2, 3), ((1,), (2,)), ((0,), (1,))))
-    return [((draw(rng, REAL, s), draw(rng, REAL, t)), {"contract": c, "batch": b}) for s, t, c, b in cases]
+    out = [((draw(rng, REAL, s), draw(rng, REAL, t)), {"contract": c, "batch": b}) for s, t, c, b in cases]
+    s, t, c, b = cases[2]
+    return [*out, *[((x(rng, REAL, s), y(rng, REAL, t)), {"contract": c, "batch": b}) for x, y in (
+        (draw_complex, draw_complex), (draw_complex, draw), (draw, draw_complex))]]
 
 
 dot_general = Primitive(

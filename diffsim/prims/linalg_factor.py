@@ -1,0 +1,179 @@
+"""Factorisations without a spectrum: Cholesky, LU, QR.
+
+A derivative is that of the function LAPACK computes, for any change of the operand: ``cholesky`` reads one triangle, so the cotangent of
+its operand stands in that triangle (the Hermitian part of it is the gradient among Hermitian matrices).
+"""
+
+import numpy as np
+
+from ..core import Aval, Primitive
+from .complexes import imag, make_complex
+from .elementwise import add, equal, mul, neg, sub, where
+from .family import NOT_LINEAR
+from .layout import basic, concatenate, embed, reshape
+from .linalg import triangular_solve
+from .linalg_base import (
+    BY_LAPACK,
+    adjoint,
+    batch_leading,
+    each_matrix,
+    either,
+    hermitian_from_lower,
+    in_dtype,
+    lapack,
+    lower_part,
+    part,
+    positive_definite,
+    product,
+    swap,
+    upper_part,
+)
+from .linalg_gauge import unrotated
+
+
+# ---------------------------------------------------------------- Cholesky
+def _halved(a):
+    """Lower triangle with half the diagonal: the operator Phi of Murray (2016)."""
+    return sub(lower_part(a), mul(where(np.eye(a.shape[-1], dtype=bool), a, 0.0), 0.5))
+
+
+def _cholesky_jvp(x, y, x_dot, *, lower):
+    """L' = L Phi(L⁻¹ A' L⁻ᴴ) (Murray, Differentiation of the Cholesky decomposition, arXiv:1602.07527, eq. 8)."""
+    if not lower:
+        return adjoint(_cholesky_jvp((adjoint(x[0]),), adjoint(y), (adjoint(x_dot[0]),), lower=True))
+    inner = triangular_solve(y, hermitian_from_lower(x_dot[0]), lower=True, unit=False)
+    inner = adjoint(triangular_solve(y, adjoint(inner), lower=True, unit=False))
+    return product(y, _halved(inner))
+
+
+cholesky = batch_leading(Primitive(
+    "cholesky",                                             # of the Hermitian matrix in one triangle
+    impl=lambda a, *, lower: np.linalg.cholesky(a, upper=not lower),
+    aval=lambda a, *, lower: a,
+    jvp=_cholesky_jvp,
+    transpose=NOT_LINEAR,
+    emit=BY_LAPACK,
+    samples=lambda rng: [((positive_definite(rng, (*lead, n, n), kind),), {"lower": lower}) for lead, n, kind, lower in (
+        ((), 3, "f", True), ((2,), 2, "f", False), ((), 3, "c", True), ((), 1, "f", True))],
+))
+
+
+# ---------------------------------------------------------------- LU
+def _lu_impl(a):
+    """Packed factors of an m by n matrix and its row permutation: row i of P A is row perm[i] of A."""
+    m = a.shape[-2]
+    getrf, = lapack(("getrf",), a)
+
+    def one(x):
+        if x.size == 0:
+            return x, np.arange(m)
+        packed, pivots, _ = getrf(x)
+        perm = np.arange(m)
+        for i, p in enumerate(pivots):
+            perm[[i, p]] = perm[[p, i]]
+        return packed, perm
+    return each_matrix(one, _lu_aval(Aval(a.shape, a.dtype)), a)
+
+
+def _lu_aval(a):
+    return a, Aval(a.shape[:-1], np.dtype(np.intp))
+
+
+def permuted_rows(a, perm):
+    """Rows of ``a`` in the order of a permutation, each matrix by its own."""
+    chosen = equal(reshape(perm, shape=(*perm.shape, 1)), np.arange(a.shape[-2]))
+    return product(in_dtype(chosen, a.dtype), a)
+
+
+def _lu_jvp(x, y, x_dot):
+    """P A' = L' U + L U': with G = L⁻¹ P A' and M the strictly lower part of G U⁻¹, L' = L M and U' = upper(G - M U).
+
+    Only the leading block of U whose inverse enters M is solved with, so the last pivot may vanish (de Hoog, Anderssen & Lukas, Linear
+    Algebra Appl. 435, 2011; here for m by n matrices).
+    """
+    (packed, perm), (a_dot,) = y, x_dot
+    m, n = packed.shape[-2:]
+    k, c = min(m, n), min(m - 1, n)
+    left = lower_part(part(packed, slice(None), slice(0, k)), -1)
+    left = concatenate(left, np.zeros((*packed.shape[:-1], m - k), packed.dtype), axis=len(packed.shape) - 1) if m > k else left
+    g = triangular_solve(left, permuted_rows(a_dot, perm), lower=True, unit=True)
+    if c == 0:
+        return upper_part(g), None
+    block = part(packed, slice(0, c), slice(0, c))
+    first = part(g, slice(None), slice(0, c))
+    inner = lower_part(swap(triangular_solve(swap(block), swap(first), lower=True, unit=False)), -1)
+    l_dot = add(inner, product(left, inner))                # L = 1 + left
+    u_dot = upper_part(sub(g, product(inner, upper_part(part(packed, slice(0, c), slice(None))))))
+    at = basic(tuple(packed.shape), (*[slice(None)] * (len(packed.shape) - 1), slice(0, c)))
+    return add(u_dot, embed(lower_part(l_dot, -1), shape=tuple(packed.shape), at=at)), None
+
+
+lu = batch_leading(Primitive(
+    "lu",                                                   # packed factors and row permutation
+    impl=_lu_impl,
+    aval=_lu_aval,
+    jvp=_lu_jvp,
+    transpose=NOT_LINEAR,
+    emit=BY_LAPACK,
+    samples=lambda rng: [((either(rng, (*lead, m, n), kind) + 3 * np.eye(m, n),), {}) for lead, m, n, kind in (
+        ((), 3, 3, "f"), ((2,), 2, 4, "f"), ((), 4, 2, "f"), ((), 3, 3, "c"), ((), 1, 2, "f"), ((), 2, 1, "f"))],
+    multiple=True,
+))
+
+
+# ---------------------------------------------------------------- QR
+def _qr_aval(a, *, complete):
+    m, n = a.shape[-2:]
+    k = m if complete else min(m, n)
+    return Aval((*a.shape[:-2], m, k), a.dtype), Aval((*a.shape[:-2], k, n), a.dtype)
+
+
+def _skew(x):
+    """Skew-Hermitian matrix with the strictly lower triangle of ``x`` and the imaginary part of its diagonal."""
+    low = lower_part(x, -1)
+    low = sub(low, adjoint(low))
+    if x.dtype.kind != "c":
+        return low
+    d = imag(where(np.eye(x.shape[-1], dtype=bool), x, 0.0))
+    return add(low, make_complex(np.zeros(tuple(d.shape), d.dtype), d))
+
+
+def _qr_jvp(x, y, x_dot, *, complete):
+    """Q' and R' from X = Qᴴ A' R⁻¹, whose skew part is Qᴴ Q' (Walter, Lehmann & Lamour, Optim. Methods Softw. 27, 2012, 391-403).
+
+    LAPACK's R has a real diagonal.  A wide matrix is factorised by its first columns, which must be independent.
+    """
+    (a,), (q, r), (a_dot,) = x, y, x_dot
+    m, n = a.shape[-2:]
+    k = min(m, n)
+    full, q = q, part(q, slice(None), slice(0, k))
+    head = part(r, slice(0, k), slice(0, k))
+    z = swap(triangular_solve(swap(head), swap(part(a_dot, slice(None), slice(0, k))), lower=True, unit=False))
+    inner = product(adjoint(q), z)
+    change = upper_part(sub(inner, _skew(inner)))           # R' R⁻¹
+    q_dot = sub(z, product(q, change))
+    r_dot = product(change, head)
+    axis = len(a.shape) - 1
+    if n > k:
+        rest = slice(k, n)
+        tail = add(product(adjoint(q_dot), part(a, slice(None), rest)), product(adjoint(q), part(a_dot, slice(None), rest)))
+        r_dot = concatenate(r_dot, tail, axis=axis)
+    if complete and m > k:
+        others = part(full, slice(None), slice(k, m))
+        turned = unrotated(neg(product(q, product(adjoint(q_dot), others))), others, pulled=False)
+        q_dot = concatenate(q_dot, turned, axis=axis)
+        r_dot = concatenate(r_dot, np.zeros((*a.shape[:-2], m - k, n), a.dtype), axis=axis - 1)
+    return q_dot, r_dot
+
+
+qr = batch_leading(Primitive(
+    "qr",
+    impl=lambda a, *, complete: tuple(np.linalg.qr(a, "complete" if complete else "reduced")),
+    aval=_qr_aval,
+    jvp=_qr_jvp,
+    transpose=NOT_LINEAR,
+    emit=BY_LAPACK,
+    samples=lambda rng: [((either(rng, (*lead, m, n), kind) + 2 * np.eye(m, n),), {"complete": full}) for lead, m, n, kind, full in (
+        ((), 3, 3, "f", False), ((2,), 4, 2, "f", False), ((), 2, 4, "f", False), ((), 3, 2, "c", False), ((), 2, 3, "c", True))],
+    multiple=True,
+))

@@ -106,7 +106,7 @@ WRITE = {
     "freeze": lambda a, k, t: a.setflags(write=False),
 }
 
-EXPECTED = (ValueError, IndexError, TypeError, AttributeError)
+EXPECTED = (ValueError, IndexError, TypeError, AttributeError, ZeroDivisionError)
 
 
 def run(y, steps, adapt=lambda f: f):

@@ -184,7 +184,7 @@ def rot90(m, k=1, axes=(0, 1)):
     i, j = axes_of(axes[0], len(m.shape))[0], axes_of(axes[1], len(m.shape))[0]
     k %= 4
     if k in (0, 2):
-        return m if k == 0 else flip(flip(m, i), j)
+        return part(m, slice(None)) if k == 0 else flip(flip(m, i), j)
     return flip(swapaxes(m, i, j), i) if k == 1 else swapaxes(flip(m, i), i, j)
 
 

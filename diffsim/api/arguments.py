@@ -9,7 +9,7 @@ from .. import tree
 from ..core import Tracer
 from ..core.aval import is_float
 from ..errors import InputError, InputTypeError
-from ..numpy.array import Array, lent
+from ..numpy.array import Array, lent, own_result
 from ..numpy.rebind import rebound
 from ..numpy.stacking import is_value, stacked
 from ..prims import layout
@@ -134,7 +134,7 @@ def plain(x):
         if not x.shape:
             return x[()]
         return x if x.flags.owndata and x.flags.writeable else x.copy()
-    return x
+    return own_result(x)
 
 
 def own_each(results, given=()):

@@ -69,7 +69,7 @@ class _Linearised:
     def __init__(self, f, primals, verb, has_aux=False):
         self.verb = verb
         self.flat, self.x = arguments(f, primals, tuple(range(len(primals))), {}, verb, has_aux)
-        y, self.equations, outputs = _linearize(self.flat, own(self.x), [True] * len(self.x), verb)
+        y, self.equations, outputs = _linearize(self.flat, own(self.x), [True] * len(self.x), verb, lasting=True)
         self.y, self.aux = self.flat.parted(y)
         self.outputs = outputs[:len(self.y)]
         self.x_avals, self.y_avals = [aval_of(v) for v in self.x], [aval_of(v) for v in self.y]

@@ -11,6 +11,7 @@ from .tracer import (
     ArrayTracer,
     Trace,
     Tracer,
+    called_by_user,
     concretization_error,
     user_depth,
     user_line,
@@ -18,5 +19,5 @@ from .tracer import (
 )
 
 __all__ = ["DENSE", "FUNCTIONS", "METHODS", "NO_PARAMS", "ONE_BY_ONE", "REGISTRY", "SLOTS", "UFUNCS", "Absent", "ArrayTracer", "Aval",
-           "Const", "Eqn", "Graph", "Linear", "Opaque", "Primitive", "Trace", "Tracer", "Var", "aval_of", "bind", "concretization_error",
-           "eval_graph", "is_float", "user_depth", "user_line", "wrap"]
+           "Const", "Eqn", "Graph", "Linear", "Opaque", "Primitive", "Trace", "Tracer", "Var", "aval_of", "bind", "called_by_user",
+           "concretization_error", "eval_graph", "is_float", "user_depth", "user_line", "wrap"]

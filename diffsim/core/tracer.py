@@ -48,7 +48,7 @@ class Trace:
             f"outside the function. Return it from the function instead (has_aux=True lets grad return extra results).")
 
 
-def _user_frame():
+def user_frame():
     """The innermost frame outside diffsim and NumPy, and its number, the caller's caller being 1."""
     frame, depth = sys._getframe(2), 1
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("diffsim", "numpy", "contextlib"):
@@ -58,21 +58,28 @@ def _user_frame():
 
 def user_line():
     """File and line of the innermost frame outside diffsim and NumPy: the user's."""
-    frame, _ = _user_frame()
+    frame, _ = user_frame()
     return "<unknown line>" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def user_depth():
     """``stacklevel`` with which a warning given by the caller points at the user's line."""
-    return _user_frame()[1]
+    return user_frame()[1]
+
+
+def called_by_user(depth):
+    """Whether the frame that many calls up (the caller being 1) is outside diffsim: its arrays may be written, as NumPy's may."""
+    return sys._getframe(depth).f_globals.get("__name__", "").partition(".")[0] != "diffsim"
 
 
 def _binary(ufunc):
     def forward(self, other):
-        return UFUNCS[ufunc](self, other)
+        y = UFUNCS[ufunc](self, other)
+        return METHODS["own_result"](y) if y.__class__ is ArrayTracer and called_by_user(2) else y
 
     def backward(self, other):
-        return UFUNCS[ufunc](other, self)
+        y = UFUNCS[ufunc](other, self)
+        return METHODS["own_result"](y) if y.__class__ is ArrayTracer and called_by_user(2) else y
     return forward, backward
 
 
@@ -137,18 +144,22 @@ class Tracer:
     __mod__, __rmod__ = _binary(np.remainder)
     __pow__, __rpow__ = _binary(np.power)
     __matmul__, __rmatmul__ = _binary(np.matmul)
-    __and__, __rand__ = _binary(np.logical_and)
-    __or__, __ror__ = _binary(np.logical_or)
+    __and__, __rand__ = _binary(np.bitwise_and)
+    __or__, __ror__ = _binary(np.bitwise_or)
+    __xor__, __rxor__ = _binary(np.bitwise_xor)
     __lt__, __le__ = _binary(np.less)[0], _binary(np.less_equal)[0]
     __gt__, __ge__ = _binary(np.greater)[0], _binary(np.greater_equal)[0]
     __eq__, __ne__ = _binary(np.equal)[0], _binary(np.not_equal)[0]
-    __neg__, __abs__, __invert__ = _unary(np.negative), _unary(np.absolute), _unary(np.logical_not)
+    __neg__, __abs__, __invert__ = _unary(np.negative), _unary(np.absolute), _unary(np.invert)
 
     def __pos__(self):
         return self
 
     def __divmod__(self, other):
         return self // other, self % other
+
+    def __rdivmod__(self, other):
+        return other // self, other % self
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         if len(inputs) == 1 and method == "__call__" and not kwargs:

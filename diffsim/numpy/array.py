@@ -1,27 +1,30 @@
 """The mutable array: what NumPy's creators return inside a differentiated or traced function.
 
 A handle is a cell and a view path over values that never change: reading replays the path, writing folds the new value back through it and
-puts it in the cell.  So basic slices, transposes and reshapes alias one another exactly as NumPy's views do, while what the transforms
-see are ordinary primitives.  As long as nothing traced is written the value is a plain array, written in place, and the handle converts to
-one silently (``__array__``).  A plain value that was handed out is copied before the next write: an earlier reader never sees it change.
+puts it in the cell.  So views alias one another exactly as NumPy's do, while what the transforms see are ordinary primitives.  As long as
+nothing traced is written the value is a plain array, written in place, and the handle converts to one silently (``__array__``).  A plain
+value that was handed out is copied before the next write: an earlier reader never sees it change.
 
 A handle is an instance of ``np.ndarray`` to a rebound function (see ``rebind``), and of no NumPy class elsewhere.
 """
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from ..core import METHODS, UFUNCS, ArrayTracer, Aval, Tracer, user_line
 from ..errors import MutationError
 from ..prims import layout
-from ..prims.gather import scatter_add
-from . import indexing
+from ..prims.gather import gather
+from ..prims.update import add_at
+from . import indexing, memory
 from .stacking import Handle, lift
-from .views import Cell, Index, Permute, Reshape, resolve_shape
+from .views import Cell, Index, Moved, Part, Permute, Reshape, resolve_shape
+
+#: Why some views cannot be written, in NumPy's words.
+READ_ONLY = "assignment destination is read-only"
 
 
 class Array(Handle):
-    """A floating-point array that may be written, item by item or through views, whatever is stored in it.
+    """An array of floating-point or complex numbers that may be written, item by item or through views, whatever is stored in it.
 
     Parameters
     ----------
@@ -30,16 +33,17 @@ class Array(Handle):
         Whether somebody else may hold the same plain array, so that it must be copied before it is written.
     """
 
-    __slots__ = ("__weakref__", "_cache", "_cell", "_path", "_seen")
+    __slots__ = ("__weakref__", "_cache", "_cell", "_path", "_root", "_sealed", "_seen")
     __array_priority__ = 2000
     __hash__ = None
 
     def __init__(self, value, shared=True):
-        self._cell, self._path, self._seen, self._cache = Cell(value, shared), (), None, None
+        self._cell, self._path, self._seen, self._cache, self._root, self._sealed = Cell(value, shared), (), None, None, None, None
 
-    def _view(self, step):
+    def _view(self, step, sealed=None):
         view = object.__new__(Array)
         view._cell, view._path, view._seen, view._cache = self._cell, (*self._path, step), None, None
+        view._root, view._sealed = self if self._root is None else self._root, sealed or self._sealed
         return view
 
     # ------------------------------------------------------------ reading
@@ -65,7 +69,11 @@ class Array(Handle):
         value = self.read()
         if isinstance(value, Tracer):
             return value.__array__(dtype) if value.shape else _object_scalar(value, dtype)
-        return np.array(value, dtype, copy=copy)
+        if copy or (dtype is not None and np.dtype(dtype) != value.dtype):
+            return np.array(value, dtype, copy=True if copy is not False else False)
+        value = value.view()
+        value.flags.writeable = False                       # a write to it would not be seen by this array
+        return value
 
     def __getitem__(self, key):
         cell = self._cell
@@ -78,11 +86,18 @@ class Array(Handle):
             value = self._peek()
         plan = indexing.basic_plan(value.shape, key)
         if plan is None:
-            return fresh(indexing.getitem(self.read(), key))
+            return self._picked(key)
         at, final = plan
-        if final is None and not at.shape:
+        if final is None and not at.shape and not _asks_for_array(key):
             return value[at.key] if value.__class__ is np.ndarray else layout.index(value, at=at)
         return self._view(Index(at, final))
+
+    def _picked(self, key):
+        """What a key that is not basic selects: a copy, which NumPy lays out as it finds the elements."""
+        y = indexing.getitem(self.read(), key)
+        if self._path and len(y.shape) > 1 and memory.out_of_order(self._path):
+            return laid(y, memory.memory_order(memory.places(self._cell.shape, self._path)[_plain_key(key)]))
+        return fresh(y)
 
     def __setitem__(self, key, new):
         self._writable()
@@ -101,15 +116,15 @@ class Array(Handle):
             return
         dtype = self._cell.dtype
         if isinstance(new, Tracer):
-            self._cell.write_element(at, new if new.dtype == dtype else layout.convert(new, dtype=dtype))
+            self._cell.write_element(at, new if new.dtype == dtype else indexing.cast(new, Aval((), dtype)))
         else:
-            self._cell.write_element(at, dtype.type(new))
+            self._cell.write_element(at, np.asarray(new).astype(dtype)[()] if dtype.kind in "iub" else dtype.type(new))
 
     def _element(self, key):
         """Position in row-major order of the one element a key of ints names in the whole array; None for any other key."""
         shape = self._cell.shape
         plan = indexing.basic_plan(shape, key)
-        if plan is None or plan[1] is not None or plan[0].shape:
+        if plan is None or plan[1] is not None or plan[0].shape or _asks_for_array(key):
             return None
         flat = 0
         for i, n in zip(plan[0].offset, shape, strict=True):
@@ -117,9 +132,13 @@ class Array(Handle):
         return flat
 
     # ------------------------------------------------------------ writing
+    def _refusal(self):
+        """Why this array must not be written, or None."""
+        return self._cell.frozen or self._sealed
+
     def _writable(self):
-        if self._cell.frozen is not None:
-            raise MutationError(f"{user_line()}: {self._cell.frozen}")
+        if self._cell.frozen is not None or self._sealed is not None:
+            raise MutationError(f"{user_line()}: {self._refusal()}")
 
     def _plain(self, new):
         cell = self._cell
@@ -149,7 +168,7 @@ class Array(Handle):
         Raises
         ------
         MutationError
-            The array is an input of a transform.
+            The array is an input of a transform, or a view NumPy makes read-only.
         """
         self._writable()
         new = lift(new)
@@ -158,62 +177,85 @@ class Array(Handle):
             own = self._own()
             own[...] = new
             return
-        self._fold(lambda value: layout.like(indexing.fit(new, tuple(value.shape)), Aval(tuple(value.shape), value.dtype)))
+        self._fold(lambda value: indexing.cast(indexing.fit(new, tuple(value.shape)), Aval(tuple(value.shape), value.dtype)))
 
-    def update_at(self, key, ufunc, new):
-        """``ufunc.at(self, key, new)`` for add and subtract: repeated positions accumulate."""
+    def update_at(self, key, ufunc, *operands):
+        """``ufunc.at(self, key, ...)``: repeated positions are updated one after another."""
         self._writable()
-        new = lift(new)
-        if self._plain(new):
-            ufunc.at(self._own(), _plain_key(key), new)
+        operands = [lift(x) for x in operands]
+        if all(map(self._plain, operands)) and self._plain(None):
+            ufunc.at(self._own(), _plain_key(key), *operands)
             return
-        new = new if ufunc is np.add else UFUNCS[np.negative](new)
-
-        def update(value):
-            at = indexing.positions(tuple(value.shape), key)
-            wide = layout.like(new if hasattr(new, "shape") else np.asarray(new), Aval(tuple(at.shape), value.dtype))
-            return UFUNCS[np.add](value, scatter_add(wide, at, shape=tuple(value.shape)))
-        self._fold(update)
+        self._fold(lambda value: _updated(value, indexing.positions(tuple(value.shape), key), ufunc, operands))
 
     # ------------------------------------------------------------ views
     def permuted(self, axes):
         """View with the axes in the given order."""
-        return self if axes == tuple(range(len(axes))) else self._view(Permute(axes))
+        return self._view(Permute(axes) if axes != tuple(range(len(axes))) else Reshape(self.shape))
 
     def reshaped(self, shape):
         """View of another shape, or a copy where NumPy would copy."""
         shape = resolve_shape(shape, self.size)
-        if shape == self.shape or not self._path:
-            return self._view(Reshape(shape))
-        if self._viewable(shape):
+        if shape == self.shape or not self._path or memory.viewable(self._shadow(), shape):
             return self._view(Reshape(shape))
         return fresh(layout.reshape(self.read(), shape=shape))
 
-    def _viewable(self, shape):
-        """Whether NumPy could give this shape without copying: asked of a strided array that takes no memory."""
-        base = self._cell.shape
-        strides = [int(np.prod(base[i + 1:])) for i in range(len(base))]
-        shadow = as_strided(np.empty(1, np.int8), base, strides, writeable=False)
-        for step in self._path:
-            shadow = step.shadow(shadow)
-        try:
-            np.reshape(shadow, shape, copy=False)
-        except ValueError:
-            return False
-        return True
+    def in_memory_order(self):
+        """All elements in one dimension, in the order they lie in: ``ravel("K")``, a view where NumPy gives one."""
+        if self._shadow().flags.c_contiguous:
+            return self.reshaped(-1)
+        at = memory.places(self._cell.shape, self._path)
+        flat = at.ravel("K")
+        if np.shares_memory(flat, at):
+            order = memory.memory_order(at)
+            return (self if order is None else self.permuted(order)).reshaped(-1)
+        return fresh(gather(self._cell.value, np.ascontiguousarray(flat)))
+
+    def moved(self, function, read_traced=None, writeable=False):
+        """The view NumPy's ``function`` takes of an array, read-only unless told otherwise."""
+        return self._view(Moved(function, read_traced), None if writeable else READ_ONLY)
+
+    def _shadow(self):
+        return memory.shadow(self._cell.shape, self._cell.dtype, self._path)
 
     def copy(self, order="C"):
-        """An array of its own with the same values."""
-        return Array(self.read())
+        """An array of its own with the same values, in the memory order asked for."""
+        value = self.read()
+        if order == "C" or len(value.shape) < 2:
+            return Array(value)
+        return laid(value, memory.memory_order(self._shadow()) if order == "K" else self._wanted(order))
+
+    def _wanted(self, order):
+        """Memory order of a letter, for a copy: ``A`` is Fortran's where this array is in it alone."""
+        flags = self._shadow().flags
+        fortran = order == "F" or (order == "A" and flags.f_contiguous and not flags.c_contiguous)
+        return tuple(reversed(range(self.ndim))) if fortran else None
+
+    def setflags(self, write=None, align=None, uic=None):
+        """As ``ndarray.setflags``: an array may be made read-only, and writeable again unless it never was."""
+        if write and self._refusal() not in (None, SET_READ_ONLY):
+            raise ValueError(f"{user_line()}: cannot set WRITEABLE flag to True of this array: {self._refusal()}")
+        if write is not None:
+            self._sealed = None if write else self._sealed or SET_READ_ONLY
 
     # ------------------------------------------------------------ what an array knows of itself
     @property
     def shape(self):
         return tuple(self._peek().shape) if self._path else self._cell.shape
 
+    @shape.setter
+    def shape(self, shape):
+        shape = resolve_shape(shape, self.size)
+        if not memory.viewable(self._shadow(), shape):
+            raise AttributeError("Incompatible shape for in-place modification. Use `.reshape()` to make a copy with the desired shape.")
+        self._path, self._seen = (*self._path, Reshape(shape)), None
+
     @property
     def dtype(self):
-        return self._cell.dtype
+        return memory.shadow(self._cell.shape, self._cell.dtype, self._path).dtype if self._takes_part() else self._cell.dtype
+
+    def _takes_part(self):
+        return self._cell.dtype.kind == "c" and any(step.__class__ is Part for step in self._path)
 
     @property
     def ndim(self):
@@ -236,20 +278,57 @@ class Array(Handle):
         return Aval(self.shape, self.dtype)
 
     @property
+    def strides(self):
+        return self._shadow().strides
+
+    @property
+    def flags(self):
+        return memory.Flags(self)
+
+    @property
+    def base(self):
+        return self._root
+
+    @property
     def T(self):                                        # noqa: N802  (NumPy's name)
         return self.permuted(tuple(reversed(range(self.ndim))))
 
     @property
+    def mT(self):                                       # noqa: N802  (NumPy's name)
+        n = self.ndim
+        if n < 2:
+            raise ValueError("matrix transpose with ndim < 2 is undefined")
+        return self.permuted((*range(n - 2), n - 1, n - 2))
+
+    @property
     def real(self):
-        return self if self.dtype.kind == "f" else np.real(self)
+        return self if self.dtype.kind != "c" else self._view(Part("real"))
+
+    @real.setter
+    def real(self, new):
+        self.real.write(new)
 
     @property
     def imag(self):
-        return np.imag(self)
+        if self.dtype.kind != "c":
+            zeros = Array(np.zeros(self.shape, self.dtype), False)
+            zeros._sealed = READ_ONLY
+            return zeros
+        return self._view(Part("imag"))
+
+    @imag.setter
+    def imag(self, new):
+        if self.dtype.kind != "c":
+            raise TypeError("array does not have imaginary part to set")
+        self.imag.write(new)
 
     @property
     def flat(self):
-        return iter(self.reshaped(-1))
+        return memory.FlatIterator(self)
+
+    @flat.setter
+    def flat(self, new):
+        memory.FlatIterator(self)[:] = new
 
     def __len__(self):
         shape = self.shape
@@ -258,6 +337,8 @@ class Array(Handle):
         return shape[0]
 
     def __iter__(self):
+        if not self.shape:
+            raise TypeError("iteration over a 0-d array")
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, item):
@@ -269,10 +350,15 @@ class Array(Handle):
     def __float__(self):
         return float(self._single())
 
+    def __complex__(self):
+        return complex(self._single())
+
     def __int__(self):
         return int(self._single())
 
     def __index__(self):
+        if self.dtype.kind in "iu" and not self.shape:
+            return self._peek().__index__()
         raise TypeError("only integer scalar arrays can be converted to a scalar index")
 
     def _single(self):
@@ -291,20 +377,19 @@ class Array(Handle):
         return str(self._peek())
 
     def __copy__(self):
-        return self.copy()
+        return self.copy("K")
 
     def __deepcopy__(self, memo):
-        return self.copy()
+        return self.copy("K")
 
     def __reduce__(self):
-        return np.asarray(self).__reduce__()
+        return np.array(self).__reduce__()
 
     # ------------------------------------------------------------ NumPy's protocols
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         apply = UFUNCS.get(ufunc)
         if method == "__call__" and not kwargs and apply is not None and ufunc.nout == 1:
-            y = apply(*inputs)
-            return Array(y) if y.__class__ is ArrayTracer else fresh(y)
+            return result_of(apply(*inputs), inputs)
         return METHODS["__array_ufunc__"](ufunc, method, inputs, kwargs)
 
     def __array_function__(self, func, types, args, kwargs):
@@ -316,11 +401,14 @@ class Array(Handle):
             raise AttributeError(f"a mutable array has no attribute {name!r}; use the NumPy function if there is one")
         return method.__get__(self)
 
-    def __pos__(self):
-        return self.copy()
 
-    def __divmod__(self, other):
-        return self // other, self % other
+#: The mark of an array the program itself made read-only, which it may undo.
+SET_READ_ONLY = READ_ONLY + " (the program cleared its WRITEABLE flag)"
+
+
+def _asks_for_array(key):
+    """Whether a key with an ellipsis stands before us: ``a[0, ...]`` is an array of no dimension, ``a[0]`` a number."""
+    return key is Ellipsis or (key.__class__ is tuple and Ellipsis in [k if k is Ellipsis else None for k in key])
 
 
 def _object_scalar(value, dtype):
@@ -338,15 +426,71 @@ def _plain_key(key):
     return indexing.concrete(lift(key), "an index") if isinstance(key, (Handle, Tracer, list)) else key
 
 
+def _updated(value, at, ufunc, operands):
+    """``ufunc.at`` of a value: every position in turn takes the result of the ufunc."""
+    aval = Aval(tuple(at.shape), value.dtype)
+    operands = [indexing.cast(x if hasattr(x, "shape") else np.asarray(x), aval) for x in operands]
+    if ufunc is np.add or ufunc is np.subtract:
+        return add_at(value, operands[0] if ufunc is np.add else UFUNCS[np.negative](operands[0]), at)
+    at = indexing.concrete(at, f"the positions of np.{ufunc.__name__}.at").reshape(-1)
+    flat, operands = layout.reshape(value, shape=(aval_size(value),)), [layout.reshape(x, shape=(at.size,)) for x in operands]
+    for turn in _turns(at):
+        here = [indexing.getitem(x, turn) for x in operands]
+        new = UFUNCS[ufunc](indexing.getitem(flat, at[turn]), *here)
+        flat = indexing.setitem(flat, at[turn], new)
+    return layout.reshape(flat, shape=tuple(value.shape))
+
+
+def _turns(at):
+    """Writes in groups without repeated positions, in order: the first writes to each position, the second ones, and so on."""
+    order = np.argsort(at, kind="stable")
+    ranked = at[order]
+    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]]) if at.size else np.zeros(0, int)
+    turn = np.empty(at.size, int)
+    turn[order] = np.arange(at.size) - np.repeat(starts, np.diff(np.r_[starts, at.size]))
+    return [np.flatnonzero(turn == n) for n in range(int(turn.max(initial=-1)) + 1)]
+
+
+def aval_size(value):
+    """Number of elements of a value."""
+    return int(np.prod(value.shape))
+
+
 def fresh(value):
     """A result computed from arrays, as an array of its own: floating-point values of one dimension or more."""
     if value.__class__ is ArrayTracer:
         return Array(value)                                 # of any dtype: its methods are the same
     if value.shape and value.dtype.kind in "fc":
         if value.__class__ is np.ndarray and not value.flags.c_contiguous:
-            return Array(np.ascontiguousarray(value), False)
+            return laid(value, memory.memory_order(value))
         return Array(value)
     return value
+
+
+def laid(value, order):
+    """An array of its own whose memory has the axes of ``value`` in the given order, from the slowest to the fastest."""
+    if order is None:
+        return Array(value if value.__class__ is not np.ndarray else np.array(value, order="C"))
+    x = Array(layout.transpose(value, axes=order))
+    if value.__class__ is np.ndarray:
+        x._cell.value, x._cell.shared = np.array(x._cell.value, order="C"), False
+    x._path = (Permute(tuple(int(i) for i in np.argsort(order))),)
+    return x
+
+
+def result_of(y, operands):
+    """The result of an elementwise operation as an array, in the memory order NumPy gives it."""
+    for x in operands:
+        if x.__class__ is Array and x._path and len(y.shape) > 1 and memory.out_of_order(x._path):
+            shadows = [x._shadow() if x.__class__ is Array else x if x.__class__ is np.ndarray else
+                       memory.shadow(tuple(getattr(x, "shape", np.shape(x))), np.dtype(np.int8), ()) for x in operands]
+            return laid(y, memory.result_order(shadows, tuple(y.shape)))
+    return Array(y) if y.__class__ is ArrayTracer else fresh(y)
+
+
+def own_result(y):
+    """A result of values that are no mutable arrays themselves: NumPy's would be an array that may be written."""
+    return Array(y) if y.__class__ is ArrayTracer else y
 
 
 def lent(value):
@@ -363,49 +507,4 @@ def lent(value):
     return x
 
 
-# ---------------------------------------------------------------- operators
-def _operators(ufunc):
-    def forward(self, other):
-        cell = self._cell
-        cell.shared = True
-        y = UFUNCS[ufunc](self._peek() if self._path else cell.value, other.read() if other.__class__ is Array else other)
-        return Array(y) if y.__class__ is ArrayTracer else fresh(y)
-
-    def backward(self, other):
-        return fresh(UFUNCS[ufunc](other, self.read()))
-
-    def in_place(self, other):
-        self._writable()
-        other = lift(other)
-        if self._plain(other):
-            own = self._own()
-            ufunc(own, other, out=own if own.__class__ is np.ndarray else None)
-            return self
-        self.write(UFUNCS[ufunc](self.read(), other))
-        return self
-    return forward, backward, in_place
-
-
-def _unary(ufunc):
-    return lambda self: fresh(UFUNCS[ufunc](self.read()))
-
-
-def _install():
-    arithmetic = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "floordiv": np.floor_divide,
-                  "mod": np.remainder, "pow": np.power, "matmul": np.matmul, "and": np.logical_and, "or": np.logical_or}
-    for name, ufunc in arithmetic.items():
-        forward, backward, in_place = _operators(ufunc)
-        setattr(Array, f"__{name}__", forward)
-        setattr(Array, f"__r{name}__", backward)
-        if name not in ("and", "or"):
-            setattr(Array, f"__i{name}__", in_place)
-    compare = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal}
-    for name, ufunc in compare.items():
-        setattr(Array, f"__{name}__", _operators(ufunc)[0])
-    for name, ufunc in {"neg": np.negative, "abs": np.absolute, "invert": np.logical_not}.items():
-        setattr(Array, f"__{name}__", _unary(ufunc))
-
-
-_install()
-
-__all__ = ["Array", "fresh", "lent"]
+__all__ = ["READ_ONLY", "Array", "fresh", "laid", "lent", "own_result", "result_of"]

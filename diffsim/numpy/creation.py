@@ -8,19 +8,23 @@ import math
 
 import numpy as np
 
-from ..core import UFUNCS, Tracer
+from ..core import UFUNCS, ArrayTracer, Tracer
 from ..prims import elementwise as ew
 from ..prims import layout
-from .array import Array
+from .array import Array, laid, own_result
 from .dispatch import LIKE, lost, row, value_of
+from .memory import memory_order
+from .methods import in_order
 from .reductions import at_least_array
 from .shapes import broadcast_to, concatenate, joined, part, reshaped
 from .stacking import OBJECT, Handle, holds_traced, lift, lift_all
 
 
 def _made(a):
-    """A new plain array, as the mutable array if it carries derivatives and has a dimension."""
-    return Array(a, False) if a.dtype.kind in "fc" and a.ndim else a
+    """A new plain array, as the mutable array if it carries derivatives."""
+    if a.dtype.kind not in "fc":
+        return a
+    return Array(a, False) if a.flags.c_contiguous else laid(a, memory_order(a))
 
 
 def _plain_creator(function):
@@ -37,19 +41,22 @@ zeros, ones, eye, identity, tri = map(_plain_creator, (np.zeros, np.ones, np.eye
 
 def empty(shape, dtype=float, order="C", *, device=None, like=None):
     """Zeros: what NumPy leaves undefined would differ from run to run."""
-    return zeros(shape, dtype)
+    return zeros(shape, dtype, order)
 
 
 def full(shape, fill_value, dtype=None, order="C", *, device=None, like=None):
     """As ``numpy.full``; the filling may be traced."""
     if not holds_traced(fill_value):
-        return _made(np.full(shape, fill_value, dtype))
-    return _filled(lift(fill_value), shape, dtype)
+        return _made(np.full(shape, fill_value, dtype, order))
+    value = lift(fill_value)
+    if not isinstance(value, Tracer):
+        return _made(np.full(shape, value, dtype, order))
+    return _ordered(_cast(broadcast_to(value, shape), dtype, "np.full"), order)
 
 
-def _filled(x, shape, dtype):
-    x = broadcast_to(x, shape)
-    return _cast(x, dtype, "np.full")
+def _ordered(x, order):
+    """A new array in the memory order asked for."""
+    return x.copy("F") if order == "F" and x.__class__ is Array and x.ndim > 1 else x
 
 
 def _cast(x, dtype, what):
@@ -58,28 +65,69 @@ def _cast(x, dtype, what):
         if np.dtype(dtype).kind not in ("c" if x.dtype.kind == "c" else "fc") and x.dtype.kind in "fc":
             raise lost(f"{what} of dtype {np.dtype(dtype)}")
         x = layout.convert(x, dtype=np.dtype(dtype))
-    return Array(x) if x.shape and x.dtype.kind in "fc" else x
+    return Array(x) if x.dtype.kind in "fc" else own_result(x)
 
 
 def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, like=None):
-    """As ``numpy.array``; elements may be traced."""
+    """As ``numpy.array``; elements may be traced.  Where NumPy does not copy, neither does this: the array itself is handed back."""
+    if object.__class__ is Array:
+        return _of_array(object, dtype, copy, order, ndmin)
     if holds_traced(object):
         x = at_least_array(lift(object))
+        if copy is False and not isinstance(object, Tracer):
+            raise ValueError("Unable to avoid copy while creating an array as requested.")
         if len(x.shape) < ndmin:
             x = reshaped(x, (1,) * (ndmin - len(x.shape)) + tuple(x.shape))
         if isinstance(x, Tracer):
-            return _cast(x, dtype, "np.array")
-        object = x
-    return _made(np.array(object, dtype, copy=copy, ndmin=ndmin))
+            return _ordered(_cast(x, dtype, "np.array"), order)
+        object, copy = x, True
+    made = np.array(object, dtype, copy=copy, order=order, ndmin=ndmin)
+    return made if isinstance(object, np.ndarray) and np.may_share_memory(made, object) else _made(made)
+
+
+def _of_array(x, dtype, copy, order, ndmin):
+    """``np.array`` of a mutable array: itself, a view with more axes, or a copy."""
+    same = (dtype is None or np.dtype(dtype) == x.dtype) and in_order(x, order)
+    if copy is False and not same:
+        raise ValueError("Unable to avoid copy while creating an array as requested.")
+    if copy or not same:
+        if dtype is not None and np.dtype(dtype) != x.dtype and np.dtype(dtype).kind not in "fc" and isinstance(x.read(), Tracer):
+            raise lost(f"np.array of dtype {np.dtype(dtype)}")
+        x = x.copy(order or "K") if dtype is None or np.dtype(dtype) == x.dtype else x.astype(dtype, order or "K")
+        x = _made(x) if x.__class__ is np.ndarray else x
+    return x.reshaped((1,) * (ndmin - x.ndim) + x.shape) if x.ndim < ndmin else x
 
 
 def asarray(a, dtype=None, order=None, *, device=None, copy=None, like=None):
     """As ``numpy.asarray``: what is an array already is handed back."""
-    if isinstance(a, (Array, Tracer)) and (dtype is None or np.dtype(dtype) == a.dtype) and not copy:
-        return a
+    if a.__class__ is Array:
+        return _of_array(a, dtype, copy, order, 0)
+    if a.__class__ is ArrayTracer and (dtype is None or np.dtype(dtype) == a.dtype) and not copy:
+        return own_result(a)
     if a.__class__ is np.ndarray and a.dtype is not OBJECT:
-        return np.asarray(a, dtype, copy=copy)
-    return array(a, dtype)
+        made = np.asarray(a, dtype, order, copy=copy)
+        return made if np.may_share_memory(made, a) else _made(made)
+    return array(a, dtype, order=order or "K")
+
+
+def ascontiguousarray(a, dtype=None, *, like=None):
+    """As ``numpy.ascontiguousarray``: in C order, of one dimension at least."""
+    y = asarray(a, dtype, "C")
+    return y if np.ndim(y) else y.reshape(1)
+
+
+def asfortranarray(a, dtype=None, *, like=None):
+    """As ``numpy.asfortranarray``: in Fortran order, of one dimension at least."""
+    y = asarray(a, dtype, "F")
+    return y if np.ndim(y) else y.reshape(1)
+
+
+def require(a, dtype=None, requirements=None, *, like=None):
+    """As ``numpy.require``; of the requirements the orders C and F and an array of one's own are looked at."""
+    wanted = {str(r).upper()[:1] for r in ([requirements] if isinstance(requirements, str) else requirements or [])}
+    y = asarray(a, dtype, "F" if "F" in wanted else "C" if "C" in wanted else None)
+    refused = y.__class__ is Array and y._refusal() is not None and "W" in wanted
+    return y.copy() if refused or ("O" in wanted and getattr(y, "base", None) is not None) else y
 
 
 def arange(*args, dtype=None, device=None, like=None, **named):
@@ -97,19 +145,25 @@ def arange(*args, dtype=None, device=None, like=None, **named):
 def _like(name, fill):
     def create(a, dtype=None, order="K", subok=True, shape=None, *, device=None):
         a = a if isinstance(a, (Tracer, Handle)) else at_least_array(lift(a))
-        shape = tuple(a.shape) if shape is None else shape
-        return _made(fill(shape, a.dtype if dtype is None else dtype))
+        if a.__class__ is Array and a._path:
+            return _made(fill(a._shadow(), dtype, order, True, shape))
+        if a.__class__ is np.ndarray:
+            return _made(fill(a, dtype, order, True, shape))
+        new = np.empty(0, a.dtype) if shape is not None else np.broadcast_to(np.zeros((), a.dtype), tuple(a.shape))
+        return _made(fill(new, dtype, "C" if order in ("K", "A") else order, True, shape))
     create.__name__ = create.__qualname__ = name
     return create
 
 
-zeros_like, ones_like, empty_like = _like("zeros_like", np.zeros), _like("ones_like", np.ones), _like("empty_like", np.zeros)
+zeros_like, ones_like, empty_like = (
+    _like("zeros_like", np.zeros_like), _like("ones_like", np.ones_like), _like("empty_like", np.zeros_like))
 
 
 def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, device=None):
     """As ``numpy.full_like``; the filling may be traced."""
-    a = a if isinstance(a, (Tracer, Handle)) else at_least_array(lift(a))
-    return full(tuple(a.shape) if shape is None else shape, fill_value, a.dtype if dtype is None else dtype)
+    y = empty_like(a, dtype, order, True, shape)
+    y[...] = fill_value
+    return y
 
 
 for _function, _rule in ((np.zeros_like, zeros_like), (np.ones_like, ones_like), (np.empty_like, empty_like), (np.full_like, full_like)):
@@ -180,11 +234,11 @@ def vander(x, N=None, increasing=False):                                    # no
 #: NumPy's creators and ours.
 CREATORS = {
     np.zeros: zeros, np.ones: ones, np.empty: empty, np.full: full, np.eye: eye, np.identity: identity, np.tri: tri, np.array: array,
-    np.asarray: asarray, np.asanyarray: asarray, np.ascontiguousarray: asarray, np.asfortranarray: asarray, np.arange: arange,
+    np.asarray: asarray, np.asanyarray: asarray, np.ascontiguousarray: ascontiguousarray, np.asfortranarray: asfortranarray,
+    np.arange: arange, np.require: require,
     np.linspace: linspace, np.zeros_like: zeros_like, np.ones_like: ones_like, np.empty_like: empty_like, np.full_like: full_like,
 }
 
 LIKE.update({f.__name__: ours for f, ours in CREATORS.items()})
-LIKE["require"] = asarray
 
 __all__ = ["CREATORS", "array", "asarray"]

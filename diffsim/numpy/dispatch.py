@@ -8,13 +8,15 @@ import functools
 
 import numpy as np
 
-from ..core import FUNCTIONS, METHODS, NO_PARAMS, UFUNCS, ArrayTracer, Tracer, bind, user_line
+from ..core import FUNCTIONS, METHODS, NO_PARAMS, UFUNCS, ArrayTracer, Tracer, bind, called_by_user, user_line
 from ..errors import DerivativeLost, MissingRule
 from ..prims import layout
 from ..prims.elementwise import where
 from . import indexing
-from .array import Array, fresh
+from .array import Array, fresh, own_result, result_of
+from .operators import check_output
 from .stacking import READY, lift
+from .statement import stored_as
 
 #: NumPy functions that return plain values, and those that are refused, with the reason.
 VALUE_ONLY, REFUSED = set(), {}
@@ -156,6 +158,7 @@ def _settle(result, out, mutable):
 def _write_out(result, out):
     out = out[0] if isinstance(out, tuple) else out
     if isinstance(out, Array):
+        check_output(np.add, result if hasattr(result, "shape") else np.asarray(result), out)
         out.write(result)
     elif isinstance(out, np.ndarray) and not isinstance(result, Tracer):
         out[...] = result
@@ -183,7 +186,9 @@ def array_ufunc(ufunc, method, inputs, kwargs):
             return _with_options(ufunc, inputs, dict(kwargs), mutable)
         apply = UFUNCS.get(ufunc)
         result = apply(*inputs) if apply is not None else _unknown_ufunc(ufunc, inputs, {})
-        return _settle(result, None, True) if mutable else result
+        if mutable:
+            return result_of(result, inputs) if ufunc.nout == 1 else _settle(result, None, True)
+        return handed(result, 4)
     if method == "at":
         return _at(ufunc, *inputs)
     rule = UFUNC_METHODS.get((ufunc, method))
@@ -196,7 +201,16 @@ def array_ufunc(ufunc, method, inputs, kwargs):
         raise MissingRule(f"np.{ufunc.__name__}.{method}", "derivative",
                           f"{user_line()}: it is not available on traced values; available are add.reduce, multiply.reduce, "
                           f"maximum.reduce, minimum.reduce, add.accumulate, multiply.accumulate, outer and add.at")
-    return _settle(rule(*map(lift, inputs), **kwargs), out, mutable)
+    return _settle(rule(*map(lift, inputs), **kwargs), out, mutable or called_by_user(3))
+
+
+def handed(result, depth):
+    """A result as the caller that many frames up may have it: the user's arrays can be written, diffsim's own code wants values."""
+    if isinstance(result, Tracer):
+        return own_result(result) if called_by_user(depth) else result
+    if result.__class__ in (list, tuple) and called_by_user(depth):
+        return result.__class__(map(own_result, result))
+    return result
 
 
 def _outer(ufunc, a, b):
@@ -246,10 +260,15 @@ def _plain_with_options(ufunc, operands, options, out, mutable):
 def _accumulated(ufunc, inputs, out, result):
     """``b += t`` into a plain array: the name is bound to the new value, as in an accumulation.
 
-    Another name of the old array would go on with a stale value in silence, so the old numbers are replaced by NaN.
+    Another name of the old array would go on with a stale value in silence, so the old numbers are replaced by NaN.  Where the statement
+    goes on with the old array itself (``np.add(b, t, out=b)``, ``b[1:] += t``) it is refused.
     """
-    if not isinstance(out, np.ndarray) or inputs[0] is not out or tuple(result.shape) != out.shape:
+    stored = stored_as()
+    if not isinstance(out, np.ndarray) or inputs[0] is not out or tuple(result.shape) != out.shape or stored is None:
         raise lost(f"out= of np.{ufunc.__name__}")
+    if stored == "STORE_SUBSCR" and out.base is not None:
+        raise lost(f"a part of shape {out.shape} of an array")
+    result = own_result(result)
     if out.flags.writeable and out.dtype.kind == "f":
         out[...] = np.nan
     return result
@@ -267,14 +286,9 @@ def _unknown_ufunc(ufunc, inputs, options):
 def _at(ufunc, target, key, *values):
     if not isinstance(target, Array):
         raise lost(f"the array of np.{ufunc.__name__}.at")
-    if ufunc in (np.add, np.subtract):
-        return target.update_at(key, ufunc, values[0])
-    if not _holds_tracer([target, *values]):
-        plain = np.array(target.read())
-        ufunc.at(plain, key, *map(_plain, values))
-        return target.write(plain)
-    raise MissingRule(f"np.{ufunc.__name__}.at", "derivative",
-                      f"{user_line()}: only np.add.at and np.subtract.at accumulate traced values")
+    if ufunc not in UFUNCS and _holds_tracer([target, *values]):
+        _unknown_ufunc(ufunc, [target, *values], {})        # raises with the reason
+    return target.update_at(key, ufunc, *values)
 
 
 # ---------------------------------------------------------------- functions
@@ -282,7 +296,7 @@ def array_function(func, args, kwargs):
     """NEP 18: what a NumPy function does when an argument is a tracer or a mutable array."""
     rule = FUNCTIONS.get(func) or LIKE.get(func.__name__)
     if rule is not None:
-        return rule(*args, **kwargs)
+        return handed(rule(*args, **kwargs), 4)
     if _holds_tracer(args) or _holds_tracer(kwargs.values()):
         reason = reason_of(func) or "no rule is known for this function"
         name = f"{getattr(func, '__module__', 'numpy')}.{func.__name__}".replace("numpy", "np", 1)
@@ -336,7 +350,8 @@ def support(functions):
 
 METHODS["__array_ufunc__"] = array_ufunc
 METHODS["__array_function__"] = array_function
+METHODS["own_result"] = own_result
 METHODS["__getitem__"] = indexing.getitem
 
-__all__ = ["LIKE", "REFUSED", "UFUNC_METHODS", "VALUE_ONLY", "array_function", "array_ufunc", "elementwise_entry", "into", "lost",
+__all__ = ["LIKE", "REFUSED", "UFUNC_METHODS", "VALUE_ONLY", "array_function", "array_ufunc", "elementwise_entry", "handed", "into", "lost",
            "refuse", "row", "support", "ufunc_row", "value_of"]

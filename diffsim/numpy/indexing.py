@@ -103,11 +103,37 @@ def setitem(x, key, new):
     new = lift(new)
     new = new if hasattr(new, "shape") else np.asarray(new)
     if plan is None:
+        mask = _unknown_mask(x, key, new)
+        if mask is not None:
+            return ew.where(mask, cast(new, Aval(tuple(x.shape), x.dtype)), x)
         at = positions(x.shape, key)
-        return put(x, like(fit(new, at.shape), Aval(tuple(at.shape), x.dtype)), at)
+        return put(x, cast(fit(new, at.shape), Aval(tuple(at.shape), x.dtype)), at)
     at, final = plan
-    new = like(fit(new, at.shape if final is None else final), Aval(at.shape if final is None else final, x.dtype))
+    new = cast(fit(new, at.shape if final is None else final), Aval(at.shape if final is None else final, x.dtype))
     return index_set(x, new if final is None else reshape(new, shape=at.shape), at=at)
+
+
+def cast(new, aval):
+    """``new`` as assignment stores it in an array: broadcast, in its dtype; numbers written into integers are truncated."""
+    if aval.dtype.kind in "iub" and new.dtype.kind in "fc":
+        new = convert(ew.trunc(new), dtype=aval.dtype) if aval.dtype.kind != "b" else ew.not_equal(new, 0)
+    return like(new, aval)
+
+
+def _unknown_mask(x, key, new):
+    """A mask that is the whole key and not known before the program runs, in the shape of ``x``; None for any other key.
+
+    How many elements it selects is not known either: only one value for all of them can be assigned.
+    """
+    mask = key[0] if isinstance(key, tuple) and len(key) == 1 else key
+    mask = lift(mask) if holds_traced(mask) else mask
+    if not isinstance(mask, Tracer) or mask.dtype.kind != "b" or tuple(x.shape[:len(mask.shape)]) != tuple(mask.shape) or len(new.shape):
+        return None
+    try:
+        concrete(mask, "a mask")
+    except ConcretizationError:
+        return like(reshape(mask, shape=tuple(mask.shape) + (1,) * (len(x.shape) - len(mask.shape))), Aval(tuple(x.shape), mask.dtype))
+    return None
 
 
 def fit(new, shape):
@@ -230,4 +256,4 @@ def take_along(x, at):
     return gather(x, np.ascontiguousarray(at(np.arange(int(np.prod(shape))).reshape(shape))))
 
 
-__all__ = ["basic_plan", "concrete", "fit", "getitem", "positions", "setitem", "take_along"]
+__all__ = ["basic_plan", "cast", "concrete", "fit", "getitem", "positions", "setitem", "take_along"]

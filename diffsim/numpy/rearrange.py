@@ -12,7 +12,7 @@ from ..prims import elementwise as ew
 from ..prims.gather import gather, put
 from ..prims.layout import basic, convert, index_set, like
 from . import indexing
-from .array import Array
+from .array import Array, fresh
 from .dispatch import into, row, value_of
 from .reductions import at_least_array, axes_of, sum
 from .shapes import along, broadcast_to, concatenate, part, permuted, reshaped
@@ -28,8 +28,20 @@ def _moves(function):
     return row(function)(rule)
 
 
-repeat, resize, delete = _moves(np.repeat), _moves(np.resize), _moves(np.delete)
-diagonal, tile, windows = _moves(np.diagonal), _moves(np.tile), _moves(sliding_window_view)
+def _shows(function):
+    """Rule of a function that gives a read-only view."""
+    def rule(x, *args, **kwargs):
+        x = at_least_array(x)
+        if x.__class__ is Array:
+            function(x._shadow(), *args, **kwargs)          # raises as NumPy's
+            return x.moved(lambda a: function(a, *args, **kwargs))
+        return indexing.take_along(x, lambda at: function(at, *args, **kwargs))
+    rule.__name__ = function.__name__
+    return row(function, view=True)(rule)
+
+
+repeat, resize, delete, tile = _moves(np.repeat), _moves(np.resize), _moves(np.delete), _moves(np.tile)
+diagonal, windows = _shows(np.diagonal), _shows(sliding_window_view)
 
 
 @row(np.roll)
@@ -74,10 +86,14 @@ def triu(m, k=0):
     return ew.where(np.tri(*m.shape[-2:], k=k - 1, dtype=bool), 0.0, m)
 
 
-@row(np.diag)
+@row(np.diag, view=True)
 def diag(v, k=0):
-    if len(v.shape) != 1:
+    v = at_least_array(v)
+    if len(v.shape) == 2:
         return diagonal(v, k)
+    if len(v.shape) != 1:
+        raise ValueError("Input must be 1- or 2-d.")
+    v = lift(v)
     n = v.shape[0] + abs(k)
     start = k if k >= 0 else -k * n
     at = start + np.arange(v.shape[0]) * (n + 1)
@@ -92,10 +108,10 @@ def diagflat(v, k=0):
 
 @row(np.trace)
 def trace(a, offset=0, axis1=0, axis2=1, dtype=None):
-    return sum(diagonal(a, offset, axis1, axis2), -1, dtype)
+    return sum(lift(diagonal(a, offset, axis1, axis2)), -1, dtype)
 
 
-row(np.linalg.diagonal)(lambda x, /, *, offset=0: diagonal(x, offset, -2, -1))
+row(np.linalg.diagonal, view=True)(lambda x, /, *, offset=0: diagonal(x, offset, -2, -1))
 row(np.linalg.trace)(lambda x, /, *, offset=0, dtype=None: trace(x, offset, -2, -1, dtype))
 
 
@@ -144,9 +160,9 @@ def piecewise(x, condlist, funclist, *args, **kw):
         y, functions = funclist[-1], funclist[:-1]
     else:
         y, functions = 0.0, funclist
-    y = y(x, *args, **kw) if callable(y) else y
+    y = lift(y(x, *args, **kw)) if callable(y) else y
     for condition, f in zip(conditions, functions, strict=True):
-        y = ew.where(condition, f(x, *args, **kw) if callable(f) else f, y)
+        y = ew.where(condition, lift(f(x, *args, **kw)) if callable(f) else f, y)
     return like(at_least_array(y), Aval(tuple(x.shape), x.dtype))
 
 
@@ -211,21 +227,31 @@ def median(a, axis=None, overwrite_input=False, keepdims=False):
 
 
 # ---------------------------------------------------------------- numbers repaired, copies
-@row(np.nan_to_num)
+@row(np.nan_to_num, view=True)
 def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
+    if x.__class__ is Array:
+        y = nan_to_num(x.read(), True, nan, posinf, neginf)
+        if copy:
+            return fresh(y)
+        x.write(y)
+        return x
     info = np.finfo(x.dtype)
     y = ew.where(ew.isnan(x), nan, x)
     y = ew.where(ew.equal(x, np.inf), info.max if posinf is None else posinf, y)
     return ew.where(ew.equal(x, -np.inf), info.min if neginf is None else neginf, y)
 
 
-@row(np.real, operands=1)
+@row(np.real, view=True)
 def real(val):
+    if val.__class__ is Array:
+        return val.real
     return val if at_least_array(val).dtype.kind != "c" else complexes.real(val)
 
 
-@row(np.imag)
+@row(np.imag, view=True)
 def imag(val):
+    if val.__class__ is Array:
+        return val.imag
     val = at_least_array(val)
     return np.zeros(tuple(val.shape), val.dtype) if val.dtype.kind != "c" else complexes.imag(val)
 
@@ -239,16 +265,20 @@ def real_if_close(a, tol=100):
     return a if plain.dtype.kind == "c" else complexes.real(a)
 
 
-@row(np.copy, operands=1)
+@row(np.copy, view=True)
 def copy(a, order="K", subok=False):
     a = at_least_array(a)
-    return Array(a) if a.shape and a.dtype.kind in "fc" else a
+    if a.__class__ is Array:
+        return a.copy(order)
+    return Array(a) if a.dtype.kind in "fc" else a
 
 
-@row(np.astype)
+@row(np.astype, view=True)
 def astype(x, dtype, /, *, copy=True, device=None):
-    x = at_least_array(x)
     dtype = np.dtype(dtype)
+    if x.__class__ is Array and not copy and dtype == x.dtype:
+        return x
+    x = at_least_array(lift(x))
     if x.dtype.kind == "c" and dtype.kind not in "cb":
         warnings.warn("Casting complex values to real discards the imaginary part", np.exceptions.ComplexWarning, stacklevel=user_depth())
         x = complexes.real(x)
@@ -305,13 +335,17 @@ def copyto(dst, src, casting="same_kind", where=True):
 
 @row(np.put, operands=0)
 def put_(a, ind, v, mode="raise"):
-    into(a, "put").reshaped(-1)[np.ravel(ind)] = _cycled(v, np.size(ind))
+    target, at = into(a, "put"), np.ravel(value_of(ind, "the positions of np.put"))
+    if mode != "raise":
+        at = at % target.size if mode == "wrap" else np.clip(at, 0, target.size - 1)
+    if at.size:
+        target.flat[at] = v
 
 
 @row(np.place, operands=0)
 def place(arr, mask, vals):
     at = np.flatnonzero(value_of(mask, "the mask of np.place"))
-    into(arr, "place").reshaped(-1)[at] = _cycled(vals, at.size)
+    into(arr, "place").flat[at] = vals
 
 
 @row(np.putmask, operands=0)

@@ -13,6 +13,7 @@ from ..prims import layout
 from . import indexing
 from .array import Array
 from .dispatch import row
+from .memory import viewable
 from .reductions import at_least_array, axes_of
 from .stacking import Handle, join, lift, lift_all, same_dtype
 from .views import resolve_shape
@@ -52,6 +53,10 @@ def _size(x):
 def reshape(a, /, shape, order="C", *, copy=None):
     a = at_least_array(a)
     shape = resolve_shape(shape, _size(a))
+    if order == "A" and a.__class__ is Array:
+        order = "F" if a.flags.f_contiguous and not a.flags.c_contiguous else "C"
+    if copy is False and a.__class__ is Array and not viewable(a._shadow(), shape, order):
+        raise ValueError("Unable to avoid creating a copy while reshaping.")
     if order == "F":
         y = reshaped(permuted(a, tuple(reversed(range(len(a.shape))))), tuple(reversed(shape)))
         y = permuted(y, tuple(reversed(range(len(shape)))))
@@ -62,7 +67,15 @@ def reshape(a, /, shape, order="C", *, copy=None):
 
 @row(np.ravel, view=True)
 def ravel(a, order="C"):
-    return reshape(a, -1, order=order)
+    a = at_least_array(a)
+    if a.__class__ is not Array or not a._path:
+        return reshape(a, -1, order=order if order != "K" else "C")
+    if order == "K":
+        return a.in_memory_order()
+    flags = a.flags
+    order = "F" if order == "F" or (order == "A" and flags.f_contiguous and not flags.c_contiguous) else "C"
+    viewed = flags.c_contiguous if order == "C" else flags.f_contiguous
+    return reshape(a if viewed else a.copy(order), -1, order=order)
 
 
 @row(np.transpose, np.permute_dims, view=True)
@@ -113,12 +126,14 @@ def expand_dims(a, axis):
 
 @row(np.squeeze, view=True)
 def squeeze(a, axis=None):
-    return reshaped(a, np.squeeze(np.broadcast_to(np.int8(0), tuple(a.shape)), axis).shape)
+    shape = np.squeeze(np.broadcast_to(np.int8(0), tuple(a.shape)), axis).shape
+    return a if shape == tuple(a.shape) else reshaped(a, shape)
 
 
 def _at_least(n, place):
     def rule(*arys):
-        out = [reshaped(x, place(tuple(x.shape))) for x in (y if isinstance(y, Array) else at_least_array(lift(y)) for y in arys)]
+        out = [y if isinstance(y, Array) else at_least_array(lift(y)) for y in arys]
+        out = [x if place(tuple(x.shape)) == tuple(x.shape) else reshaped(x, place(tuple(x.shape))) for x in out]
         return out[0] if len(out) == 1 else tuple(out)
     rule.__name__ = f"atleast_{n}d"
     return rule
@@ -129,17 +144,20 @@ atleast_2d = row(np.atleast_2d, operands=0, view=True)(_at_least(2, lambda s: (1
 atleast_3d = row(np.atleast_3d, operands=0, view=True)(_at_least(3, lambda s: ((1, 1, 1), (1, *s, 1), (*s, 1), s)[min(len(s), 3)]))
 
 
-@row(np.broadcast_to)
-def broadcast_to(array, shape):
+@row(np.broadcast_to, view=True)
+def broadcast_to(array, shape, subok=False):
     x = at_least_array(array)
     shape = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(int(s) for s in shape)
+    if x.__class__ is Array:                                # NumPy's is a read-only view
+        np.broadcast_to(x._shadow(), shape)                 # raises as NumPy's
+        return x.moved(lambda a: np.broadcast_to(a, shape), lambda a: layout.broadcast_to(a, shape=shape))
     np.broadcast_shapes(tuple(x.shape), shape)
     return x if tuple(x.shape) == shape else layout.broadcast_to(x, shape=shape)
 
 
-@row(np.broadcast_arrays, operands=0)
-def broadcast_arrays(*args):
-    args = [at_least_array(x) for x in lift_all(args)]
+@row(np.broadcast_arrays, operands=0, view=True)
+def broadcast_arrays(*args, subok=False):
+    args = [x if x.__class__ is Array else at_least_array(lift(x)) for x in args]
     shape = np.broadcast_shapes(*[tuple(x.shape) for x in args])
     return tuple(broadcast_to(x, shape) for x in args)
 
@@ -166,7 +184,7 @@ def rot90(m, k=1, axes=(0, 1)):
     i, j = axes_of(axes[0], len(m.shape))[0], axes_of(axes[1], len(m.shape))[0]
     k %= 4
     if k in (0, 2):
-        return m if k == 0 else flip(flip(m, i), j)
+        return part(m, slice(None)) if k == 0 else flip(flip(m, i), j)
     return flip(swapaxes(m, i, j), i) if k == 1 else swapaxes(flip(m, i), i, j)
 
 

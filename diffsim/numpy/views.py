@@ -2,14 +2,18 @@
 
 A step reads its part of a value and puts a new part back, both by primitives; ``shadow`` does the same to a strided array without
 memory, which answers whether NumPy would give a view or a copy.
+
+The memory of a cell is in C order.  An array in another order is a cell with its axes exchanged and a first step that exchanges them back.
 """
+
+import operator
 
 import numpy as np
 
 from ..core import Tracer
 from ..errors import InputError
-from ..prims import layout
-from ..prims.gather import put
+from ..prims import complexes, layout
+from ..prims.gather import gather, put
 from .stacking import join
 
 #: Arrays up to this size are stacked from their elements when some of them are written one by one.
@@ -86,14 +90,14 @@ class Index:
         self.at, self.shape = at, shape
 
     def read(self, value):
-        part = value[self.at.key] if value.__class__ is np.ndarray else layout.index(value, at=self.at)
+        part = value[(*self.at.key, ...)] if value.__class__ is np.ndarray else layout.index(value, at=self.at)
         return part if self.shape is None else layout.reshape(part, shape=self.shape)
 
     def put(self, base, new):
         return layout.index_set(base, new if self.shape is None else layout.reshape(new, shape=self.at.shape), at=self.at)
 
     def shadow(self, s):
-        part = s[self.at.key]
+        part = s[(*self.at.key, ...)]
         return part if self.shape is None else np.reshape(part, self.shape)
 
     def __eq__(self, other):
@@ -134,16 +138,72 @@ class Reshape:
         self.shape = shape
 
     def read(self, value):
-        return layout.reshape(value, shape=self.shape)
+        return layout.reshape(value, shape=self.shape) if tuple(value.shape) != self.shape else value
 
     def put(self, base, new):
-        return layout.reshape(new, shape=tuple(base.shape))
+        return layout.reshape(new, shape=tuple(base.shape)) if tuple(base.shape) != self.shape else new
 
     def shadow(self, s):
         return np.reshape(s, self.shape)
 
     def __eq__(self, other):
         return type(other) is Reshape and self.shape == other.shape
+
+    __hash__ = None
+
+
+class Moved:
+    """View step for what no other step gives (diagonals, windows, broadcasts): ``function`` maps an array to NumPy's view of it.
+
+    ``read_traced``, where given, reads a traced value in a better way than by positions.
+    """
+
+    __slots__ = ("_at", "function", "read_traced")
+
+    def __init__(self, function, read_traced=None):
+        self.function, self.read_traced, self._at = function, read_traced, None
+
+    def _positions(self, shape):
+        if self._at is None:
+            self._at = np.ascontiguousarray(self.function(np.arange(int(np.prod(shape))).reshape(shape)))
+        return self._at
+
+    def read(self, value):
+        if value.__class__ is np.ndarray:
+            return self.function(value)
+        return self.read_traced(value) if self.read_traced is not None else gather(value, self._positions(tuple(value.shape)))
+
+    def put(self, base, new):
+        return put(base, new, self._positions(tuple(base.shape)))
+
+    def shadow(self, s):
+        return self.function(s)
+
+    def __eq__(self, other):
+        return self is other
+
+    __hash__ = None
+
+
+class Part:
+    """View step: the real or the imaginary part of complex numbers."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name):
+        self.name = name
+
+    def read(self, value):
+        return getattr(value, self.name) if value.__class__ is np.ndarray else getattr(complexes, self.name)(value)
+
+    def put(self, base, new):
+        return complexes.make_complex(new, complexes.imag(base)) if self.name == "real" else complexes.make_complex(complexes.real(base), new)
+
+    def shadow(self, s):
+        return getattr(s, self.name)
+
+    def __eq__(self, other):
+        return type(other) is Part and self.name == other.name
 
     __hash__ = None
 
@@ -156,7 +216,7 @@ def resolve_shape(shape, size):
     InputError
         The sizes do not agree.
     """
-    shape = tuple(int(s) for s in shape) if isinstance(shape, (tuple, list)) else (int(shape),)
+    shape = tuple(operator.index(s) for s in shape) if isinstance(shape, (tuple, list, np.ndarray)) else (operator.index(shape),)
     if -1 in shape:
         known = -int(np.prod(shape))
         if shape.count(-1) > 1 or known == 0 or size % known:
@@ -167,4 +227,4 @@ def resolve_shape(shape, size):
     return shape
 
 
-__all__ = ["Cell", "Index", "Permute", "Reshape", "resolve_shape"]
+__all__ = ["Cell", "Index", "Moved", "Part", "Permute", "Reshape", "resolve_shape"]

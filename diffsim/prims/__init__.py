@@ -13,7 +13,8 @@ from . import (
     linalg_scalar,
     linalg_spectral,
     reduce,
+    update,
 )
 
 __all__ = ["contract", "elementwise", "fourier", "gather", "layout", "linalg", "linalg_factor", "linalg_function", "linalg_gauge",
-           "linalg_scalar", "linalg_spectral", "reduce"]
+           "linalg_scalar", "linalg_spectral", "reduce", "update"]

@@ -13,13 +13,12 @@ import gc
 import numpy as np
 
 from ..core import NO_PARAMS, ArrayTracer, Aval, Trace, Tracer, aval_of, bind, user_line, wrap
+from ..core.held import Held
 from ..core.plain import plain_derivs
 from .operands import split, strong
 from .strong import finite
 from .watch import WATCH, Watched
 
-#: Constant operands up to this size are copied when a derivative keeps them; larger ones are locked.
-COPY_BYTES = 1 << 16
 BINARY = 2
 #: Objects made between two passes of the cyclic collector while a program is recorded.
 PATIENCE = 200_000
@@ -77,11 +76,11 @@ class TangentTrace(Trace):
 class LinearTrace(Trace):
     """Computes values and records how tangents follow: ``primal`` is the value, ``dual`` the number of its tangent or None."""
 
-    __slots__ = ("list", "locked", "tangents")
+    __slots__ = ("held", "list", "tangents")
 
-    def __init__(self, verb):
+    def __init__(self, verb, lasting=False):
         super().__init__(verb)
-        self.list, self.locked = LinearList(), []
+        self.list, self.held = LinearList(), Held(lasting)
         self.tangents = TangentTrace(self.level, verb, self.list)
 
     def process(self, prim, args, params):
@@ -144,7 +143,7 @@ class LinearTrace(Trace):
             if dx.__class__ is not int:
                 dx = dx(x, y, z)
                 if dx is y and m is None and dx.__class__ is np.ndarray:
-                    dx = self.kept(dx)
+                    dx = self.held.keep(dx)
                 elif dx.__class__ is int:
                     dx = float(dx)
             terms = ((n, dx),)
@@ -154,7 +153,7 @@ class LinearTrace(Trace):
             if dy.__class__ is not int:
                 dy = dy(x, y, z)
                 if dy is x and n is None and dy.__class__ is np.ndarray:
-                    dy = self.kept(dy)
+                    dy = self.held.keep(dy)
                 elif dy.__class__ is int:
                     dy = float(dy)
             terms = (*terms, (m, dy)) if terms else ((m, dy),)
@@ -178,7 +177,7 @@ class LinearTrace(Trace):
             if d.__class__ is not int:
                 d = d(*primals, y, **params)
                 if d.__class__ is np.ndarray and any(d is x for x in primals):
-                    d = self.kept(d)
+                    d = self.held.keep(d)
                 elif d.__class__ is int:
                     d = float(d)
             terms.append((n, d))
@@ -195,7 +194,7 @@ class LinearTrace(Trace):
         y = bind(prim, primals, params)
         if all(n is None for n in numbers):
             return y
-        primals = tuple(self.kept(x) if n is None and x.__class__ is np.ndarray else x for x, n in zip(primals, numbers, strict=True))
+        primals = tuple(self.held.keep(x) if n is None and x.__class__ is np.ndarray else x for x, n in zip(primals, numbers, strict=True))
         tangents = tuple(None if n is None else wrap(self.tangents, self.list.avals[n], n) for n in numbers)
         y_dot = prim.rule("jvp")(primals, y, tangents, **params)
         if y_dot is None:
@@ -204,19 +203,10 @@ class LinearTrace(Trace):
             return tuple(v if t is None else wrap(self, v, t.dual) for v, t in zip(y, y_dot, strict=True))
         return wrap(self, y, y_dot.dual) if isinstance(y_dot, Tracer) and y_dot.owner is self.tangents else y
 
-    def kept(self, x):
-        """``x`` safe from later writes by the user: small arrays are copied, large ones read-only until the trace ends."""
-        if not x.flags.writeable or x.nbytes <= COPY_BYTES:
-            return x.copy() if x.nbytes <= COPY_BYTES else x
-        x.flags.writeable = False
-        self.locked.append(x)
-        return x
-
     def close(self):
         """End the trace: its tracers are dead, arrays it locked are writeable again."""
         self.alive = self.tangents.alive = False
-        for x in self.locked:
-            x.flags.writeable = True
+        self.held.release()
 
     def concrete(self, tracer, what):
         return tracer.primal
@@ -227,8 +217,8 @@ class LinedTrace(LinearTrace):
 
     __slots__ = ()
 
-    def __init__(self, verb):
-        super().__init__(verb)
+    def __init__(self, verb, lasting=False):
+        super().__init__(verb, lasting)
         self.list.lines = []
 
     def process(self, prim, args, params):
@@ -265,7 +255,7 @@ def patient_collector():
         gc.set_threshold(*usual)
 
 
-def linearize(f, primals, active, verb):
+def linearize(f, primals, active, verb, lasting=False):
     """Values of ``f`` at ``primals`` and the list of linear equations from the active inputs' tangents to the outputs'.
 
     Parameters
@@ -275,6 +265,8 @@ def linearize(f, primals, active, verb):
     primals : sequence of array
     active : sequence of bool
         Which inputs are differentiated.
+    lasting : bool
+        Whether the list is used after the caller's own code runs again: large constants in it are then copies.
 
     Returns
     -------
@@ -284,12 +276,12 @@ def linearize(f, primals, active, verb):
     outputs : list of int or None
         Number of each output's tangent; None where it is zero.
     """
-    return record(WatchedTrace if WATCH.get() else LinearTrace, f, primals, active, verb)
+    return record(WatchedTrace if WATCH.get() else LinearTrace, f, primals, active, verb, lasting)
 
 
-def record(kind, f, primals, active, verb):
+def record(kind, f, primals, active, verb, lasting=False):
     """:func:`linearize` under a given kind of trace."""
-    trace = kind(verb)
+    trace = kind(verb, lasting)
     inputs = [wrap(trace, x, trace.list.new(aval_of(x))) if on else x for x, on in zip(primals, active, strict=True)]
     try:
         with patient_collector():
@@ -297,6 +289,7 @@ def record(kind, f, primals, active, verb):
         pairs = [(x.primal, x.dual) if isinstance(x, Tracer) and x.owner is trace else (x, None) for x in out]
     finally:
         trace.close()
+    trace.held.check()
     trace.list.values, trace.list.origin = [p for p, _ in pairs], (f, primals, active, verb)
     return [p for p, _ in pairs], trace.list, [n for _, n in pairs]
 

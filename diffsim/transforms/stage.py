@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..core import Const, Eqn, Graph, Trace, Tracer, Var, aval_of, concretization_error, user_line, wrap
+from ..core.held import changeable
 from .operands import strong
 
 
@@ -13,11 +14,12 @@ class GraphTrace(Trace):
     ``HOISTED_SIZE`` elements.
     """
 
-    __slots__ = ("captured", "derives", "eqns", "hoist", "lines")
+    __slots__ = ("captured", "derives", "eqns", "hoist", "known", "lines")
 
     def __init__(self, verb, hoist=False, lines=False):
         super().__init__(verb)
-        self.eqns, self.captured, self.hoist, self.lines, self.derives = [], {}, hoist, lines, False
+        self.eqns, self.captured, self.known, self.hoist, self.lines = [], [], {}, hoist, lines
+        self.derives = False
 
     def process(self, prim, args, params):
         args = strong(args)
@@ -37,13 +39,19 @@ class GraphTrace(Trace):
         x = np.asarray(x)
         if self.hoist and x.size > HOISTED_SIZE and x.dtype.kind == "f":
             return self._capture(x)
-        return Const(x.copy() if x.flags.writeable else x)
+        return Const(x.copy() if changeable(x) else x)
 
     def _capture(self, x):
-        have = self.captured.get(id(x))
-        if have is None:
-            have = self.captured[id(x)] = (Var(aval_of(x)), x)
-        return have[0]
+        """The input that stands for an outer tracer, or for an array as it is now: one that was written since is another input."""
+        key = id(x)
+        known = self.known.get(key)
+        if known is not None and not isinstance(x, Tracer) and known[1].tobytes() != x.tobytes():
+            known = None
+        if known is None:
+            value = x if isinstance(x, Tracer) or not changeable(x) else x.copy()
+            known = self.known[key] = (Var(aval_of(x)), value, x)
+            self.captured.append(known[:2])
+        return known[0]
 
     def concrete(self, tracer, what):
         raise concretization_error(tracer, what)
@@ -81,7 +89,6 @@ def trace(f, avals, verb="make_graph", hoist=False, lines=False):
         outputs = [level.atom(x) for x in f(*[wrap(level, v.aval, v) for v in inputs])]
     finally:
         level.alive = False
-    extra = list(level.captured.values())
-    graph = Graph(inputs + [v for v, _ in extra], level.eqns, outputs)
+    graph = Graph(inputs + [v for v, _ in level.captured], level.eqns, outputs)
     graph.derives = level.derives
-    return graph, [x for _, x in extra]
+    return graph, [x for _, x in level.captured]

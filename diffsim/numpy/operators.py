@@ -1,0 +1,102 @@
+"""Operators of the mutable array."""
+
+import numpy as np
+
+from ..core import METHODS, UFUNCS, ArrayTracer
+from .array import Array, fresh, result_of
+from .stacking import lift
+
+
+class _Protocol(dict):
+    """Operations without an entry of their own (shifts): NumPy's protocol serves plain values and refuses traced ones."""
+
+    def __missing__(self, ufunc):
+        return lambda *x: lift(METHODS["__array_ufunc__"](ufunc, "__call__", x, {}))
+
+
+_PROTOCOL = _Protocol()
+
+
+def _operators(ufunc, table=UFUNCS):
+    def forward(self, other):
+        cell = self._cell
+        cell.shared = True
+        if self._path:
+            return result_of(table[ufunc](self._peek(), other.read() if other.__class__ is Array else other), (self, other))
+        if other.__class__ is Array:
+            y = table[ufunc](cell.value, other.read())
+            if other._path:
+                return result_of(y, (self, other))
+        else:
+            y = table[ufunc](cell.value, other)
+        return Array(y) if y.__class__ is ArrayTracer else fresh(y)
+
+    def backward(self, other):
+        return result_of(table[ufunc](other, self.read()), (other, self))
+
+    def in_place(self, other):
+        self._writable()
+        other = lift(other)
+        if self._plain(other):
+            ufunc(self._own(), other, out=self._peek())
+            return self
+        y = table[ufunc](self.read(), other)
+        check_output(ufunc, y, self)
+        self.write(y)
+        return self
+    return forward, backward, in_place
+
+
+def check_output(ufunc, y, out):
+    """Refuse what NumPy refuses of a result that is to go into an array.
+
+    Raises
+    ------
+    ValueError
+        The result has a shape the array cannot take.
+    TypeError
+        Its dtype cannot be cast to the array's (``same_kind``).
+    """
+    shape, dtype = tuple(y.shape), y.dtype
+    if shape != out.shape:
+        widened = np.broadcast_shapes(shape, out.shape) if ufunc is not np.matmul else None
+        if widened != out.shape:
+            raise ValueError(f"non-broadcastable output operand with shape {out.shape} doesn't match the broadcast shape {shape}")
+    if not np.can_cast(dtype, out.dtype, "same_kind"):
+        raise TypeError(f"Cannot cast ufunc {ufunc.__name__!r} output from {dtype!r} to {out.dtype!r} with casting rule 'same_kind'")
+
+
+def _unary(ufunc):
+    return lambda self: result_of(UFUNCS[ufunc](self.read()), (self,))
+
+
+def divmod_(self, other):
+    """Quotient and remainder."""
+    return self // other, self % other
+
+
+def rdivmod(self, other):
+    """Quotient and remainder of another value by this one."""
+    return other // self, other % self
+
+
+def _install():
+    arithmetic = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "floordiv": np.floor_divide,
+                  "mod": np.remainder, "pow": np.power, "matmul": np.matmul, "and": np.bitwise_and, "or": np.bitwise_or,
+                  "xor": np.bitwise_xor, "lshift": np.left_shift, "rshift": np.right_shift}
+    for name, ufunc in arithmetic.items():
+        forward, backward, in_place = _operators(ufunc, _PROTOCOL if ufunc in (np.left_shift, np.right_shift) else UFUNCS)
+        setattr(Array, f"__{name}__", forward)
+        setattr(Array, f"__r{name}__", backward)
+        setattr(Array, f"__i{name}__", in_place)
+    compare = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal}
+    for name, ufunc in compare.items():
+        setattr(Array, f"__{name}__", _operators(ufunc)[0])
+    for name, ufunc in {"neg": np.negative, "abs": np.absolute, "invert": np.invert, "pos": np.positive}.items():
+        setattr(Array, f"__{name}__", _unary(ufunc))
+    Array.__divmod__, Array.__rdivmod__ = divmod_, rdivmod
+
+
+_install()
+
+__all__ = ["check_output"]

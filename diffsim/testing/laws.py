@@ -4,6 +4,7 @@ A sample is one choice of operands and parameters a row offers (``samples``).  L
 new primitive earns all of them by existing.
 """
 
+import functools
 import itertools
 import warnings
 from dataclasses import dataclass
@@ -348,11 +349,16 @@ def batch_is_a_stack_of_calls(sample, rng):
 
 
 def directions_come_in_batches(sample, rng):
-    """Tangents and cotangents with members go through the list of linear equations as one by one: tangent rules and transposes of tracers."""
+    """Tangents and cotangents with members go through the list of linear equations as they do one by one."""
     y, equations, outputs = linearize(sample.f, sample.point, [True] * len(sample.point), "vjp")
     if any(n is None for n in outputs):
         return
-    for run, avals in ((lambda *v: push(equations, v, outputs), sample.point), (lambda *w: pull(equations, w, outputs, len(sample.point)), y)):
+    forwards = functools.partial(push, equations), sample.point, (outputs,)
+    backwards = functools.partial(pull, equations), y, (outputs, len(sample.point))
+    for through, avals, options in (forwards, backwards):
+        def run(*v, through=through, options=options):
+            return through(v, *options)
+
         given = [np.stack([random_like(a, rng) for _ in range(MEMBERS)]) for a in map(np.asarray, avals)]
         got, batched = batch(run, MEMBERS, given, [True] * len(given))
         rows = [run(*[a[i] for a in given]) for i in range(MEMBERS)]
@@ -360,7 +366,7 @@ def directions_come_in_batches(sample, rng):
             if on:
                 _same_members([part], [np.stack(column)], f"batch of directions of {sample.prim.name}")
             elif part is not None or any(c is not None for c in column):
-                raise AssertionError(f"{sample.prim.name}: a batch of directions gives the value {part} for all, one by one they give {column}")
+                raise AssertionError(f"{sample.prim.name}: a batch of directions gives {part}, which has no members; one by one {column}")
 
 
 def _same_members(got, wanted, what):

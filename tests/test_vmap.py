@@ -8,7 +8,7 @@ import pytest
 
 import diffsim as ds
 from diffsim.core import ONE_BY_ONE, REGISTRY
-from diffsim.errors import ConcretizationError, DiffsimError, FallbackWarning, InputError, InputTypeError, MutationError
+from diffsim.errors import ConcretizationError, DiffsimError, FallbackWarning, InputError, InputTypeError, MutationError, StrongZeroWarning
 from diffsim.ode import odeint
 
 N = 4
@@ -305,6 +305,22 @@ def test_complex_members():
     f = ds.grad(lambda z: np.sum(np.abs(A @ z) ** 2 + np.real(z * z[::-1])))
     agree(ds.vmap(f)(z), stacked(f, z))
     agree(ds.vmap(lambda z: np.conj(z) * np.angle(z) + np.exp(z))(z), stacked(lambda z: np.conj(z) * np.angle(z) + np.exp(z), z))
+
+
+def test_a_spoiled_derivative_is_repaired_in_its_member():
+    def f(x):
+        return np.sum(np.where(x > 0, np.log(x), 0.0)) + 1.0 / x[1]
+    points = np.array([[0.0, 1.0], [2.0, 3.0], [0.0, 0.0]])             # 0 * inf in two members, an infinite value in one of them
+    with np.errstate(all="ignore"):
+        with pytest.warns(StrongZeroWarning):
+            wanted = stacked(ds.grad(f), points)
+        with pytest.warns(StrongZeroWarning):
+            np.testing.assert_array_equal(ds.vmap(ds.grad(f))(points), wanted)
+        with pytest.warns(StrongZeroWarning):
+            np.testing.assert_array_equal(ds.vmap(ds.vmap(ds.grad(f)))(points[None])[0], wanted)
+        with pytest.warns(StrongZeroWarning):
+            np.testing.assert_array_equal(ds.grad(lambda x: np.sum(ds.vmap(f)(x)))(points[:2]), wanted[:2])
+    assert np.isfinite(wanted).all(1).tolist() == [True, True, False]
 
 
 # ---------------------------------------------------------------- what has no batch rule

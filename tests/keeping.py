@@ -1,4 +1,4 @@
-"""One check of a plain NumPy program: plainly, forwards, backwards, and from its graph."""
+"""One check of a plain NumPy program: plainly, forwards, backwards, from its graph, and as a batch."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def spread(rng, shape, low, high):
 
 
 def keeps(f, shapes, rng, *, traceable=True, low=0.3, high=2.0, tol=1e-7):
-    """Value, forward and reverse derivative, and graph of a plain NumPy program at random operands."""
+    """Value, forward and reverse derivative, graph and batch of a plain NumPy program at random operands."""
     x = [spread(rng, s, low, high) for s in shapes]
     v = [np.asarray(rng.uniform(-1, 1, s)) for s in shapes]
 
@@ -40,3 +40,10 @@ def keeps(f, shapes, rng, *, traceable=True, low=0.3, high=2.0, tol=1e-7):
         graph = ds.make_graph(f)(*x)
         graph.verify()
         close([np.asarray(a) for a in eval_graph(graph, *x)], plain, 1e-14, "graph")
+        members = [np.stack([a, a[::-1] if np.ndim(a) else 0.9 * a]) for a in x]
+        rows = [parts([a[i] for a in members]) for i in range(2)]
+        batch = ds.vmap(f)(*members)
+        close([np.asarray(a) for a in (batch if isinstance(batch, (tuple, list)) else [batch])],
+              [np.stack(row) for row in zip(*rows, strict=True)], 1e-13, "batch")
+        bars = ds.vmap(lambda *x: ds.vjp(f, *x)[1](w))(*members)
+        close([a[0] for a in bars], x_bar, 1e-12, "batch of pullbacks")

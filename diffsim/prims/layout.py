@@ -51,7 +51,7 @@ def aligned(batched, x):
 
 def spread(n, batched, x):
     """Operands with a batch axis each: the ones that have none are repeated."""
-    return [a if on else broadcast_to(a, shape=(n, *a.shape)) for a, on in zip(x, batched, strict=True)]
+    return [a if on else broadcast_to(a, shape=(n, *getattr(a, "shape", ()))) for a, on in zip(x, batched, strict=True)]
 
 
 def to_front(x, axis):

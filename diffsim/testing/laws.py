@@ -4,6 +4,7 @@ A sample is one choice of operands and parameters a row offers (``samples``).  L
 new primitive earns all of them by existing.
 """
 
+import functools
 import itertools
 import warnings
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..core import Absent, Linear, aval_of, eval_graph
 from ..core.aval import is_float
-from ..transforms import batch, jvp, linearize, pull, trace
+from ..transforms import batch, jvp, linearize, pull, push, trace
 
 
 @dataclass
@@ -347,6 +348,27 @@ def batch_is_a_stack_of_calls(sample, rng):
         _same_members(got, [np.stack([w, w[::-1]]) for w in wanted], f"batch of batches of {sample.prim.name} in operands {batched}")
 
 
+def directions_come_in_batches(sample, rng):
+    """Tangents and cotangents with members go through the list of linear equations as they do one by one."""
+    y, equations, outputs = linearize(sample.f, sample.point, [True] * len(sample.point), "vjp")
+    if any(n is None for n in outputs):
+        return
+    forwards = functools.partial(push, equations), sample.point, (outputs,)
+    backwards = functools.partial(pull, equations), y, (outputs, len(sample.point))
+    for through, avals, options in (forwards, backwards):
+        def run(*v, through=through, options=options):
+            return through(v, *options)
+
+        given = [np.stack([random_like(a, rng) for _ in range(MEMBERS)]) for a in map(np.asarray, avals)]
+        got, batched = batch(run, MEMBERS, given, [True] * len(given))
+        rows = [run(*[a[i] for a in given]) for i in range(MEMBERS)]
+        for part, on, column in zip(got, batched, zip(*rows, strict=True), strict=True):
+            if on:
+                _same_members([part], [np.stack(column)], f"batch of directions of {sample.prim.name}")
+            elif part is not None or any(c is not None for c in column):
+                raise AssertionError(f"{sample.prim.name}: a batch of directions gives {part}, which has no members; one by one {column}")
+
+
 def _same_members(got, wanted, what):
     for a, b in zip(got, wanted, strict=True):
         if a.dtype != b.dtype:
@@ -358,6 +380,7 @@ def _same_members(got, wanted, what):
 
 
 LAWS = [aval_predicts_impl, tangent_is_the_derivative, tangent_keeps_shape_and_dtype, pullback_is_the_adjoint, transpose_rule_transposes,
-        second_derivatives_agree, nested_derivatives_keep_apart, graph_is_the_program, batch_is_a_stack_of_calls]
+        second_derivatives_agree, nested_derivatives_keep_apart, graph_is_the_program, batch_is_a_stack_of_calls,
+        directions_come_in_batches]
 
 __all__ = ["LAWS", "Sample", "samples"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core import NO_PARAMS, Absent, ArrayTracer, Aval, Opaque, Trace, Tracer, aval_of, bind, user_line, wrap
 from ..errors import ConcretizationError
-from ..prims.layout import Basic, index, stack
+from ..prims.layout import Basic, aligned, index, stack
 from .operands import strong
 
 
@@ -44,11 +44,36 @@ class BatchTrace(Trace):
         return tuple(map(self.wrapped, y)) if prim.multiple else self.wrapped(y)
 
     def unary(self, prim, x):
-        """The common case written out."""
-        if prim.derivs is None:
-            return self.process(prim, (x,), NO_PARAMS)
-        y = bind(prim, (x.dual,), NO_PARAMS)
-        return (ArrayTracer if x.primal.shape else Tracer)(self, _member(y.shape, y.dtype), y)
+        """Members keep their places under an elementwise primitive; this and ``binary`` are the way most operations take."""
+        a, aval = x.dual, x.primal
+        kind = a.__class__
+        y = bind(prim, (a,), NO_PARAMS) if kind is ArrayTracer or kind is Tracer else prim.quick(a)
+        return (ArrayTracer if aval.shape else Tracer)(self, aval if y.dtype is aval.dtype else _member(y.shape, y.dtype), y)
+
+    def binary(self, prim, x, y):
+        aval, plain = None, True
+        kind = x.__class__
+        if kind is ArrayTracer or kind is Tracer:
+            if x.owner is self:
+                aval, x = x.primal, x.dual
+                kind = x.__class__
+            plain = kind is not ArrayTracer and kind is not Tracer
+        on = aval is not None
+        kind = y.__class__
+        if kind is ArrayTracer or kind is Tracer:
+            both = y.owner is self
+            if both:
+                aval, y = y.primal, y.dual
+                kind = y.__class__
+            plain = plain and kind is not ArrayTracer and kind is not Tracer
+        else:
+            both = False
+        if not (on and both and len(x.shape) == len(y.shape)):
+            x, y = aligned((on, both), (x, y))
+        z = prim.quick(x, y) if plain else bind(prim, (x, y), NO_PARAMS)
+        shape = z.shape
+        same = shape[1:] == aval.shape and z.dtype is aval.dtype
+        return (ArrayTracer if len(shape) > 1 else Tracer)(self, aval if same else _member(tuple(shape), z.dtype), z)
 
     def wrapped(self, y):
         """A tracer of one member from the values of all."""

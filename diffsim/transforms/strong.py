@@ -13,9 +13,12 @@ from contextvars import ContextVar
 import numpy as np
 
 from ..core import Tracer, user_depth
+from ..core.aval import is_float
 from ..errors import StrongZeroWarning
-from ..prims.elementwise import equal, logical_or, mul, where
+from ..prims.elementwise import equal, isfinite, logical_and, logical_or, mul, where
 from ..prims.layout import convert
+from ..prims.reduce import reduce_all
+from .batch import BatchTrace
 
 #: Whether sweeps, and the kernels built meanwhile, multiply strongly; and whether they may: a repair is not repaired.
 STRONG = ContextVar("strong_zeros", default=False)
@@ -86,14 +89,37 @@ def repaired(run, derivatives, given, find):
         for x in derivatives:
             mark(x)
         return derivatives
-    if STRONG.get() or not finite(given):
+    whole = finite(given)
+    if STRONG.get() or not (whole or any(map(_has_members, given))):
         return derivatives
     with strong_zeros():
         again = run()
+    if not whole:                                           # one member's infinity does not keep the others from being repaired
+        sound = _all_finite(given)
+        again = [x if x is None else where(sound, x, d) for x, d in zip(again, derivatives, strict=True)]
     if sum(map(_spoiled, again)) < sum(map(_spoiled, derivatives)):
         warnings.warn(f"a derivative met 0 * inf, which was taken as 0: {find()}. That is right where the value does not depend on that "
                       f"operation (np.where computes both of its branches).", StrongZeroWarning, stacklevel=user_depth())
     return again
+
+
+def _has_members(x):
+    """Whether a value is one member's of a batch, at any level."""
+    while isinstance(x, Tracer):
+        if isinstance(x.owner, BatchTrace):
+            return True
+        x = x.primal
+    return False
+
+
+def _all_finite(values):
+    """Truth, for each member, of all values being finite."""
+    sound = np.bool_(True)
+    for x in values:
+        if x is not None and is_float(x.dtype):
+            one = isfinite(x)
+            sound = logical_and(sound, reduce_all(one, axes=tuple(range(len(x.shape)))) if x.shape else one)
+    return sound
 
 
 def mark(x):

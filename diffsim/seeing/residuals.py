@@ -61,18 +61,22 @@ class LineTrace(LinearTrace):
         self.origins, self.values, self.constants = [], {}, {}
 
     def process(self, prim, args, params):
-        return self._noted(prim, args, super().process(prim, args, params))
+        self._given(args)
+        return self._noted(prim, super().process(prim, args, params))
 
     def unary(self, prim, x):
-        return self._noted(prim, (x,), super().unary(prim, x))
+        return self._noted(prim, super().unary(prim, x))
 
     def binary(self, prim, x, y):
-        return self._noted(prim, (x, y), super().binary(prim, x, y))
+        self._given((x, y))
+        return self._noted(prim, super().binary(prim, x, y))
 
-    def _noted(self, prim, args, out):
+    def _given(self, args):
         for x in args:
             if isinstance(x, np.ndarray):
                 self.constants[id(owner(x))] = x
+
+    def _noted(self, prim, out):
         new = len(self.list.eqns) - len(self.origins)
         if new:
             self.origins += [(prim.name, user_line())] * new

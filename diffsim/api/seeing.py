@@ -17,7 +17,7 @@ from .arguments import Flat, count, leaves_of, name_of
 from .graphs import make_graph
 
 
-def draw(f, *args, path=None, optimised=True, detail="auto", title=None):
+def draw(f, *args, path=None, optimised=True, detail="auto", title=None, nested=True):
     """Draw the graph of a function: its equations with their shapes, families and costs, and the loops they are compiled to.
 
     A box is an equation, or an input, output or constant.  Its colour is its family, its outline says whether the value is stored in
@@ -36,6 +36,9 @@ def draw(f, *args, path=None, optimised=True, detail="auto", title=None):
     detail : {"auto", "equations", "loops"}
         One box an equation, or one a loop; "auto" draws loops where equations are too many.
     title : str, optional
+    nested : bool
+        Whether graphs among the parameters of its equations (a loop's body, a solve's right-hand side) are drawn below it, while there
+        is room.
 
     Returns
     -------
@@ -50,13 +53,14 @@ def draw(f, *args, path=None, optimised=True, detail="auto", title=None):
     if isinstance(f, Graph):
         if args:
             raise InputError("draw: a graph has its shapes already; pass no arguments with it")
-        return _draw(optimise(f) if optimised else f, path, detail=detail, title=title)
+        return _draw(optimise(f) if optimised else f, path, detail=detail, title=title, nested=nested)
     if not callable(f):
         raise InputTypeError(f"draw: the first argument must be a function or a graph, not a {type(f).__name__}")
     if not args and isinstance(f, Jitted):
         graph = f.graph
-        return _draw(optimise(graph) if optimised else graph, path, detail=detail, title=title)
-    return _draw(make_graph(f, optimised)(*args), path, detail=detail, title=title, names=_leaf_names(f, args))
+        return _draw(optimise(graph) if optimised else graph, path, detail=detail, title=title, nested=nested)
+    return _draw(make_graph(f, optimised)(*args), path, detail=detail, title=title, names=_leaf_names(f, args),
+                 nested=nested)
 
 
 def _leaf_names(f, args):

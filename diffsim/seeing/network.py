@@ -49,6 +49,7 @@ class Network:
 
     Attributes
     ----------
+    graph : Graph
     nodes : list of Node
     edges : list of (int, int)
     loops : list of str
@@ -56,8 +57,8 @@ class Network:
     caption : str
     """
 
-    def __init__(self):
-        self.nodes, self.edges, self.loops, self.caption = [], [], [], ""
+    def __init__(self, graph):
+        self.graph, self.nodes, self.edges, self.loops, self.caption = graph, [], [], [], ""
 
     def add(self, *args, **kwargs):
         self.nodes.append(Node(*args, **kwargs))
@@ -123,7 +124,7 @@ def of_equations(graph, fused, names=None):
     names : sequence of str, optional
         Of the inputs.
     """
-    net, made, number = Network(), {}, {}
+    net, made, number = Network(graph), {}, {}
     if isinstance(fused, Fusion):
         number = {nest: n for n, nest in enumerate(fused.nests)}
         net.loops = [_over(nest) for nest in fused.nests]
@@ -173,10 +174,10 @@ def _number(const):
 
 
 def _detail(eqn):
-    nested = [f"{label} {len(g.eqns)} eq." for label, g in subgraphs(eqn)]
-    what = type_text(eqn.outputs[0].aval) if eqn.outputs else ""
+    what, nested = type_text(eqn.outputs[0].aval) if eqn.outputs else "", subgraphs(eqn)
     if nested:
-        return shortened("  ".join([what, *nested]), 40)
+        inside = f"{nested[0][0]}" if len(nested) == 1 else f"{len(nested)} graphs"
+        return f"{what}   {inside}: {sum(len(g.eqns) for _, g in nested)} eq."
     params = " ".join(param_text(v) if k == "at" else f"{k}={param_text(v)}" for k, v in eqn.params.items()
                       if k not in ("shape", "dtype", "contract", "batch"))
     return f"{what}   {params}" if 0 < len(params) <= PARAM_ROOM else what
@@ -185,7 +186,7 @@ def _detail(eqn):
 # ---------------------------------------------------------------- one node a loop
 def of_loops(graph, fused, names=None):
     """Network with one node a nest of loops or call of the compiled program, and one for the straight code between them."""
-    net, made = Network(), {}
+    net, made = Network(graph), {}
     _inputs(net, graph, made, names)
     home, edges = _units(graph, fused)
     name = _ranked(dict.fromkeys(key for keys in home.values() for key in keys), edges)

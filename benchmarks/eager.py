@@ -144,6 +144,17 @@ def by_size(sizes, options, missing):
     table(head, rows)
 
 
+def without_collector(call):
+    """The call while Python's cyclic collector rests."""
+    def run():
+        gc.disable()
+        try:
+            return call()
+        finally:
+            gc.enable()
+    return run
+
+
 def by_length(lengths, options, missing):
     """Microseconds an operation by the length of the chain, the cyclic collector on and off."""
     print("\nMicroseconds an elementary operation by the length of the chain (n = 10); growth is linear where a column does not change.\n"
@@ -153,12 +164,8 @@ def by_length(lengths, options, missing):
     for length in lengths:
         operations = length // 3 * 3
         calls = built(names, np.linspace(0.2, 0.9, 10), operations, missing)
-        on = np.median(measure(calls.values(), options.rounds, options.seconds), axis=1)
-        gc.disable()
-        try:
-            off = np.median(measure(calls.values(), options.rounds, options.seconds), axis=1)
-        finally:
-            gc.enable()
+        both = [*calls.values(), *map(without_collector, calls.values())]
+        on, off = np.median(measure(both, options.rounds, options.seconds), axis=1).reshape(2, -1)
         head = ["operations", *calls]
         rows.append([f"{length}", *(f"{a / operations * 1e6:.2f} ({b / operations * 1e6:.2f})" for a, b in zip(on, off, strict=True))])
     table(head, rows)

@@ -12,13 +12,15 @@ from matplotlib.patches import FancyBboxPatch
 import diffsim as ds
 from diffsim.codegen.fusion import FUSED, SCALARS, STORED, Fusion, cost, lowered
 from diffsim.codegen.nest import Loop
-from diffsim.core import SLOTS, Absent, Aval, Const, Eqn, Graph, Var
+from diffsim.core import REGISTRY, SLOTS, Absent, Aval, Const, Eqn, Graph, Var, aval_of
+from diffsim.core.emission import Call
 from diffsim.core.graph import VIEWS, view
 from diffsim.core.printing import html_table, param_text, quantity, short_line, subgraphs
 from diffsim.errors import GraphError, InputError, InputTypeError, MissingRule
 from diffsim.seeing import picture
 from diffsim.seeing.layout import Layout
 from diffsim.seeing.network import FAMILIES, compiled, family, of_equations, of_loops
+from diffsim.transforms import trace
 
 N = 100
 FLOAT = np.dtype(float)
@@ -390,7 +392,7 @@ def test_no_text_leaves_its_box_and_no_box_meets_another(name):
 def test_a_picture_names_parameters_operations_shapes_and_loops():
     figure = ds.draw(ds.grad(network), np.eye(20), np.ones((3, 20)), title="network")
     texts = [t.get_text() for t in figure.axes[0].texts]
-    assert {"w", "x", "network", "dot_general", "tanh", "(3, 20)", "(20, 20)", "output", "product", "elementwise", "1"} <= set(texts)
+    assert {"w", "x", "network", "dot_general", "tanh", "(3, 20)", "(20, 20)", "output", "linear algebra", "elementwise", "1"} <= set(texts)
     assert any("loaded and stored" in t for t in texts)
 
 
@@ -474,10 +476,22 @@ def test_bad_calls_of_draw_are_refused(call, error, words):
 def test_families_tell_operations_apart():
     graph = ds.make_graph(lambda x: np.max(np.sin(x @ x).T) + np.sum(np.linalg.solve(x, x)) + np.cumsum(x)[0])(np.ones((3, 3)))
     found = {e.prim.name: family(e.prim) for e in graph.eqns}
-    assert {found[k] for k in ("dot_general", "solve")} == {"product"}
+    assert {found[k] for k in ("dot_general", "solve")} == {"linear algebra"}
     assert (found["sin"], found["transpose"], found["reduce_max"]) == ("elementwise", "moves data", "reduction")
     assert set(found.values()) <= set(FAMILIES)
     assert {family(e.prim) for e in ds.make_graph(decay)(2.0).eqns} >= {"solver or control flow"}
+
+
+@pytest.mark.parametrize("prim", [p for p in REGISTRY.values() if not isinstance(p.samples, Absent)], ids=lambda p: p.name)
+def test_every_primitive_can_be_seen(prim, rng):
+    x, params = prim.samples(rng)[0]
+    graph, _ = trace(lambda *x: list(prim(*x, **params)) if prim.multiple else [prim(*x, **params)], [aval_of(v) for v in x])
+    for e in graph.eqns:
+        flops, moved = cost(e)
+        assert (flops is None) == (moved is None) == isinstance(compiled(graph), MissingRule) or isinstance(e.prim.emit, Call)
+    assert prim.name in graph.text(lines=True, cost=True)
+    assert prim.name in graph._repr_html_()
+    assert any(n.title.startswith(prim.name) and n.family in FAMILIES for n in of_equations(graph, compiled(graph)).nodes)
 
 
 def test_subgraphs_are_labelled():

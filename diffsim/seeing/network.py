@@ -7,10 +7,12 @@ from ..core.printing import constant_text, param_text, quantity, shortened, subg
 from ..errors import MissingRule
 
 #: The families equations are coloured by.
-FAMILIES = ("elementwise", "moves data", "reduction", "product", "solver or control flow", "other")
-ELEMENTWISE, MOVES, REDUCTION, PRODUCT, SOLVER, OTHER = FAMILIES
+FAMILIES = ("elementwise", "moves data", "reduction", "linear algebra", "solver or control flow", "other")
+ELEMENTWISE, MOVES, REDUCTION, ALGEBRA, SOLVER, OTHER = FAMILIES
 #: Family by the file of a primitive's rules, where its emission does not tell.
-_FILES = {"elementwise": ELEMENTWISE, "layout": MOVES, "gather": MOVES, "reduce": REDUCTION, "contract": PRODUCT, "linalg": PRODUCT}
+_FILES = {"elementwise": ELEMENTWISE, "complexes": ELEMENTWISE, "layout": MOVES, "gather": MOVES, "reduce": REDUCTION, "contract": ALGEBRA,
+          "linalg": ALGEBRA}
+_PACKAGES = {"ode": SOLVER, "control": SOLVER}
 _REDUCTIONS = ("reduce_", "cum", "arg")
 INPUT, OUTPUT, CONSTANT, EQUATION, LOOP = "input", "output", "constant", "equation", "loop"
 #: Characters of parameters that a node shows.
@@ -77,8 +79,11 @@ def family(prim):
     if prim.name.startswith(_REDUCTIONS):
         return REDUCTION
     rules = (getattr(emit, "rule", None), getattr(emit, "store", None), prim.transpose, prim.jvp, prim.aval, prim.impl)
-    homes = [getattr(r, "__module__", None) or "" for r in rules]
-    return next((_FILES[h.rpartition(".")[2]] for h in homes if h.startswith("diffsim.prims.") and h.rpartition(".")[2] in _FILES), OTHER)
+    for home in ((getattr(r, "__module__", None) or "").split(".") for r in rules):
+        found = _FILES.get(home[-1]) if home[:2] == ["diffsim", "prims"] else _PACKAGES.get(home[1]) if home[0] == "diffsim" else None
+        if found is not None:
+            return found
+    return OTHER
 
 
 def type_text(aval):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from . import errors, fit, numpy, ode, optimize, testing, tree
     from .api import (
         debug_nans,
+        draw,
         gnvp,
         grad,
         hessian,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         linear_transpose,
         linearize,
         make_graph,
+        residuals,
         stop_gradient,
         value_and_grad,
         vjp,
@@ -38,6 +40,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "debug_nans",
+    "draw",
     "errors",
     "fit",
     "gnvp",
@@ -55,6 +58,7 @@ __all__ = [
     "numpy",
     "ode",
     "optimize",
+    "residuals",
     "solve_ivp",
     "stop_gradient",
     "testing",

@@ -5,9 +5,11 @@ from .batching import vmap
 from .derivatives import gnvp, grad, hvp, jvp, linear_transpose, linearize, value_and_grad, vjp
 from .graphs import jit, make_graph, stop_gradient
 from .matrices import hessian, jacfwd, jacobian, jacrev
+from .seeing import draw, residuals
 
 __all__ = [
     "debug_nans",
+    "draw",
     "gnvp",
     "grad",
     "hessian",
@@ -20,6 +22,7 @@ __all__ = [
     "linear_transpose",
     "linearize",
     "make_graph",
+    "residuals",
     "stop_gradient",
     "value_and_grad",
     "vjp",

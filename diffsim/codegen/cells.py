@@ -226,11 +226,12 @@ class Group:
     """Arrays of one shape that are computed in one nest of loops, as far as each reads the others only where it is itself computed.
 
     Members are ``(cell, buffer, add, own)``: what to compute, where to write it, whether to add it to what is there, and whether the cell
-    is an array that waits for its computation here (else it is read where it is).
+    is an array that waits for its computation here (else it is read where it is).  ``nests`` holds the members of each nest written.
     """
 
     def __init__(self, k, shape):
         self.k, self.shape, self.members, self.operations, self.index, self._reader = k, shape, [], 0, None, 0
+        self.nests = []
 
     def compute(self, cell, operations):
         """Take over the computation of a ``Stored``."""
@@ -272,6 +273,7 @@ class Group:
         self._set(members, Stored.COMPUTED)
         self.k.loop(self.shape, lambda index: self._body(index, members))
         self._set(members, Stored.DONE)
+        self.nests.append(members)
 
     def _body(self, index, members):
         self.index, values = index, []

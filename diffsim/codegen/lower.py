@@ -53,10 +53,12 @@ def lower(name, params, graph, inputs, outputs, unroll=None):
     MissingRule
         A primitive cannot be emitted, or a dtype is not one generated code computes in.
     """
-    return _Lowering(graph, unroll).function(name, params, inputs, outputs)
+    return Lowering(graph, unroll).function(name, params, inputs, outputs)
 
 
-class _Lowering:
+class Lowering:
+    """The lowering of one graph: its plan, the cells of its values and the groups of its loops stay for those who look."""
+
     def __init__(self, graph, unroll):
         self.graph, self.plan, self.k = graph, Plan(graph, unroll), Builder()
         self.cells, self.handles, self.groups = {}, {}, {}

@@ -67,8 +67,8 @@ class Program:
     def __init__(self, graph, unroll=None, constants=()):
         began = time.perf_counter()
         self._graph, self._unroll, self._constants = graph, unroll, tuple(constants)
-        self._inputs, self._in_size = _packed([v.aval for v in graph.inputs])
-        self._outputs, self._out_size = _packed([x.aval for x in graph.outputs])
+        self._inputs, self._in_size = packed([v.aval for v in graph.inputs])
+        self._outputs, self._out_size = packed([x.aval for x in graph.outputs])
         self._requests, self._bases, self._words = _requests(graph)
         self._opaque = [self._opaque_base(x) for x in (*graph.inputs, *graph.outputs)]
         self._report, self._words = self._words, self._words + 1
@@ -248,7 +248,7 @@ def _view(memory, offset, dtype, shape):
     return flat.reshape(shape) if shape else flat
 
 
-def _packed(avals):
+def packed(avals):
     """Offset, dtype and shape of each array in one block of memory, and the size of the block."""
     places, at = [], 0
     for a in avals:

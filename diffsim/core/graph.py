@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import GraphError
 from .aval import Opaque, aval_of
 from .primitive import bind
+from .printing import graph_html, graph_text
 
 
 class Var:
@@ -97,58 +98,75 @@ class Graph:
                 raise GraphError("an output is not defined")
         return self
 
+    def text(self, lines=False, cost=False):
+        """The program as text, the same in every process.
+
+        Parameters
+        ----------
+        lines : bool
+            Whether a column gives the user's file and line, where they were recorded (``make_graph`` does).
+        cost : bool
+            Whether two columns give the operations on floating-point numbers of each equation, and the bytes it would load and store
+            if it were compiled alone; "?" where it calls a loop or cannot be compiled.
+
+        Returns
+        -------
+        str
+        """
+        return graph_text(self, lines, view("cost") if cost else None)
+
+    @property
+    def stats(self):
+        """What the program holds and costs.
+
+        ``equations`` and ``primitives`` (equations by primitive) count nested graphs too, each once; ``inputs``, ``outputs`` and
+        ``constants`` are bytes; ``flops`` and ``bytes`` are those of one run of the compiled program (the ones of ``jit(f).stats``), None
+        where it cannot be compiled.
+        """
+        return view("stats")(self)
+
+    def draw(self, path=None, **options):
+        """Draw the graph; see :func:`diffsim.draw`.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        return view("draw")(self, path, **options)
+
     def __str__(self):
-        return _print(self)
+        return graph_text(self)
 
     __repr__ = __str__
 
-
-def _names():
-    """a, b, ..., z, ba, bb, ... : stable names in order of definition."""
-    n = 0
-    while True:
-        name, k = "", n
-        while True:
-            name = chr(97 + k % 26) + name
-            k //= 26
-            if not k:
-                break
-        yield name
-        n += 1
+    def _repr_html_(self):
+        return graph_html(self)
 
 
-def _param_text(value):
-    if isinstance(value, Graph):
-        return f"graph {value.digest[:8]}"
-    if isinstance(value, np.ndarray):
-        return np.array2string(value, separator=",", threshold=8).replace("\n", "")
-    return getattr(value, "name", None) or str(value)
+#: How graphs are seen by floors above, which know what equations cost and how to draw: "cost", "stats", "draw".
+VIEWS = {}
 
 
-def _print(graph):
-    source = _names()
-    name = {v: next(source) for v in graph.inputs}
+def view(name):
+    """A view that a floor above has added.
 
-    def show(x):
-        if isinstance(x, Const):
-            return repr(x.value.item()) if x.value.ndim == 0 else f"const {x.aval}"
-        return name[x]
-
-    lines = ["graph(" + ", ".join(f"{name[v]}: {v.aval}" for v in graph.inputs) + "):"]
-    for eqn in graph.eqns:
-        for v in eqn.outputs:
-            name[v] = next(source)
-        params = ", ".join(f"{k}={_param_text(v)}" for k, v in eqn.params.items())
-        left = ", ".join(f"{name[v]}: {v.aval}" for v in eqn.outputs)
-        right = " ".join([eqn.prim.name + (f"[{params}]" if params else ""), *map(show, eqn.inputs)])
-        lines.append(f"  {left} = {right}")
-    lines.append("  return " + ", ".join(show(x) for x in graph.outputs))
-    return "\n".join(lines)
+    Raises
+    ------
+    GraphError
+        None has: only the core was imported.
+    """
+    if name not in VIEWS:
+        raise GraphError(f"graph.{name} needs what the core does not know: import diffsim.api first")
+    return VIEWS[name]
 
 
 def _canonical_param(value):
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape}{hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
+    if isinstance(value, (tuple, list)):
+        return f"{type(value).__name__}({','.join(map(_canonical_param, value))})"
+    if isinstance(value, dict):
+        return f"dict({','.join(f'{k!r}:{_canonical_param(v)}' for k, v in value.items())})"
     digest = getattr(value, "digest", None)
     return str(digest) if digest is not None else repr(value)
 

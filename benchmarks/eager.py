@@ -1,0 +1,188 @@
+"""Eager derivatives: what one elementary operation costs, by array size, tape length and garbage collection, beside the peers.
+
+    python benchmarks/eager.py                     # all three tables, with those of autograd, PyTorch and JAX that are installed
+    python benchmarks/eager.py --rounds 3 --sizes 1,1000
+
+One thread, no compilation by anyone.  The program is a chain of sines, products and sums, y = sin(y) * x + 0.5, of arrays of n numbers, and
+the sum of its last array.  Every contestant is called once; then rounds of all of them follow each other, so that a slow spell of the
+machine meets all alike.  Printed: the median over rounds of the best time in a round, divided by the number of operations, and its ratio to
+NumPy's forward run of the same chain.  Gradients are compared before anything is timed.
+"""
+
+# ruff: noqa: PLC0415  (threads are set before NumPy loads; a contestant is imported only if it is asked for)
+import argparse
+import gc
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "JAX_ENABLE_X64"), "1"))
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+SIZES, OPERATIONS, LENGTHS = (1, 10, 100, 1000, 10_000, 100_000, 1_000_000), 900, (1000, 10_000, 100_000)
+#: Numbers one call may keep: longer chains of large arrays would measure the machine's memory.
+MOST = 90_000_000
+
+
+def chain(x, xp, operations):
+    """Sum of the last array of ``operations`` sines, products and sums."""
+    y = x
+    for _ in range(operations // 3):
+        y = xp.sin(y) * x + 0.5
+    return xp.sum(y)
+
+
+def numpy_forward(x, operations):
+    """NumPy alone."""
+    return lambda: chain(x, np, operations)
+
+
+def diffsim_grad(x, operations):
+    """``ds.grad``."""
+    import diffsim as ds
+    gradient = ds.grad(lambda x: chain(x, np, operations))
+    return lambda: gradient(x)
+
+
+def diffsim_jvp(x, operations):
+    """``ds.jvp`` along the vector of ones."""
+    import diffsim as ds
+    ones = np.ones_like(x)
+    return lambda: ds.jvp(lambda x: chain(x, np, operations), (x,), (ones,))[1]
+
+
+def autograd_grad(x, operations):
+    """``autograd.grad``."""
+    import autograd
+    import autograd.numpy as anp
+    gradient = autograd.grad(lambda x: chain(x, anp, operations))
+    return lambda: gradient(x)
+
+
+def torch_grad(x, operations):
+    """``torch.autograd.grad``."""
+    import torch
+    torch.set_num_threads(1)
+    leaf = torch.tensor(x, requires_grad=True)
+    return lambda: torch.autograd.grad(chain(leaf, torch, operations), leaf)[0].numpy()
+
+
+def jax_grad(x, operations):
+    """``jax.grad`` without ``jit``: each operation is dispatched by itself."""
+    import jax
+    import jax.numpy as jnp
+    point = jnp.asarray(x)
+    gradient = jax.grad(lambda x: chain(x, jnp, operations))
+    return lambda: np.asarray(gradient(point))
+
+
+CONTESTANTS = {"numpy forward": numpy_forward, "diffsim grad": diffsim_grad, "diffsim jvp": diffsim_jvp, "autograd grad": autograd_grad,
+               "torch grad": torch_grad, "jax grad": jax_grad}
+GRADIENTS = ("diffsim grad", "autograd grad", "torch grad", "jax grad")
+
+
+def built(names, x, operations, missing):
+    """The contestants that are installed, called once, their gradients compared."""
+    calls, want = {}, None
+    for name in names:
+        if name in missing:
+            continue
+        try:
+            calls[name] = CONTESTANTS[name](x, operations)
+            got = calls[name]()
+        except ImportError as error:
+            missing.add(name)
+            print(f"{name}: not installed ({error.name})")
+            continue
+        if name in GRADIENTS:
+            want = got if want is None else want
+            np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12, err_msg=name)
+    return calls
+
+
+def measure(calls, rounds, seconds):
+    """Best time of each call in each round, rounds interleaved; shape (calls, rounds)."""
+    clock = time.perf_counter
+    out = np.empty((len(calls), rounds))
+    for r in range(rounds):
+        for i, call in enumerate(calls):
+            best, end = np.inf, clock() + seconds
+            while True:
+                start = clock()
+                call()
+                now = clock()
+                best = min(best, now - start)
+                if now >= end:
+                    break
+            out[i, r] = best
+    return out
+
+
+def table(head, rows):
+    """Print rows of text under their heads."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    for row in (head, *rows):
+        print("  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)))
+
+
+def by_size(sizes, options, missing):
+    """Microseconds an operation, by the size of the arrays, and the ratio to NumPy's forward run."""
+    print(f"\nMicroseconds an elementary operation, forward and backward together; chain of {OPERATIONS} operations (fewer where n is\n"
+          f"large) on arrays of n numbers.  In brackets: how many times NumPy's forward run.")
+    rows, head = [], None
+    for n in sizes:
+        operations = max(30, min(OPERATIONS, MOST // n // 3 * 3))
+        calls = built(CONTESTANTS, np.linspace(0.2, 0.9, n), operations, missing)
+        times = np.median(measure(calls.values(), options.rounds, options.seconds), axis=1) / operations * 1e6
+        head = ["n", *calls]
+        rows.append([f"{n}", *(f"{t:.2f} ({t / times[0]:.1f})" if i else f"{t:.2f}" for i, t in enumerate(times))])
+    table(head, rows)
+
+
+def without_collector(call):
+    """The call while Python's cyclic collector rests."""
+    def run():
+        gc.disable()
+        try:
+            return call()
+        finally:
+            gc.enable()
+    return run
+
+
+def by_length(lengths, options, missing):
+    """Microseconds an operation by the length of the chain, the cyclic collector on and off."""
+    print("\nMicroseconds an elementary operation by the length of the chain (n = 10); growth is linear where a column does not change.\n"
+          "In brackets: without Python's cyclic collector.")
+    rows, head = [], None
+    names = ["diffsim grad", "diffsim jvp", "autograd grad", "torch grad", *(["jax grad"] if options.long_jax else [])]
+    for length in lengths:
+        operations = length // 3 * 3
+        calls = built(names, np.linspace(0.2, 0.9, 10), operations, missing)
+        both = [*calls.values(), *map(without_collector, calls.values())]
+        on, off = np.median(measure(both, options.rounds, options.seconds), axis=1).reshape(2, -1)
+        head = ["operations", *calls]
+        rows.append([f"{length}", *(f"{a / operations * 1e6:.2f} ({b / operations * 1e6:.2f})" for a, b in zip(on, off, strict=True))])
+    table(head, rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.1)
+    parser.add_argument("--sizes", type=lambda text: [int(float(n)) for n in text.split(",")], default=SIZES)
+    parser.add_argument("--lengths", type=lambda text: [int(float(n)) for n in text.split(",")], default=LENGTHS)
+    parser.add_argument("--long-jax", action="store_true", help="JAX in the long chains as well (minutes)")
+    options = parser.parse_args()
+    missing = set()
+    by_size(options.sizes, options, missing)
+    by_length(options.lengths, options, missing)
+
+
+if __name__ == "__main__":
+    main()

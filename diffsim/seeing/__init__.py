@@ -1,0 +1,11 @@
+"""Seeing: what graphs hold, cost and look like, and what derivatives keep in memory."""
+
+from ..codegen.fusion import cost
+from ..core.graph import VIEWS
+from .picture import draw
+from .residuals import Residual, ResidualReport, residual_report
+from .stats import stats
+
+VIEWS.update(cost=cost, stats=stats, draw=draw)
+
+__all__ = ["Residual", "ResidualReport", "draw", "residual_report", "stats"]

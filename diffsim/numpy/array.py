@@ -19,6 +19,8 @@ from . import indexing, memory
 from .stacking import Handle, lift
 from .views import Cell, Index, Moved, Part, Permute, Reshape, resolve_shape
 
+#: Slots only views have set.
+_OF_VIEWS = frozenset(("_cache", "_root", "_sealed", "_seen"))
 #: Why some views cannot be written, in NumPy's words.
 READ_ONLY = "assignment destination is read-only"
 
@@ -38,7 +40,8 @@ class Array(Handle):
     __hash__ = None
 
     def __init__(self, value, shared=True):
-        self._cell, self._path, self._seen, self._cache, self._root, self._sealed = Cell(value, shared), (), None, None, None, None
+        self._cell = Cell(value, shared)                    # the other slots are those of views: see __getattr__
+        self._path = ()
 
     def _view(self, step, sealed=None):
         view = object.__new__(Array)
@@ -389,6 +392,11 @@ class Array(Handle):
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         apply = UFUNCS.get(ufunc)
         if method == "__call__" and not kwargs and apply is not None and ufunc.nout == 1:
+            if len(inputs) == 1 and not self._path:
+                cell = self._cell
+                cell.shared = True
+                y = apply(cell._value if cell.pending is None else cell.value)
+                return Array(y) if y.__class__ is ArrayTracer else fresh(y)
             return result_of(apply(*inputs), inputs)
         return METHODS["__array_ufunc__"](ufunc, method, inputs, kwargs)
 
@@ -396,6 +404,8 @@ class Array(Handle):
         return METHODS["__array_function__"](func, args, kwargs)
 
     def __getattr__(self, name):
+        if name in _OF_VIEWS:                               # not set in an array that is no view: most live for one operation
+            return None
         method = METHODS.get(name)
         if method is None or name.startswith("__"):
             raise AttributeError(f"a mutable array has no attribute {name!r}; use the NumPy function if there is one")

@@ -23,12 +23,13 @@ def _operators(ufunc, table=UFUNCS):
         cell.shared = True
         if self._path:
             return result_of(table[ufunc](self._peek(), other.read() if other.__class__ is Array else other), (self, other))
+        value = cell._value if cell.pending is None else cell.value
         if other.__class__ is Array:
-            y = table[ufunc](cell.value, other.read())
+            y = table[ufunc](value, other.read())
             if other._path:
                 return result_of(y, (self, other))
         else:
-            y = table[ufunc](cell.value, other)
+            y = table[ufunc](value, other)
         return Array(y) if y.__class__ is ArrayTracer else fresh(y)
 
     def backward(self, other):

@@ -33,7 +33,10 @@ class Cell:
     __slots__ = ("_value", "frozen", "pending", "shared")
 
     def __init__(self, value, shared, frozen=None):
-        self._value, self.shared, self.frozen, self.pending = value, shared, frozen, None
+        self._value = value
+        self.shared = shared
+        self.frozen = frozen
+        self.pending = None
 
     @property
     def value(self):

@@ -197,7 +197,8 @@ class Part:
         return getattr(value, self.name) if value.__class__ is np.ndarray else getattr(complexes, self.name)(value)
 
     def put(self, base, new):
-        return complexes.make_complex(new, complexes.imag(base)) if self.name == "real" else complexes.make_complex(complexes.real(base), new)
+        parts = (new, complexes.imag(base)) if self.name == "real" else (complexes.real(base), new)
+        return complexes.make_complex(*parts)
 
     def shadow(self, s):
         return getattr(s, self.name)

@@ -15,6 +15,7 @@ COPY_BYTES = 1 << 16
 #: How many elements of a large array are compared to see whether it was written.
 SAMPLES = 512
 
+#: id -> [array, how many traces lock it, views of it that wait to be unlocked with it]
 _locks, _mutex = {}, threading.Lock()
 
 
@@ -48,9 +49,15 @@ def _unlock(x):
     with _mutex:
         entry = _locks[id(x)]
         entry[1] -= 1
-        if not entry[1]:
-            del _locks[id(x)]
-            x.flags.writeable = True
+        if entry[1]:
+            return
+        del _locks[id(x)]
+        root = _locks.get(id(owner(x)[0]))
+        if root is not None:                                # NumPy makes no view writeable before its owner is
+            root.append(x)
+            return
+        for each in (x, *entry[2:]):
+            each.flags.writeable = True
 
 
 def _samples(x):
@@ -106,7 +113,7 @@ class Held:
 
     def release(self):
         """Make the arrays writeable again."""
-        for x in reversed(self._locked):                    # a view before its owner is no matter: both are counted
+        for x in self._locked:                              # owners stand before their views
             _unlock(x)
         self._locked.clear()
 

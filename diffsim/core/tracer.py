@@ -174,6 +174,8 @@ class Tracer:
         return METHODS["__array_function__"](func, args, kwargs)
 
     def __array__(self, dtype=None, copy=None):
+        if self.dtype.kind in "iub" and (dtype is None or np.dtype(dtype).kind in "iub"):
+            return np.array(self._known("an index or a mask of a plain array, or an element to store in one,"), dtype)
         if dtype is not None and np.dtype(dtype) != object:
             raise DerivativeLost(
                 f"{user_line()}: a traced value of shape {self.shape} was to be stored in a plain array of dtype {np.dtype(dtype)}, which "
@@ -192,6 +194,13 @@ class Tracer:
 
     def _concrete(self, what):
         return self.owner.concrete(self, what)
+
+    def _known(self, what):
+        """The number through all levels; raises where there is none."""
+        x = self
+        while isinstance(x, Tracer):
+            x = x._concrete(what)
+        return x
 
     def __bool__(self):
         return bool(self._concrete("a branch (if, while, and, or, not, assert)"))

@@ -74,8 +74,8 @@ def result_order(shadows, shape):
     small = [as_strided(s, [min(n, 2) for n in s.shape], s.strides) for s in shadows]
     if any(s.size == 0 for s in small) or 0 in shape:
         return None
-    it = np.nditer([*small, None], ["zerosize_ok"], [["readonly"]] * len(small) + [["writeonly", "allocate"]], [s.dtype for s in small] + ["i1"],
-                   order="K")
+    flags = [["readonly"]] * len(small) + [["writeonly", "allocate"]]
+    it = np.nditer([*small, None], ["zerosize_ok"], flags, [*[s.dtype for s in small], "i1"], order="K")
     return memory_order(it.operands[-1])
 
 

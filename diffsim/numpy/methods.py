@@ -1,6 +1,7 @@
 """Methods of traced and mutable arrays: those of ``numpy.ndarray``, and every ufunc of one operand by name.
 
-The latter serve object arrays: NumPy calls ``x.sin()`` on each element of one.  What cannot be had is refused with the reason (``REFUSED_METHODS``).
+The latter serve object arrays: NumPy calls ``x.sin()`` on each element of one.  What cannot be had is refused with the reason
+(``REFUSED_METHODS``).
 """
 
 import numpy as np
@@ -153,7 +154,8 @@ def view(self, dtype=None, type=None):
     """Another name of the same elements, of the same dtype."""
     if isinstance(dtype, np.dtype) or (dtype is not None and dtype is not np.ndarray and not _is_array_class(dtype)):
         if np.dtype(dtype) != self.dtype:
-            raise InputTypeError(f"{user_line()}: a view of {self.dtype} as {np.dtype(dtype)} {_BYTES[3:]}; use astype, or x.real and x.imag")
+            raise InputTypeError(f"{user_line()}: a view of {self.dtype} as {np.dtype(dtype)} {_BYTES[3:]}; use astype, or x.real and "
+                                 f"x.imag")
     return self[...] if isinstance(self, Array) else self
 
 
@@ -213,7 +215,8 @@ def _install():
     for ufunc in UFUNCS:
         if ufunc.nin == 1 and ufunc.nout == 1:
             METHODS.setdefault(ufunc.__name__, _ufunc_method(ufunc))
-    for function in (reshape, transpose, copy, flatten, astype, compress, conj, item, tolist, fill, sort, partition, tobytes, view, to_device):
+    for function in (reshape, transpose, copy, flatten, astype, compress, conj, item, tolist, fill, sort, partition, tobytes, view,
+                     to_device):
         METHODS[function.__name__] = function
     METHODS["conjugate"] = conj
     for name in (*REFUSED_METHODS, *ATTRIBUTES):

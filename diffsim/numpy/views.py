@@ -161,23 +161,30 @@ class Moved:
     ``read_traced``, where given, reads a traced value in a better way than by positions.
     """
 
-    __slots__ = ("_at", "function", "read_traced")
+    __slots__ = ("_at", "_order", "function", "read_traced")
 
     def __init__(self, function, read_traced=None):
-        self.function, self.read_traced, self._at = function, read_traced, None
+        self.function, self.read_traced, self._at, self._order = function, read_traced, None, None
 
     def _positions(self, shape):
+        """Positions in the order they lie in, and that order: results of the view then lie as NumPy's, and sums round alike."""
         if self._at is None:
-            self._at = np.ascontiguousarray(self.function(np.arange(int(np.prod(shape))).reshape(shape)))
+            at = self.function(np.arange(int(np.prod(shape))).reshape(shape))
+            self._order = tuple(int(i) for i in np.argsort([-abs(s) for s in at.strides], kind="stable"))
+            self._at = np.ascontiguousarray(at.transpose(self._order))
         return self._at
 
     def read(self, value):
         if value.__class__ is np.ndarray:
             return self.function(value)
-        return self.read_traced(value) if self.read_traced is not None else gather(value, self._positions(tuple(value.shape)))
+        if self.read_traced is not None:
+            return self.read_traced(value)
+        y = gather(value, self._positions(tuple(value.shape)))
+        return layout.transpose(y, axes=tuple(int(i) for i in np.argsort(self._order)))
 
     def put(self, base, new):
-        return put(base, new, self._positions(tuple(base.shape)))
+        at = self._positions(tuple(base.shape))
+        return put(base, layout.transpose(new, axes=self._order), at)
 
     def shadow(self, s):
         return self.function(s)
@@ -200,7 +207,8 @@ class Part:
         return getattr(value, self.name) if value.__class__ is np.ndarray else getattr(complexes, self.name)(value)
 
     def put(self, base, new):
-        return complexes.make_complex(new, complexes.imag(base)) if self.name == "real" else complexes.make_complex(complexes.real(base), new)
+        parts = (new, complexes.imag(base)) if self.name == "real" else (complexes.real(base), new)
+        return complexes.make_complex(*parts)
 
     def shadow(self, s):
         return getattr(s, self.name)

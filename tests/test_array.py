@@ -12,7 +12,7 @@ import diffsim as ds
 from diffsim.core import Tracer, eval_graph
 from diffsim.errors import DerivativeLost, InputError, MissingRule, MutationError
 from diffsim.numpy import Array
-from diffsim.numpy.array import lent
+from diffsim.numpy.array import holding, lent
 from diffsim.numpy.rebind import rebound
 from diffsim.testing.laws import close, richardson
 
@@ -387,7 +387,7 @@ def test_a_captured_plain_buffer_may_be_reused():
 
 def test_a_long_plain_fill_does_not_copy():
     """Item writes into a plain array are in place: twenty thousand of them take no noticeable time."""
-    x = Array(np.zeros(20000), False)
+    x = holding(np.zeros(20000), False)
     cell = x._cell.value
     for i in range(20000):
         x[i] = i + (x[i - 1] if i else 0.0)
@@ -475,7 +475,7 @@ def test_misuse_raises_what_numpy_users_expect(use, error):
 
 
 def test_copies_and_pickles_are_independent():
-    a = Array(np.arange(3.0), False)
+    a = holding(np.arange(3.0), False)
     for b in (copy.copy(a), copy.deepcopy(a), pickle.loads(pickle.dumps(a))):
         b[0] = 9.0
     assert a[0] == 0.0

@@ -17,6 +17,8 @@ from ..errors import ConcretizationError, DerivativeLost, DiffsimError, Mutation
 from .aval import Aval, Opaque
 
 UFUNCS, FUNCTIONS, METHODS = {}, {}, {}
+#: The primitive of a ufunc that is one, for those who need not go through its entry.
+PRIMITIVE_OF = {}
 #: The parameters of a primitive that has none.
 NO_PARAMS = {}
 _levels = itertools.count()
@@ -33,6 +35,9 @@ class Trace:
     def process(self, prim, args, params):
         """Interpret one primitive; at least one operand is a tracer of this trace."""
         raise NotImplementedError
+
+    #: Whether ``unary`` and ``binary`` take light mutable arrays (``diffsim.numpy.array``) for tracers, and make results of a given class.
+    direct = False
 
     def unary(self, prim, x):
         """The same for an elementwise primitive of one operand: the way eager programs take."""
@@ -259,6 +264,10 @@ class ArrayTracer(Tracer):
 
     def __contains__(self, item):
         return bool((self == item).any())
+
+
+#: Classes with ``owner``, ``primal`` and ``dual``; the floors above add theirs.
+TRACED = {Tracer, ArrayTracer}
 
 
 def wrap(trace, primal, dual):

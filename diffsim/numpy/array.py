@@ -5,12 +5,16 @@ puts it in the cell.  So views alias one another exactly as NumPy's do, while wh
 nothing traced is written the value is a plain array, written in place, and the handle converts to one silently (``__array__``).  A plain
 value that was handed out is copied before the next write: an earlier reader never sees it change.
 
+Most arrays are the result of one operation and an operand of the next.  Such an array is *light*: it has no cell yet but ``owner``,
+``primal`` and ``dual`` of a tracer, and traces take it for one.  It gets a cell when somebody looks at it otherwise; ``owner`` is None
+from then on.
+
 A handle is an instance of ``np.ndarray`` to a rebound function (see ``rebind``), and of no NumPy class elsewhere.
 """
 
 import numpy as np
 
-from ..core import METHODS, UFUNCS, ArrayTracer, Aval, Tracer, user_line
+from ..core import METHODS, PRIMITIVE_OF, TRACED, UFUNCS, ArrayTracer, Aval, Tracer, user_line
 from ..errors import MutationError
 from ..prims import layout
 from ..prims.gather import gather
@@ -30,21 +34,29 @@ class Array(Handle):
 
     Parameters
     ----------
-    value : tracer or ndarray
-    shared : bool
-        Whether somebody else may hold the same plain array, so that it must be copied before it is written.
+    owner, primal, dual
+        Those of the tracer it stands for (a light array); see :func:`holding` for others.
     """
 
-    __slots__ = ("__weakref__", "_cache", "_cell", "_path", "_root", "_sealed", "_seen")
+    __slots__ = ("__weakref__", "_cache", "_cell", "_path", "_root", "_sealed", "_seen", "dual", "owner", "primal")
     __array_priority__ = 2000
     __hash__ = None
 
-    def __init__(self, value, shared=True):
-        self._cell = Cell(value, shared)                    # the other slots are those of views: see __getattr__
+    def __init__(self, owner, primal, dual):
+        self.owner = owner
+        self.primal = primal
+        self.dual = dual
+
+    def _weigh(self):
+        """The cell of a light array, from now on its own."""
+        cell = self._cell = Cell(ArrayTracer(self.owner, self.primal, self.dual), True)
         self._path = ()
+        self.owner = self.primal = self.dual = None
+        return cell
 
     def _view(self, step, sealed=None):
         view = object.__new__(Array)
+        view.owner = None
         view._cell, view._path, view._seen, view._cache = self._cell, (*self._path, step), None, None
         view._root, view._sealed = self if self._root is None else self._root, sealed or self._sealed
         return view
@@ -52,6 +64,8 @@ class Array(Handle):
     # ------------------------------------------------------------ reading
     def _peek(self):
         """The value through the path, without marking a plain one as handed out."""
+        if self.owner is not None:
+            return ArrayTracer(self.owner, self.primal, self.dual)
         cell = self._cell
         value = cell.value
         if not self._path:
@@ -65,6 +79,8 @@ class Array(Handle):
 
     def read(self):
         """The value now: a tracer or a plain array."""
+        if self.owner is not None:
+            return ArrayTracer(self.owner, self.primal, self.dual)
         self._cell.shared = True
         return self._peek()
 
@@ -225,7 +241,7 @@ class Array(Handle):
         """An array of its own with the same values, in the memory order asked for."""
         value = self.read()
         if order == "C" or len(value.shape) < 2:
-            return Array(value)
+            return holding(value)
         return laid(value, memory.memory_order(self._shadow()) if order == "K" else self._wanted(order))
 
     def _wanted(self, order):
@@ -314,7 +330,7 @@ class Array(Handle):
     @property
     def imag(self):
         if self.dtype.kind != "c":
-            zeros = Array(np.zeros(self.shape, self.dtype), False)
+            zeros = holding(np.zeros(self.shape, self.dtype), False)
             zeros._sealed = READ_ONLY
             return zeros
         return self._view(Part("imag"))
@@ -392,11 +408,12 @@ class Array(Handle):
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         apply = UFUNCS.get(ufunc)
         if method == "__call__" and not kwargs and apply is not None and ufunc.nout == 1:
-            if len(inputs) == 1 and not self._path:
-                cell = self._cell
-                cell.shared = True
-                y = apply(cell._value if cell.pending is None else cell.value)
-                return Array(y) if y.__class__ is ArrayTracer else fresh(y)
+            owner = self.owner
+            if owner is not None and owner.direct and len(inputs) == 1:
+                prim = PRIMITIVE_OF.get(ufunc)
+                if prim is not None and owner.alive:
+                    y = owner.unary(prim, self, Array)
+                    return y if y.__class__ is Array else fresh(y)
             return result_of(apply(*inputs), inputs)
         return METHODS["__array_ufunc__"](ufunc, method, inputs, kwargs)
 
@@ -404,13 +421,19 @@ class Array(Handle):
         return METHODS["__array_function__"](func, args, kwargs)
 
     def __getattr__(self, name):
-        if name in _OF_VIEWS:                               # not set in an array that is no view: most live for one operation
+        if name == "_cell":                                 # an unset slot: the array is light
+            return self._weigh()
+        if name == "_path":
+            return ()
+        if name in _OF_VIEWS:                               # set in views only
             return None
         method = METHODS.get(name)
         if method is None or name.startswith("__"):
             raise AttributeError(f"a mutable array has no attribute {name!r}; use the NumPy function if there is one")
         return method.__get__(self)
 
+
+TRACED.add(Array)
 
 #: The mark of an array the program itself made read-only, which it may undo.
 SET_READ_ONLY = READ_ONLY + " (the program cleared its WRITEABLE flag)"
@@ -439,22 +462,38 @@ def _plain_key(key):
 def fresh(value):
     """A result computed from arrays, as an array of its own: floating-point values of one dimension or more."""
     if value.__class__ is ArrayTracer:
-        return Array(value)                                 # of any dtype: its methods are the same
+        return Array(value.owner, value.primal, value.dual) # of any dtype: its methods are the same
     if value.shape and value.dtype.kind in "fc":
         if value.__class__ is np.ndarray and not value.flags.c_contiguous:
             return laid(value, memory.memory_order(value))
-        return Array(value)
+        return holding(value)
     return value
 
 
 def laid(value, order):
     """An array of its own whose memory has the axes of ``value`` in the given order, from the slowest to the fastest."""
     if order is None:
-        return Array(value if value.__class__ is not np.ndarray else np.array(value, order="C"))
-    x = Array(layout.transpose(value, axes=order))
+        return holding(value if value.__class__ is not np.ndarray else np.array(value, order="C"))
+    x = holding(layout.transpose(value, axes=order))
     if value.__class__ is np.ndarray:
         x._cell.value, x._cell.shared = np.array(x._cell.value, order="C"), False
     x._path = (Permute(tuple(int(i) for i in np.argsort(order))),)
+    return x
+
+
+def holding(value, shared=True):
+    """An array of its own with a value.
+
+    Parameters
+    ----------
+    value : tracer or ndarray
+    shared : bool
+        Whether somebody else may hold the same plain array, so that it must be copied before it is written.
+    """
+    x = object.__new__(Array)
+    x.owner = None
+    x._cell = Cell(value, shared)
+    x._path = ()
     return x
 
 
@@ -465,12 +504,12 @@ def result_of(y, operands):
             shadows = [x._shadow() if x.__class__ is Array else x if x.__class__ is np.ndarray else
                        memory.shadow(tuple(getattr(x, "shape", np.shape(x))), np.dtype(np.int8), ()) for x in operands]
             return laid(y, memory.result_order(shadows, tuple(y.shape)))
-    return Array(y) if y.__class__ is ArrayTracer else fresh(y)
+    return Array(y.owner, y.primal, y.dual) if y.__class__ is ArrayTracer else fresh(y)
 
 
 def own_result(y):
     """A result of values that are no mutable arrays themselves: NumPy's would be an array that may be written."""
-    return Array(y) if y.__class__ is ArrayTracer else y
+    return Array(y.owner, y.primal, y.dual) if y.__class__ is ArrayTracer else y
 
 
 def lent(value):
@@ -480,7 +519,7 @@ def lent(value):
     """
     if not isinstance(value, Tracer) or not value.shape or value.dtype.kind not in "fc":
         return value
-    x = Array(value)
+    x = holding(value)
     x._cell.frozen = (
         f"writing into an input of {value.owner.verb}. Write into a copy (y = y.copy()) or into an array the function creates "
         f"(np.zeros, np.empty_like).")

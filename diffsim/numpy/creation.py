@@ -11,7 +11,7 @@ import numpy as np
 from ..core import UFUNCS, ArrayTracer, Tracer
 from ..prims import elementwise as ew
 from ..prims import layout
-from .array import Array, laid, own_result
+from .array import Array, holding, laid, own_result
 from .dispatch import LIKE, lost, row, value_of
 from .memory import memory_order
 from .methods import in_order
@@ -24,7 +24,7 @@ def _made(a):
     """A new plain array, as the mutable array if it carries derivatives."""
     if a.dtype.kind not in "fc":
         return a
-    return Array(a, False) if a.flags.c_contiguous else laid(a, memory_order(a))
+    return holding(a, False) if a.flags.c_contiguous else laid(a, memory_order(a))
 
 
 def _plain_creator(function):
@@ -65,7 +65,7 @@ def _cast(x, dtype, what):
         if np.dtype(dtype).kind not in ("c" if x.dtype.kind == "c" else "fc") and x.dtype.kind in "fc":
             raise lost(f"{what} of dtype {np.dtype(dtype)}")
         x = layout.convert(x, dtype=np.dtype(dtype))
-    return Array(x) if x.dtype.kind in "fc" else own_result(x)
+    return holding(x) if x.dtype.kind in "fc" else own_result(x)
 
 
 def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, like=None):
@@ -176,7 +176,7 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
         y = np.linspace(start, stop, num, endpoint, retstep, dtype, axis)
         return (_made(y[0]), y[1]) if retstep else _made(y)
     y, step = _line(lift(start), lift(stop), int(num), endpoint)
-    y = Array(y)
+    y = holding(y)
     return (y, step) if retstep else y
 
 

@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from ..core import FUNCTIONS, METHODS, NO_PARAMS, UFUNCS, ArrayTracer, Tracer, bind, called_by_user, user_line
+from ..core import FUNCTIONS, METHODS, NO_PARAMS, PRIMITIVE_OF, UFUNCS, ArrayTracer, Tracer, bind, called_by_user, user_line
 from ..errors import DerivativeLost, MissingRule
 from ..prims import layout
 from ..prims.elementwise import where
@@ -26,36 +26,48 @@ ADVICE = ("Apply it to values that do not depend on what is differentiated (diff
 
 # ---------------------------------------------------------------- entering rules
 def elementwise_entry(prim, n):
-    """Entry of ``UFUNCS`` for a primitive of one or two operands: operands are lifted, the common ones without a call."""
-    if n == 1:
-        def apply(x):
-            kind = x.__class__
-            if kind not in READY:
-                x = lift(x)
-                kind = x.__class__
-            if kind is ArrayTracer or kind is Tracer:
-                owner = x.owner
-                return owner.unary(prim, x) if owner.alive else owner.escaped(prim)
-            return prim.impl(x)
-    elif n == 2:
-        def apply(x, y):
-            kind, other = x.__class__, y.__class__
-            if kind not in READY:
-                x = lift(x)
-                kind = x.__class__
-            if other not in READY:
-                y = lift(y)
-                other = y.__class__
-            owner = x.owner if kind is ArrayTracer or kind is Tracer else None
-            if (other is ArrayTracer or other is Tracer) and (owner is None or y.owner.level > owner.level):
-                owner = y.owner
-            if owner is None:
-                return prim.impl(x, y)
-            return owner.binary(prim, x, y) if owner.alive else owner.escaped(prim)
-    else:
-        def apply(*x):
-            return bind(prim, tuple(map(lift, x)), NO_PARAMS)
+    """Entry of ``UFUNCS`` for a primitive: operands are lifted, the common ones without a call."""
+    apply = {1: _unary_entry, 2: _binary_entry}.get(n, _entry)(prim)
     apply.__name__ = prim.name
+    return apply
+
+
+def _entry(prim):
+    return lambda *x: bind(prim, tuple(map(lift, x)), NO_PARAMS)
+
+
+def _unary_entry(prim):
+    derives = prim.derivs is not None
+
+    def apply(x):
+        kind = x.__class__
+        if kind not in READY:
+            x = lift(x)
+            kind = x.__class__
+        if kind is ArrayTracer or kind is Tracer:
+            owner = x.owner
+            return owner.unary(prim, x) if derives and owner.alive else bind(prim, (x,), NO_PARAMS)
+        return prim.impl(x)
+    return apply
+
+
+def _binary_entry(prim):
+    derives = prim.derivs is not None
+
+    def apply(x, y):
+        kind, other = x.__class__, y.__class__
+        if kind not in READY:
+            x = lift(x)
+            kind = x.__class__
+        if other not in READY:
+            y = lift(y)
+            other = y.__class__
+        owner = x.owner if kind is ArrayTracer or kind is Tracer else None
+        if (other is ArrayTracer or other is Tracer) and (owner is None or y.owner.level > owner.level):
+            owner = y.owner
+        if owner is None:
+            return prim.impl(x, y)
+        return owner.binary(prim, x, y) if derives and owner.alive else bind(prim, (x, y), NO_PARAMS)
     return apply
 
 
@@ -67,6 +79,7 @@ def ufunc_row(*ufuncs, value=False):
             return rule(*[x if x.__class__ in READY else lift(x) for x in args])
         for ufunc in ufuncs:
             UFUNCS[ufunc] = apply
+            PRIMITIVE_OF.pop(ufunc, None)                   # the rule says when the primitive serves
             if value:
                 VALUE_ONLY.add(ufunc)
         return rule

@@ -9,7 +9,7 @@ import numpy as np
 from ..core import FUNCTIONS, METHODS, UFUNCS, Tracer, user_line
 from ..errors import DerivativeLost, InputTypeError, MissingRule
 from . import indexing
-from .array import Array, fresh
+from .array import Array, fresh, holding
 from .dispatch import handed, reason_of
 from .stacking import lift
 
@@ -182,14 +182,14 @@ ATTRIBUTES = {
     "nbytes": lambda x: x.size * x.dtype.itemsize,
     "mT": lambda x: FUNCTIONS[np.matrix_transpose](x),
     "base": lambda x: None,
-    "flat": lambda x: Array(x).flat,
-    "strides": lambda x: Array(x).strides,
+    "flat": lambda x: holding(x).flat,
+    "strides": lambda x: holding(x).strides,
     "flags": lambda x: _sealed(x).flags,
 }
 
 
 def _sealed(x):
-    x = Array(x)
+    x = holding(x)
     x.setflags(write=False)
     return x
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..core import METHODS, UFUNCS, ArrayTracer
+from ..core import METHODS, PRIMITIVE_OF, UFUNCS, ArrayTracer
 from .array import Array, fresh, result_of
 from .stacking import lift
 
@@ -15,6 +15,27 @@ class _Protocol(dict):
 
 
 _PROTOCOL = _Protocol()
+#: Ufuncs that are a primitive for operands of every kind.
+DIRECT = (np.add, np.subtract, np.multiply, np.true_divide)
+#: Classes of numbers that need no second look.
+NUMBERS = frozenset((float, int, np.float64))
+
+
+def _directly(prim, forward):
+    """``forward`` behind the common case: a light array and a number, or another array of the same trace."""
+    def apply(self, other):
+        owner = self.owner
+        if owner is not None and owner.direct and owner.alive:
+            kind = other.__class__
+            if kind in NUMBERS or (kind is Array and other.owner is owner):
+                return owner.binary(prim, self, other, Array)
+            if kind is Array and other.owner is None and not other._path:
+                cell = other._cell
+                value = cell._value
+                if cell.pending is None and value.__class__ is ArrayTracer and value.owner is owner:
+                    return owner.binary(prim, self, value, Array)
+        return forward(self, other)
+    return apply
 
 
 def _operators(ufunc, table=UFUNCS):
@@ -30,7 +51,7 @@ def _operators(ufunc, table=UFUNCS):
                 return result_of(y, (self, other))
         else:
             y = table[ufunc](value, other)
-        return Array(y) if y.__class__ is ArrayTracer else fresh(y)
+        return fresh(y)
 
     def backward(self, other):
         return result_of(table[ufunc](other, self.read()), (other, self))
@@ -87,7 +108,7 @@ def _install():
                   "xor": np.bitwise_xor, "lshift": np.left_shift, "rshift": np.right_shift}
     for name, ufunc in arithmetic.items():
         forward, backward, in_place = _operators(ufunc, _PROTOCOL if ufunc in (np.left_shift, np.right_shift) else UFUNCS)
-        setattr(Array, f"__{name}__", forward)
+        setattr(Array, f"__{name}__", _directly(PRIMITIVE_OF[ufunc], forward) if ufunc in DIRECT else forward)
         setattr(Array, f"__r{name}__", backward)
         setattr(Array, f"__i{name}__", in_place)
     compare = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal}

@@ -12,7 +12,7 @@ from ..prims import elementwise as ew
 from ..prims.gather import gather, put
 from ..prims.layout import basic, convert, index_set, like
 from . import indexing
-from .array import Array, fresh
+from .array import Array, fresh, holding
 from .dispatch import into, row, value_of
 from .reductions import at_least_array, axes_of, sum
 from .shapes import along, broadcast_to, concatenate, part, permuted, reshaped
@@ -270,7 +270,7 @@ def copy(a, order="K", subok=False):
     a = at_least_array(a)
     if a.__class__ is Array:
         return a.copy(order)
-    return Array(a) if a.dtype.kind in "fc" else a
+    return holding(a) if a.dtype.kind in "fc" else a
 
 
 @row(np.astype, view=True)

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..core import UFUNCS, Aval, Linear, Primitive, user_line
+from ..core import PRIMITIVE_OF, UFUNCS, Aval, Linear, Primitive, user_line
 from ..core.emission import Scalar
 from ..errors import MissingRule
 from .complexes import imag, real
@@ -72,7 +72,7 @@ def elementwise(name, ufunc, *derivs, emit, domain, transpose=NOT_LINEAR, aval=N
                      batch=batch_elementwise(lambda: prim), emit=Scalar(rule), samples=elementwise_samples(*domain, analytic=analytic),
                      derivs=derivs, quick=quick)
     if ufunc is not None:
-        UFUNCS[ufunc] = prim
+        UFUNCS[ufunc] = PRIMITIVE_OF[ufunc] = prim
     return prim
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..core import NO_PARAMS, ArrayTracer, Trace, Tracer, bind, wrap
+from ..core import NO_PARAMS, TRACED, ArrayTracer, Trace, Tracer, bind, wrap
 from ..core.plain import plain_derivs
 from ..prims.layout import like
 from .linear import culprit
@@ -15,6 +15,7 @@ class ForwardTrace(Trace):
     """Interprets a primitive on dual numbers: ``primal`` is the value, ``dual`` its tangent or None for zero."""
 
     __slots__ = ("times",)
+    direct = True
 
     def __init__(self, verb):
         super().__init__(verb)
@@ -46,10 +47,8 @@ class ForwardTrace(Trace):
                 total = part if total is None else total + part
         return None if total is None else like(total, y)
 
-    def unary(self, prim, x):
+    def unary(self, prim, x, made=ArrayTracer):
         """The common case written out, as is that of two operands: eager programs spend their time here."""
-        if prim.derivs is None:
-            return self.process(prim, (x,), NO_PARAMS)
         t, x = x.dual, x.primal
         kind = x.__class__
         if kind is ArrayTracer or kind is Tracer:
@@ -61,12 +60,14 @@ class ForwardTrace(Trace):
         t = self.times(t, d(x, y)) if d.__class__ is not int else t if d == 1 else -t
         if t.shape != y.shape or t.dtype != y.dtype:
             t = like(t, y)
-        return ArrayTracer(self, y, t) if y.shape else Tracer(self, y, t)
+        return made(self, y, t) if y.shape else Tracer(self, y, t)
 
-    def binary(self, prim, x, y):
-        if prim.derivs is None:
-            return self.process(prim, (x, y), NO_PARAMS)
-        (x, y), (t, u) = split(self, (x, y))
+    def binary(self, prim, x, y, made=ArrayTracer):
+        t = u = None
+        if x.__class__ in TRACED and x.owner is self:
+            t, x = x.dual, x.primal
+        if y.__class__ in TRACED and y.owner is self:
+            u, y = y.dual, y.primal
         if isinstance(x, Tracer) or isinstance(y, Tracer):
             z, (dx, dy) = bind(prim, (x, y), NO_PARAMS), prim.derivs
         else:
@@ -82,7 +83,7 @@ class ForwardTrace(Trace):
             return z
         if total.shape != z.shape or total.dtype != z.dtype:
             total = like(total, z)
-        return ArrayTracer(self, z, total) if z.shape else Tracer(self, z, total)
+        return made(self, z, total) if z.shape else Tracer(self, z, total)
 
     def concrete(self, tracer, what):
         return tracer.primal

@@ -12,7 +12,7 @@ import gc
 
 import numpy as np
 
-from ..core import NO_PARAMS, ArrayTracer, Aval, Trace, Tracer, aval_of, bind, user_line, wrap
+from ..core import NO_PARAMS, TRACED, ArrayTracer, Aval, Trace, Tracer, aval_of, bind, user_line, wrap
 from ..core.held import Held
 from ..core.plain import plain_derivs
 from .operands import split, strong
@@ -77,6 +77,7 @@ class LinearTrace(Trace):
     """Computes values and records how tangents follow: ``primal`` is the value, ``dual`` the number of its tangent or None."""
 
     __slots__ = ("held", "list", "tangents")
+    direct = True
 
     def __init__(self, verb, lasting=False):
         super().__init__(verb)
@@ -92,10 +93,8 @@ class LinearTrace(Trace):
             return self.binary(prim, *args)
         return self._elementwise(prim, args, params)
 
-    def unary(self, prim, x):
+    def unary(self, prim, x, made=ArrayTracer):
         """One equation of one term.  With ``binary`` the hot path of eager derivatives, hence written out."""
-        if prim.derivs is None:
-            return self._general(prim, (x,), NO_PARAMS)
         n, x = x.dual, x.primal
         kind = x.__class__
         if kind is ArrayTracer or kind is Tracer:
@@ -113,28 +112,18 @@ class LinearTrace(Trace):
         out, aval, shape = len(avals), avals[n], y.shape
         avals.append(aval if shape == aval.shape and y.dtype is aval.dtype else Aval(shape, y.dtype))
         linear_list.eqns.append((out, None, ((n, d),), prim))
-        return ArrayTracer(self, y, out) if shape else Tracer(self, y, out)
+        return made(self, y, out) if shape else Tracer(self, y, out)
 
-    def binary(self, prim, x, y):                           # noqa: C901  (written out: calls cost more than the work)
+    def binary(self, prim, x, y, made=ArrayTracer):         # noqa: C901  (written out: calls cost more than the work)
         """One equation of one or two terms."""
-        if prim.derivs is None:
-            return self._general(prim, (x, y), NO_PARAMS)
         n = m = None
-        plain = True
-        kind = x.__class__
-        if kind is ArrayTracer or kind is Tracer:
-            if x.owner is self:
-                n, x = x.dual, x.primal
-                kind = x.__class__
-            if kind is ArrayTracer or kind is Tracer:
-                plain = False
-        kind = y.__class__
-        if kind is ArrayTracer or kind is Tracer:
-            if y.owner is self:
-                m, y = y.dual, y.primal
-                kind = y.__class__
-            if kind is ArrayTracer or kind is Tracer:
-                plain = False
+        if x.__class__ in TRACED and x.owner is self:
+            n = x.dual
+            x = x.primal
+        if y.__class__ in TRACED and y.owner is self:
+            m = y.dual
+            y = y.primal
+        plain = x.__class__ not in TRACED and y.__class__ not in TRACED
         z = prim.quick(x, y) if plain else bind(prim, (x, y), NO_PARAMS)
         if z.__class__ is complex:                          # what Python makes of its own complex number times a NumPy float
             z = np.complex128(z)
@@ -164,7 +153,7 @@ class LinearTrace(Trace):
         out, aval, shape = len(avals), avals[terms[0][0]], z.shape
         avals.append(aval if shape == aval.shape and z.dtype is aval.dtype else Aval(shape, z.dtype))
         linear_list.eqns.append((out, None, terms, prim))
-        return ArrayTracer(self, z, out) if shape else Tracer(self, z, out)
+        return made(self, z, out) if shape else Tracer(self, z, out)
 
     def _elementwise(self, prim, args, params):
         """One equation, for any number of operands and with parameters."""
@@ -224,11 +213,11 @@ class LinedTrace(LinearTrace):
     def process(self, prim, args, params):
         return self._noted(super().process(prim, args, params))
 
-    def unary(self, prim, x):
-        return self._noted(super().unary(prim, x))
+    def unary(self, prim, x, made=ArrayTracer):
+        return self._noted(super().unary(prim, x, made))
 
-    def binary(self, prim, x, y):
-        return self._noted(super().binary(prim, x, y))
+    def binary(self, prim, x, y, made=ArrayTracer):
+        return self._noted(super().binary(prim, x, y, made))
 
     def _noted(self, y):
         new = len(self.list.eqns) - len(self.list.lines)

@@ -2,9 +2,14 @@
 
 import numpy as np
 
-from ..core import Tracer
+from ..core import TRACED, ArrayTracer, Tracer
 
 WEAK = frozenset((bool, int, float, complex))
+
+
+def tracer(x):
+    """An operand as a tracer proper: a light mutable array stands for one."""
+    return ArrayTracer(x.owner, x.primal, x.dual) if x.__class__ in TRACED and not isinstance(x, Tracer) else x
 
 
 def split(trace, args):
@@ -28,4 +33,4 @@ def strong(args):
     return tuple(np.asarray(x, np.result_type(x, *dtypes)) if type(x) in WEAK else x for x in args)
 
 
-__all__ = ["split", "strong"]
+__all__ = ["split", "strong", "tracer"]

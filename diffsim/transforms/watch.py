@@ -52,11 +52,11 @@ class Watched:
     def process(self, prim, args, params):
         return self._looked_at(prim, args, super().process(prim, args, params))
 
-    def unary(self, prim, x):
-        return self._looked_at(prim, (x,), super().unary(prim, x))
+    def unary(self, prim, x, *made):
+        return self._looked_at(prim, (x,), super().unary(prim, x, *made))
 
-    def binary(self, prim, x, y):
-        return self._looked_at(prim, (x, y), super().binary(prim, x, y))
+    def binary(self, prim, x, y, *made):
+        return self._looked_at(prim, (x, y), super().binary(prim, x, y, *made))
 
     def _looked_at(self, prim, args, y):
         if any(map(has_nan, y if prim.multiple else (y,))):

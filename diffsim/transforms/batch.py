@@ -12,6 +12,8 @@ from ..errors import ConcretizationError
 from ..prims.layout import Basic, aligned, index, stack
 from .operands import strong
 
+BINARY = 2
+
 
 @functools.lru_cache(maxsize=4096)
 def _member(shape, dtype):
@@ -32,6 +34,11 @@ class BatchTrace(Trace):
         self.n = n
 
     def process(self, prim, args, params):
+        if prim.derivs is not None and not params:
+            if len(args) == 1:
+                return self.unary(prim, args[0])
+            if len(args) == BINARY:
+                return self.binary(prim, *args)
         operands, batched = [], []
         for x in args:
             on = isinstance(x, Tracer) and x.owner is self
@@ -68,7 +75,8 @@ class BatchTrace(Trace):
             plain = plain and kind is not ArrayTracer and kind is not Tracer
         else:
             both = False
-        if not (on and both and len(x.shape) == len(y.shape)):
+        gap = len(getattr(x, "shape", ())) - len(getattr(y, "shape", ()))
+        if gap != 0 if on and both else gap <= 0 if on else gap >= 0:   # a member has fewer axes than the other operand
             x, y = aligned((on, both), (x, y))
         z = prim.quick(x, y) if plain else bind(prim, (x, y), NO_PARAMS)
         shape = z.shape

@@ -8,7 +8,16 @@ import pytest
 
 import diffsim as ds
 from diffsim.core import ONE_BY_ONE, REGISTRY
-from diffsim.errors import ConcretizationError, DiffsimError, FallbackWarning, InputError, InputTypeError, MutationError, StrongZeroWarning
+from diffsim.errors import (
+    ConcretizationError,
+    DiffsimError,
+    FallbackWarning,
+    InputError,
+    InputTypeError,
+    MutationError,
+    NotANumberError,
+    StrongZeroWarning,
+)
 from diffsim.ode import odeint
 
 N = 4
@@ -321,6 +330,15 @@ def test_a_spoiled_derivative_is_repaired_in_its_member():
         with pytest.warns(StrongZeroWarning):
             np.testing.assert_array_equal(ds.grad(lambda x: np.sum(ds.vmap(f)(x)))(points[:2]), wanted[:2])
     assert np.isfinite(wanted).all(1).tolist() == [True, True, False]
+
+
+def test_a_nan_is_found_in_a_batch():
+    with np.errstate(all="ignore"), ds.debug_nans():
+        with pytest.raises(NotANumberError, match=r"vmap: `sqrt` gave NaN.*test_vmap.py"):
+            ds.vmap(lambda x: np.exp(np.sqrt(x)))(np.array([1.0, -1.0]))
+        with pytest.raises(NotANumberError, match=r"`sqrt`.*test_vmap.py"):
+            ds.vmap(ds.grad(lambda x: np.exp(np.sqrt(x))))(np.array([1.0, -1.0]))
+        agree(ds.vmap(ds.grad(np.sin))(X[0]), np.cos(X[0]))
 
 
 # ---------------------------------------------------------------- what has no batch rule

@@ -11,6 +11,7 @@ from ..core import NO_PARAMS, Absent, ArrayTracer, Aval, Opaque, Trace, Tracer, 
 from ..errors import ConcretizationError
 from ..prims.layout import Basic, aligned, index, stack
 from .operands import strong
+from .watch import WATCH, Watched
 
 BINARY = 2
 
@@ -28,6 +29,7 @@ class BatchTrace(Trace):
     """
 
     __slots__ = ("n",)
+    batches = True
 
     def __init__(self, verb, n):
         super().__init__(verb)
@@ -92,7 +94,7 @@ class BatchTrace(Trace):
     def _one_by_one(self, prim, operands, batched, params):
         rows = []
         for i in range(self.n):
-            y = bind(prim, tuple(_pick(x, i, self.n) if on else x for x, on in zip(operands, batched, strict=True)), params)
+            y = bind(prim, tuple(_pick(x, i) if on else x for x, on in zip(operands, batched, strict=True)), params)
             rows.append(y if prim.multiple else (y,))
         made = tuple(self.wrapped(_together(column)) for column in zip(*rows, strict=True))
         return made if prim.multiple else made[0]
@@ -111,7 +113,13 @@ class BatchTrace(Trace):
             f"same for all members (in_axes None), or loop over the members.")
 
 
-def _pick(x, i, n):
+class WatchedBatch(Watched, BatchTrace):
+    """The same, looking for NaN."""
+
+    __slots__ = ()
+
+
+def _pick(x, i):
     """Member i."""
     if x.__class__ is tuple or x.__class__ is np.ndarray:
         return x[i]
@@ -144,7 +152,7 @@ def batch(f, n, operands, batched, verb="vmap"):
     batched : list of bool
         Which of them hold one value a member, along axis 0; the others do not depend on the batched operands.
     """
-    trace = BatchTrace(verb, n)
+    trace = (WatchedBatch if WATCH.get() else BatchTrace)(verb, n)
     try:
         out = f(*[trace.wrapped(x) if on else x for x, on in zip(operands, batched, strict=True)])
         pairs = [(x.dual, True) if isinstance(x, Tracer) and x.owner is trace else (x, False) for x in out]

@@ -8,7 +8,16 @@ import pytest
 
 import diffsim as ds
 from diffsim.core import ONE_BY_ONE, REGISTRY
-from diffsim.errors import ConcretizationError, DiffsimError, FallbackWarning, InputError, InputTypeError, MutationError, StrongZeroWarning
+from diffsim.errors import (
+    ConcretizationError,
+    DiffsimError,
+    FallbackWarning,
+    InputError,
+    InputTypeError,
+    MutationError,
+    NotANumberError,
+    StrongZeroWarning,
+)
 from diffsim.ode import odeint
 
 N = 4
@@ -323,17 +332,32 @@ def test_a_spoiled_derivative_is_repaired_in_its_member():
     assert np.isfinite(wanted).all(1).tolist() == [True, True, False]
 
 
+def test_a_nan_is_found_in_a_batch():
+    with np.errstate(all="ignore"), ds.debug_nans():
+        with pytest.raises(NotANumberError, match=r"vmap: `sqrt` gave NaN.*test_vmap.py"):
+            ds.vmap(lambda x: np.exp(np.sqrt(x)))(np.array([1.0, -1.0]))
+        with pytest.raises(NotANumberError, match=r"`sqrt`.*test_vmap.py"):
+            ds.vmap(ds.grad(lambda x: np.exp(np.sqrt(x))))(np.array([1.0, -1.0]))
+        agree(ds.vmap(ds.grad(np.sin))(X[0]), np.cos(X[0]))
+
+
 # ---------------------------------------------------------------- what has no batch rule
 def test_a_primitive_without_a_rule_is_computed_one_by_one():
     assert {p.name for p in REGISTRY.values() if p.batch is ONE_BY_ONE} >= {p.name for p in (odeint.odeint, odeint.tangent, odeint.adjoint)}
-    sine = REGISTRY["sin"]
-    rule, sine.batch = sine.batch, ONE_BY_ONE
+    rules = {name: REGISTRY[name].batch for name in ("reduce_sum", "cumsum", "dot_general")}
+
+    def f(x):
+        return np.sum(np.cumsum(np.sin(x) * (A @ x)) ** 2) * x
     try:
-        loss = ds.grad(lambda x: np.sum(np.sin(x) * x))
-        agree(ds.vmap(loss)(X), np.sin(X) + X * np.cos(X))
-        agree(ds.jacfwd(ds.vmap(loss))(X), ds.jacrev(ds.vmap(loss))(X))
+        for name in rules:
+            REGISTRY[name].batch = ONE_BY_ONE
+        got = ds.vmap(f)(X), ds.vmap(ds.jacfwd(f))(X), ds.jit(ds.vmap(ds.jacrev(f)))(X)
+        both = ds.vmap(ds.vmap(f))(np.stack([X, X]))
     finally:
-        sine.batch = rule
+        for name, rule in rules.items():
+            REGISTRY[name].batch = rule
+    agree(got, (stacked(f, X), stacked(ds.jacfwd(f), X), stacked(ds.jacrev(f), X)))
+    agree(both, np.stack([stacked(f, X)] * 2))
 
 
 def rhs(t, y, k):

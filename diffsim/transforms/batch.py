@@ -11,6 +11,9 @@ from ..core import NO_PARAMS, Absent, ArrayTracer, Aval, Opaque, Trace, Tracer, 
 from ..errors import ConcretizationError
 from ..prims.layout import Basic, aligned, index, stack
 from .operands import strong
+from .watch import WATCH, Watched
+
+BINARY = 2
 
 
 @functools.lru_cache(maxsize=4096)
@@ -26,12 +29,18 @@ class BatchTrace(Trace):
     """
 
     __slots__ = ("n",)
+    batches = True
 
     def __init__(self, verb, n):
         super().__init__(verb)
         self.n = n
 
     def process(self, prim, args, params):
+        if prim.derivs is not None and not params:
+            if len(args) == 1:
+                return self.unary(prim, args[0])
+            if len(args) == BINARY:
+                return self.binary(prim, *args)
         operands, batched = [], []
         for x in args:
             on = isinstance(x, Tracer) and x.owner is self
@@ -68,7 +77,8 @@ class BatchTrace(Trace):
             plain = plain and kind is not ArrayTracer and kind is not Tracer
         else:
             both = False
-        if not (on and both and len(x.shape) == len(y.shape)):
+        gap = len(getattr(x, "shape", ())) - len(getattr(y, "shape", ()))
+        if gap != 0 if on and both else gap <= 0 if on else gap >= 0:   # a member has fewer axes than the other operand
             x, y = aligned((on, both), (x, y))
         z = prim.quick(x, y) if plain else bind(prim, (x, y), NO_PARAMS)
         shape = z.shape
@@ -84,7 +94,7 @@ class BatchTrace(Trace):
     def _one_by_one(self, prim, operands, batched, params):
         rows = []
         for i in range(self.n):
-            y = bind(prim, tuple(_pick(x, i, self.n) if on else x for x, on in zip(operands, batched, strict=True)), params)
+            y = bind(prim, tuple(_pick(x, i) if on else x for x, on in zip(operands, batched, strict=True)), params)
             rows.append(y if prim.multiple else (y,))
         made = tuple(self.wrapped(_together(column)) for column in zip(*rows, strict=True))
         return made if prim.multiple else made[0]
@@ -103,7 +113,13 @@ class BatchTrace(Trace):
             f"same for all members (in_axes None), or loop over the members.")
 
 
-def _pick(x, i, n):
+class WatchedBatch(Watched, BatchTrace):
+    """The same, looking for NaN."""
+
+    __slots__ = ()
+
+
+def _pick(x, i):
     """Member i."""
     if x.__class__ is tuple or x.__class__ is np.ndarray:
         return x[i]
@@ -136,7 +152,7 @@ def batch(f, n, operands, batched, verb="vmap"):
     batched : list of bool
         Which of them hold one value a member, along axis 0; the others do not depend on the batched operands.
     """
-    trace = BatchTrace(verb, n)
+    trace = (WatchedBatch if WATCH.get() else BatchTrace)(verb, n)
     try:
         out = f(*[trace.wrapped(x) if on else x for x, on in zip(operands, batched, strict=True)])
         pairs = [(x.dual, True) if isinstance(x, Tracer) and x.owner is trace else (x, False) for x in out]

@@ -18,7 +18,6 @@ from ..errors import StrongZeroWarning
 from ..prims.elementwise import equal, isfinite, logical_and, logical_or, mul, where
 from ..prims.layout import convert
 from ..prims.reduce import reduce_all
-from .batch import BatchTrace
 
 #: Whether sweeps, and the kernels built meanwhile, multiply strongly; and whether they may: a repair is not repaired.
 STRONG = ContextVar("strong_zeros", default=False)
@@ -106,7 +105,7 @@ def repaired(run, derivatives, given, find):
 def _has_members(x):
     """Whether a value is one member's of a batch, at any level."""
     while isinstance(x, Tracer):
-        if isinstance(x.owner, BatchTrace):
+        if getattr(x.owner, "batches", False):
             return True
         x = x.primal
     return False

@@ -6,14 +6,16 @@ import numpy as np
 
 from .. import tree
 from ..control.jit import Jitted
-from ..core import Graph, Tracer
+from ..core import Aval, Graph, Tracer, aval_of
 from ..core.aval import is_float
 from ..errors import InputError, InputTypeError
 from ..numpy.array import Array
 from ..passes import optimise
+from ..seeing import ResidualReport, kept_by, peak_of
 from ..seeing import draw as _draw
-from ..seeing import residual_report
-from .arguments import Flat, count, leaves_of, name_of
+from ..transforms import linearize, pull
+from .arguments import Flat, count, leaves_of, name_of, zeros_like
+from .derivatives import value_and_grad
 from .graphs import make_graph
 
 
@@ -83,7 +85,7 @@ def _leaf_names(f, args):
 def residuals(f, *args, argnums=None):
     """What the gradient of ``f`` keeps in memory between its forward and its backward pass, by the lines that ask for it.
 
-    ``f`` is run once as a gradient runs it, and its backward pass once for the peak.
+    ``f`` is run three times: once noting who keeps what, then its gradient twice, the second time measured.
 
     Parameters
     ----------
@@ -116,7 +118,18 @@ def residuals(f, *args, argnums=None):
         leaves += got
         flat.structs.append(struct)
     others = [x for i, a in enumerate(args) if i not in numbers for x in tree.leaves(a) if isinstance(x, np.ndarray)]
-    return residual_report(flat, leaves, others, name_of(f))
+    rows, equations, y = kept_by(flat, leaves, others)
+
+    def gradient():
+        with np.errstate(all="ignore"):
+            if flat.out_struct == tree.LEAF and aval_of(y[0]) == Aval((), np.dtype(float)):
+                value_and_grad(f, numbers)(*args)
+                return
+            values, linear_list, outputs = linearize(flat, leaves, [True] * len(leaves), "residuals")
+            pull(linear_list, [zeros_like(aval_of(v)) + 1 for v in values], outputs, len(leaves))
+
+    gradient()                                                # what is made once and kept is not the gradient's own
+    return ResidualReport(name_of(f), rows, equations, peak_of(gradient))
 
 
 def _numbers(f, args, argnums):

@@ -3,9 +3,9 @@
 from ..codegen.fusion import cost
 from ..core.graph import VIEWS
 from .picture import draw
-from .residuals import Residual, ResidualReport, residual_report
+from .residuals import Residual, ResidualReport, kept_by, peak_of
 from .stats import stats
 
 VIEWS.update(cost=cost, stats=stats, draw=draw)
 
-__all__ = ["Residual", "ResidualReport", "draw", "residual_report", "stats"]
+__all__ = ["Residual", "ResidualReport", "draw", "kept_by", "peak_of", "stats"]

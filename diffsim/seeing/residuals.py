@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Graph, Primitive, Trace, Tracer, aval_of, user_line, wrap
+from ..core import Graph, Primitive, Trace, Tracer
 from ..core.printing import html_table, quantity, short_line, shortened
-from ..transforms import pull
-from ..transforms.linear import LinearTrace
+from ..transforms.linear import LinedTrace, record
 from .bars import bar_figure
 
 #: What a residual is: memory that is there anyway, or memory made for the backward pass alone.
@@ -51,35 +50,33 @@ class Residual:
     uses: int
 
 
-class LineTrace(LinearTrace):
+class ResidualTrace(LinedTrace):
     """A linear trace that remembers the primitive and the user's line of each equation, and which arrays are values or constants."""
 
-    __slots__ = ("constants", "origins", "values")
+    __slots__ = ("constants", "prims", "values")
 
     def __init__(self, verb):
         super().__init__(verb)
-        self.origins, self.values, self.constants = [], {}, {}
+        self.prims, self.values, self.constants = [], {}, {}
 
     def process(self, prim, args, params):
         self._given(args)
-        return self._noted(prim, super().process(prim, args, params))
+        return self._made(prim, super().process(prim, args, params))
 
     def unary(self, prim, x):
-        return self._noted(prim, super().unary(prim, x))
+        return self._made(prim, super().unary(prim, x))
 
     def binary(self, prim, x, y):
         self._given((x, y))
-        return self._noted(prim, super().binary(prim, x, y))
+        return self._made(prim, super().binary(prim, x, y))
 
     def _given(self, args):
         for x in args:
             if isinstance(x, np.ndarray):
                 self.constants[id(owner(x))] = x
 
-    def _noted(self, prim, out):
-        new = len(self.list.eqns) - len(self.origins)
-        if new:
-            self.origins += [(prim.name, user_line())] * new
+    def _made(self, prim, out):
+        self.prims += [prim.name] * (len(self.list.eqns) - len(self.prims))
         for y in out if prim.multiple else (out,):
             primal = y.primal if isinstance(y, Tracer) and y.owner is self else None
             if isinstance(primal, np.ndarray):
@@ -135,17 +132,17 @@ class ResidualReport:
     added : int
         Those of them that are made for the backward pass alone.
     peak : int
-        ``total`` and the most that the backward pass itself had allocated at once, as measured.
+        Most bytes that the whole gradient had allocated at once beside its arguments, as measured.
     equations : int
         Length of the linear list.
     name : str
     """
 
-    def __init__(self, name, rows, peak, equations):
+    def __init__(self, name, rows, equations, peak):
         self.name, self.rows, self.equations = name, sorted(rows, key=lambda r: -r.bytes), equations
         self.total = sum(r.bytes for r in rows)
         self.added = sum(r.bytes for r in rows if r.kind == FACTOR)
-        self.peak = self.total + peak
+        self.peak = peak
 
     def by_line(self):
         """Residuals of one line, primitive and kind together: ``(bytes, pieces, example, kind)``, largest first."""
@@ -157,7 +154,7 @@ class ResidualReport:
 
     def _head(self):
         return (f"residuals of {self.name}: {quantity(self.total, 'B')} kept for the backward pass in {len(self.rows)} arrays "
-                f"({quantity(self.added, 'B')} made for it alone), {quantity(self.peak, 'B')} at the peak, "
+                f"({quantity(self.added, 'B')} made for it alone), {quantity(self.peak, 'B')} at the peak of the gradient, "
                 f"{self.equations} linear equations")
 
     def _cells(self, limit):
@@ -232,8 +229,8 @@ def source_of(line):
     return linecache.getline(path, int(number)).strip() if number.isdigit() else ""
 
 
-def residual_report(f, leaves, others, name):
-    """Linearise ``f`` and report what is kept.
+def kept_by(f, leaves, others):
+    """What linearising ``f`` keeps.
 
     Parameters
     ----------
@@ -243,27 +240,18 @@ def residual_report(f, leaves, others, name):
         What is differentiated in.
     others : list of array
         Further arguments.
-    name : str
 
     Returns
     -------
-    ResidualReport
+    rows : list of Residual
+        Each piece of memory once.
+    equations : int
+    y : list of array
     """
-    trace = LineTrace("residuals")
-    inputs = [wrap(trace, x, trace.list.new(aval_of(x))) for x in leaves]
-    try:
-        out = [x for x in f(*inputs) if isinstance(x, Tracer) and x.owner is trace]
-    finally:
-        trace.close()
+    trace, found = ResidualTrace("residuals"), {}
+    y, linear_list, _ = record(lambda verb: trace, f, leaves, [True] * len(leaves), "residuals")
     arguments = {id(owner(x)) for x in (*leaves, *others) if isinstance(x, np.ndarray)}
-    rows = _collect(trace, arguments)
-    return ResidualReport(name, rows, _backward_peak(trace.list, out, len(leaves)), len(trace.list.eqns))
-
-
-def _collect(trace, arguments):
-    """A row for each piece of memory that the equations hold."""
-    found = {}
-    for eqn, (prim, line) in zip(trace.list.eqns, trace.origins, strict=True):
+    for eqn, prim, line in zip(linear_list.eqns, trace.prims, linear_list.lines, strict=True):
         mine = {}
         for x in arrays_in(eqn, set()):
             piece = owner(x) if isinstance(x, np.ndarray) else x
@@ -273,7 +261,8 @@ def _collect(trace, arguments):
                 found[key][-1] += 1
             elif piece.nbytes:
                 found[key] = [piece, prim, line, _kind(key, piece, trace, arguments), 1]
-    return [Residual(piece.nbytes, piece.shape, piece.dtype, prim, line, kind, uses) for piece, prim, line, kind, uses in found.values()]
+    rows = [Residual(piece.nbytes, piece.shape, piece.dtype, prim, line, kind, uses) for piece, prim, line, kind, uses in found.values()]
+    return rows, len(linear_list.eqns), y
 
 
 def _kind(key, piece, trace, arguments):
@@ -284,24 +273,20 @@ def _kind(key, piece, trace, arguments):
     return CONSTANT if key in trace.constants else VALUE if key in trace.values else FACTOR
 
 
-def _backward_peak(linear_list, out, n):
-    """Most bytes that one backward pass had allocated at once."""
-    bars, numbers = [np.ones(x.shape, x.dtype) if x.shape else x.dtype.type(1) for x in out], [x.dual for x in out]
-    with np.errstate(all="ignore"):
-        pull(linear_list, bars, numbers, n)                     # once unmeasured: what is made once and kept is not the pass's own
-    gc.collect()
+def peak_of(call):
+    """Most bytes that a call had allocated at once, beside what was there before; as Python and NumPy report it."""
     ours = not tracemalloc.is_tracing()
+    gc.collect()
     if ours:
         tracemalloc.start()
     try:
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
-        with np.errstate(all="ignore"):
-            pull(linear_list, bars, numbers, n)
+        call()
         return max(tracemalloc.get_traced_memory()[1] - before, 0)
     finally:
         if ours:
             tracemalloc.stop()
 
 
-__all__ = ["LineTrace", "Residual", "ResidualReport", "residual_report"]
+__all__ = ["Residual", "ResidualReport", "kept_by", "peak_of"]

@@ -2,29 +2,14 @@
 
 from ..transforms import debug_nans
 from .batching import vmap
+from .choices import cond, switch
+from .control import fori_loop, scan, while_loop
 from .derivatives import gnvp, grad, hvp, jvp, linear_transpose, linearize, value_and_grad, vjp
 from .graphs import jit, make_graph, stop_gradient
 from .matrices import hessian, jacfwd, jacobian, jacrev
+from .remat import checkpoint, checkpoint_name, checkpoint_policies
 from .seeing import draw, residuals
 
-__all__ = [
-    "debug_nans",
-    "draw",
-    "gnvp",
-    "grad",
-    "hessian",
-    "hvp",
-    "jacfwd",
-    "jacobian",
-    "jacrev",
-    "jit",
-    "jvp",
-    "linear_transpose",
-    "linearize",
-    "make_graph",
-    "residuals",
-    "stop_gradient",
-    "value_and_grad",
-    "vjp",
-    "vmap",
-]
+__all__ = ["checkpoint", "checkpoint_name", "checkpoint_policies", "cond", "debug_nans", "draw", "fori_loop", "gnvp", "grad", "hessian",
+           "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linear_transpose", "linearize", "make_graph", "residuals", "scan",
+           "stop_gradient", "switch", "value_and_grad", "vjp", "vmap", "while_loop"]

@@ -25,7 +25,7 @@ from ..transforms.linear import LinearTrace
 from . import bodies
 from .bodies import NO_SAMPLES, NOT_EMITTED, constant_carries, derived, filled, selected, spread
 from .cond import chosen, like_them, rows
-from .scan import apart, carried, cotangents, doubled, linear_scan, plan
+from .scan import apart, carried, cotangents, doubled, linear_scan, plan, swapped
 
 COUNT = Aval((), np.dtype(np.int64))
 NOT_KEPT = {"keep": (), "asked": ()}
@@ -153,7 +153,7 @@ def _batch(n, flags, *x, cond, body, keep, asked):
     count = np.zeros(given[0].shape, COUNT.dtype)
     y = bind(while_, [count if apart_ else count[()], *start], {"cond": wide_cond, "body": wide_body, **NOT_KEPT})
     ends = [bodies.widened(v, n, have) for v, have in zip(y[1:k + 1], on, strict=True)]
-    states = [np.zeros((n, 0, *a.shape), a.dtype) for a in bodies.avals(body)]
+    states = [swapped(v) if have else bodies.widened(v, n, False) for v, have in zip(y[k + 3:], on, strict=True)]
     return (*ends, bodies.widened(y[0], n, apart_), *states)
 
 

@@ -5,9 +5,19 @@ holds the operands and the saved values and computes everything else again; the 
 any order forget in the same way.
 """
 
+import numpy as np
+
+from ..codegen.plan import work
+from ..codegen.scalars import cost
 from ..core import Graph, Linear, Primitive, bind
+from ..core.emission import Gather, Scalar
+from ..errors import InputError, InputTypeError
+from ..prims.family import REAL, draw
 from . import bodies
 from .bodies import NO_SAMPLES, NOT_EMITTED, selected, spread
+
+#: Values with fewer operations a byte than this are not worth saving: they are moves and single sums.
+CHEAP = 0.25
 
 
 def _tangent_call(x, saved, x_dot, body, n_saved, want):
@@ -88,3 +98,126 @@ checkpoint = Primitive(
     "checkpoint", impl=_impl, aval=_aval, jvp=_jvp, transpose=_transpose, batch=_batch, multiple=True, prepare=_prepare, together=_together,
     emit=NOT_EMITTED, samples=NO_SAMPLES)
 bodies.PASSING["checkpoint"] = _passing
+
+
+# ---------------------------------------------------------------- names
+checkpoint_name = Primitive(
+    "checkpoint_name",
+    impl=lambda x, *, name: x,
+    aval=lambda x, *, name: x,
+    jvp=lambda x, y, x_dot, *, name: x_dot[0],
+    transpose=lambda y_bar, x, *, name: (y_bar,),
+    batch=lambda n, batched, x, *, name: checkpoint_name(x, name=name),
+    sparsity=lambda i, x, *, name: (np.arange(x.size), np.arange(x.size)),
+    emit=Scalar(lambda k, x, *, name: x),
+    samples=lambda rng: [((draw(rng, REAL, s),), {"name": "state"}) for s in ((), (3,), (0, 2))],
+)
+
+
+# ---------------------------------------------------------------- policies
+class Policy:
+    """Which intermediate values of a checkpointed function are saved.
+
+    Parameters
+    ----------
+    name : str
+    values : callable
+        ``values(graph) -> list``: the variables to save.
+    """
+
+    __slots__ = ("name", "values")
+
+    def __init__(self, name, values):
+        self.name, self.values = name, values
+
+    def __repr__(self):
+        return f"<policy {self.name}>"
+
+
+def _where(test):
+    """The values of equations that pass a test."""
+    return lambda graph: [v for eqn in graph.eqns if test(eqn) for v in eqn.outputs]
+
+
+class Policies:
+    """What ``checkpoint`` may save: the entries of ``checkpoint_policies``."""
+
+    __slots__ = ()
+    #: Nothing: everything is computed again (the default).
+    nothing_saveable = Policy("nothing_saveable", lambda graph: [])
+    #: Everything: nothing is computed again.
+    everything_saveable = Policy("everything_saveable", _where(lambda eqn: True))
+    #: Products of matrices and solutions of linear systems, which are dear to compute again for what they take.
+    dots_saveable = Policy("dots_saveable", _where(lambda eqn: eqn.prim.name in DOTS))
+
+    @staticmethod
+    def save_only_these_names(*names):
+        """Values marked by ``checkpoint_name`` with one of the names."""
+        for name in names:
+            if not isinstance(name, str):
+                raise InputTypeError(f"save_only_these_names: {name!r} is not a string")
+        return Policy(f"save_only_these_names{names}", _where(lambda e: e.prim is checkpoint_name and e.params["name"] in names))
+
+    @staticmethod
+    def save_within(nbytes):
+        """As many values as fit into a budget of bytes, those first that cost most operations a byte to compute again."""
+        if not nbytes >= 0:
+            raise InputError(f"save_within: {nbytes!r} is not a number of bytes")
+        return Policy(f"save_within({nbytes})", lambda graph: _dearest(graph, nbytes))
+
+    def __repr__(self):
+        return "<policies: nothing_saveable, everything_saveable, dots_saveable, save_only_these_names(*names), save_within(nbytes)>"
+
+
+DOTS = frozenset(("dot_general", "solve"))
+checkpoint_policies = Policies()
+
+
+def _operations(eqn):
+    """Scalar operations of an equation, a function such as exp counted by its cost."""
+    emit = eqn.prim.emit
+    each = cost(emit.rule, [x.aval.dtype for x in eqn.inputs], eqn.params) if isinstance(emit, Scalar) else 1
+    return each * work(eqn) if isinstance(emit, (Scalar, Gather)) and not getattr(emit, "moves", False) else 0
+
+
+def _dearest(graph, nbytes):
+    found = []
+    for n, eqn in enumerate(graph.eqns):
+        size = sum(v.aval.size * v.aval.dtype.itemsize for v in eqn.outputs)
+        if size and _operations(eqn) > CHEAP * size:
+            found.append((-_operations(eqn) / size, n, size, eqn.outputs))
+    saved = []
+    for _, _, size, outputs in sorted(found, key=lambda entry: entry[:2]):
+        if size <= nbytes:
+            nbytes -= size
+            saved += outputs
+    return saved
+
+
+def saving(graph, policy):
+    """The graph with the values a policy saves as further outputs, and their number.
+
+    Parameters
+    ----------
+    graph : Graph
+    policy : Policy, callable or None
+        A callable is asked ``policy(prim, *avals, **params)`` of each equation.
+
+    Raises
+    ------
+    InputTypeError
+        It is none of these.
+    """
+    if policy is None:
+        return graph, 0
+    if isinstance(policy, Policy):
+        values = policy.values(graph)
+    elif callable(policy):
+        values = _where(lambda eqn: policy(eqn.prim, *[x.aval for x in eqn.inputs], **eqn.params))(graph)
+    else:
+        raise InputTypeError(f"checkpoint: the policy is a {type(policy).__name__}; take one of checkpoint_policies, or a function")
+    values = list(dict.fromkeys(values))
+    return Graph(graph.inputs, graph.eqns, [*graph.outputs, *values]), len(values)
+
+
+__all__ = ["PLAIN", "Policy", "checkpoint", "checkpoint_name", "checkpoint_policies", "saving"]

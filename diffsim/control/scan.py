@@ -258,16 +258,16 @@ def _batch(n, flags, *x, body, length, reverse, carries, keep, asked):
     graph, out = made
     wide = derived(graph, ("wide", carries, on), lambda: _wide(graph, body, n, carries, on, out))
     state = [bodies.widened(a, n, have) if want else a for a, have, want in zip(x[:carries], flags[:carries], on, strict=False)]
-    xs = [_swapped(a) if have else a for a, have in zip(x[carries:], flags[carries:], strict=True)]
+    xs = [swapped(a) if have else a for a, have in zip(x[carries:], flags[carries:], strict=True)]
     y = bind(scan, [*state, *xs], dict(body=wide, length=length, reverse=reverse, carries=carries, keep=keep, asked=asked))
     m = len(y) - carries
     ends = [bodies.widened(v, n, have) for v, have in zip(y[:carries], on, strict=False)]
-    results = [_swapped(v) if have else bodies.widened(v, n, False) for v, have in zip(y[carries:m], out[carries:], strict=True)]
-    states = [_swapped(v) if have else bodies.widened(v, n, False) for v, have in zip(y[m:], on, strict=False)]
+    results = [swapped(v) if have else bodies.widened(v, n, False) for v, have in zip(y[carries:m], out[carries:], strict=True)]
+    states = [swapped(v) if have else bodies.widened(v, n, False) for v, have in zip(y[m:], on, strict=False)]
     return (*ends, *results, *states)
 
 
-def _swapped(x):
+def swapped(x):
     """The two leading axes exchanged."""
     return permuted(x, axes=(1, 0, *range(2, len(x.shape))))
 
@@ -416,4 +416,4 @@ def state_bytes(body, carries):
     return sum(v.aval.size * v.aval.dtype.itemsize for v, on in zip(body.inputs[:carries], constant, strict=True) if not on)
 
 
-__all__ = ["apart", "carried", "cotangents", "doubled", "linear_scan", "plan", "run", "scan", "state_bytes"]
+__all__ = ["apart", "carried", "cotangents", "doubled", "linear_scan", "plan", "run", "scan", "state_bytes", "swapped"]

@@ -14,6 +14,7 @@ import numpy as np
 from ..core import Absent, Aval, Const, Eqn, Graph, Tracer, Var, aval_of, eval_graph, wrap
 from ..core.aval import is_float
 from ..passes import dce, optimise
+from ..passes.cse import param_key
 from ..prims.layout import broadcast_to
 from ..transforms import forward, linearize, pull, push, trace
 from ..transforms.batch import batch
@@ -29,11 +30,23 @@ _interned, _derived = OrderedDict(), weakref.WeakKeyDictionary()
 
 def interned(graph):
     """The graph of that digest met first."""
-    have = _interned.setdefault(graph.digest, graph)
+    have = _interned.get(graph.digest)
+    if have is None or not _same(have, graph):
+        have = _interned[graph.digest] = graph
     _interned.move_to_end(graph.digest)
     while len(_interned) > INTERNED:
         _interned.popitem(last=False)
     return have
+
+
+def _same(a, b):
+    """Whether graphs of one digest have one meaning too: primitives are named in it, and parameters printed."""
+    return all(x.prim is y.prim and _key(x.params) == _key(y.params) for x, y in zip(a.eqns, b.eqns, strict=True))
+
+
+def _key(params):
+    return [(k, [id(g) for g in v]) if isinstance(v, tuple) and any(isinstance(g, Graph) for g in v) else
+            (k, id(v)) if isinstance(v, Graph) else (k, param_key(v)) for k, v in sorted(params.items())]
 
 
 def derived(graph, key, make):

@@ -10,6 +10,32 @@ from .matrices import hessian, jacfwd, jacobian, jacrev
 from .remat import checkpoint, checkpoint_name, checkpoint_policies
 from .seeing import draw, residuals
 
-__all__ = ["checkpoint", "checkpoint_name", "checkpoint_policies", "cond", "debug_nans", "draw", "fori_loop", "gnvp", "grad", "hessian",
-           "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linear_transpose", "linearize", "make_graph", "residuals", "scan",
-           "stop_gradient", "switch", "value_and_grad", "vjp", "vmap", "while_loop"]
+__all__ = [
+    "checkpoint",
+    "checkpoint_name",
+    "checkpoint_policies",
+    "cond",
+    "debug_nans",
+    "draw",
+    "fori_loop",
+    "gnvp",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jit",
+    "jvp",
+    "linear_transpose",
+    "linearize",
+    "make_graph",
+    "residuals",
+    "scan",
+    "stop_gradient",
+    "switch",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+    "while_loop",
+]

@@ -15,10 +15,12 @@ from ..core import Absent, Aval, Const, Eqn, Graph, Tracer, Var, aval_of, eval_g
 from ..core.aval import is_float
 from ..passes import dce, optimise
 from ..passes.cse import param_key
+from ..prims.elementwise import mul
 from ..prims.layout import broadcast_to
 from ..transforms import forward, linearize, pull, push, trace
 from ..transforms.batch import batch
 from ..transforms.linear import LinearTrace
+from ..transforms.strong import STRONG, strong_product
 
 #: Slots of the primitives of control flow.
 NOT_EMITTED = Absent("control flow runs in the graph interpreter")
@@ -55,7 +57,11 @@ def derived(graph, key, make):
     if table is None:
         table = _derived[graph] = {}
     if key not in table:
-        table[key] = make()
+        token = STRONG.set(False)                             # a graph is for all sweeps: those that repair run it strongly
+        try:
+            table[key] = make()
+        finally:
+            STRONG.reset(token)
     return table[key]
 
 
@@ -97,11 +103,15 @@ def spread(values, flags):
 
 # ---------------------------------------------------------------- running
 def runner(graph):
-    """The graph as a Python function of arrays: straight-line code, each value forgotten after its last use."""
-    return derived(graph, "run", lambda: _compiled(optimise(graph)))
+    """The graph as a Python function of arrays: straight-line code, each value forgotten after its last use.
+
+    While spoiled derivatives are repaired products are strong: 0 times infinity is 0.
+    """
+    strong = STRONG.get()
+    return derived(graph, ("run", strong), lambda: _compiled(optimise(graph), strong))
 
 
-def _compiled(graph):
+def _compiled(graph, strong):
     last = {}
     for n, eqn in enumerate(graph.eqns):
         last.update(dict.fromkeys((x for x in eqn.inputs if isinstance(x, Var)), n))
@@ -119,7 +129,8 @@ def _compiled(graph):
 
     for n, eqn in enumerate(graph.eqns):
         key = f"f{len(scope)}"
-        scope[key] = functools.partial(eqn.prim.impl, **eqn.params) if eqn.params else eqn.prim.impl
+        impl = strong_product if strong and eqn.prim is mul else eqn.prim.impl
+        scope[key] = functools.partial(impl, **eqn.params) if eqn.params else impl
         call = f"{key}({', '.join(map(read, eqn.inputs))})"
         for v in eqn.outputs:
             name[v] = f"v{len(name)}" if v in last else "_"

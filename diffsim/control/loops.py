@@ -34,7 +34,7 @@ NOT_KEPT = {"keep": (), "asked": ()}
 def known(x):
     """Whether there are numbers behind a value: it is traced for derivatives at most."""
     while isinstance(x, Tracer):
-        if x.owner.__class__ is not ForwardTrace and x.owner.__class__ is not LinearTrace:
+        if not isinstance(x.owner, (ForwardTrace, LinearTrace)):
             return False
         x = x.primal
     return True

@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from . import errors, fit, numpy, ode, optimize, testing, tree
     from .api import (
+        checkpoint,
+        checkpoint_name,
+        checkpoint_policies,
+        cond,
         debug_nans,
         draw,
+        fori_loop,
         gnvp,
         grad,
         hessian,
@@ -29,20 +34,28 @@ if TYPE_CHECKING:
         linearize,
         make_graph,
         residuals,
+        scan,
         stop_gradient,
+        switch,
         value_and_grad,
         vjp,
         vmap,
+        while_loop,
     )
     from .ode import solve_ivp
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "checkpoint",
+    "checkpoint_name",
+    "checkpoint_policies",
+    "cond",
     "debug_nans",
     "draw",
     "errors",
     "fit",
+    "fori_loop",
     "gnvp",
     "grad",
     "hessian",
@@ -59,13 +72,16 @@ __all__ = [
     "ode",
     "optimize",
     "residuals",
+    "scan",
     "solve_ivp",
     "stop_gradient",
+    "switch",
     "testing",
     "tree",
     "value_and_grad",
     "vjp",
     "vmap",
+    "while_loop",
 ]
 
 _PACKAGES = ("errors", "fit", "numpy", "ode", "optimize", "testing", "tree")

@@ -2,14 +2,22 @@
 
 from ..transforms import debug_nans
 from .batching import vmap
+from .choices import cond, switch
+from .control import fori_loop, scan, while_loop
 from .derivatives import gnvp, grad, hvp, jvp, linear_transpose, linearize, value_and_grad, vjp
 from .graphs import jit, make_graph, stop_gradient
 from .matrices import hessian, jacfwd, jacobian, jacrev
+from .remat import checkpoint, checkpoint_name, checkpoint_policies
 from .seeing import draw, residuals
 
 __all__ = [
+    "checkpoint",
+    "checkpoint_name",
+    "checkpoint_policies",
+    "cond",
     "debug_nans",
     "draw",
+    "fori_loop",
     "gnvp",
     "grad",
     "hessian",
@@ -23,8 +31,11 @@ __all__ = [
     "linearize",
     "make_graph",
     "residuals",
+    "scan",
     "stop_gradient",
+    "switch",
     "value_and_grad",
     "vjp",
     "vmap",
+    "while_loop",
 ]

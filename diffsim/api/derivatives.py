@@ -223,7 +223,7 @@ def value_and_grad(f, argnums=0, has_aux=False, holomorphic=False):
         elif dtype.kind != "f":
             raise InputTypeError(f"grad: {name_of(f)} returned a {dtype} scalar; the gradient needs a real floating-point value"
                                  + (": take np.real(...) or np.abs(...) of it, or say holomorphic=True" if dtype.kind == "c" else ""))
-        bars = [None] * len(x) if outputs[0] is None else pull(equations, [dtype.type(1)], outputs[:1], len(x))
+        bars = [None] * len(x) if outputs[0] is None else pull(equations, [dtype.type(1)], outputs[:1], len(x), consume=True)
         full = [zeros_like(aval_of(v)) if b is None else b for v, b in zip(x, bars, strict=True)]
         gradient, value = regroup(flat.structs, argnums, own_each(full)), plain(value[0])
         return ((value, flat.auxiliary(aux, x)) if has_aux else value), gradient

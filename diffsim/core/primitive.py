@@ -80,21 +80,24 @@ class Primitive:
     prepare : callable, optional
         ``prepare(x, active, params) -> params``: called before the value is computed by a transform that is about to
         differentiate in the operands marked active.
+    together : callable, optional
+        ``together(x, x_dot, **params) -> (y, y_dot)``: value and tangent in one go, for forward mode; for primitives whose tangent
+        would otherwise compute the value again.
     """
 
     __slots__ = ("aval", "batch", "derivs", "emit", "impl", "jvp", "linear_fast", "multiple", "name", "plain_derivs", "prepare",
                  "quick", "samples", "sparsity",
-                 "transpose")
+                 "together", "transpose")
 
     def __init__(self, name, *, impl, aval, jvp, transpose, emit, samples, batch=ONE_BY_ONE, sparsity=DENSE, multiple=False, derivs=None,
-                 quick=None, linear_fast=None, prepare=None):
+                 quick=None, linear_fast=None, prepare=None, together=None):
         if name in REGISTRY:
             raise ValueError(f"a primitive named {name!r} exists already")
         self.name, self.impl, self.aval, self.jvp, self.transpose = name, impl, aval, jvp, transpose
         self.emit, self.samples, self.multiple = emit, samples, multiple
         self.batch, self.sparsity = batch, sparsity
         self.derivs, self.quick, self.linear_fast, self.prepare = derivs, quick or impl, linear_fast, prepare
-        self.plain_derivs = None
+        self.plain_derivs, self.together = None, together
         for slot in SLOTS:
             rule = getattr(self, slot)
             if rule is None:

@@ -23,15 +23,16 @@ class ForwardTrace(Trace):
 
     def process(self, prim, args, params):
         primals, tangents = split(self, args)
-        if prim.prepare is not None:
-            params = prim.prepare(primals, tuple(t is not None for t in tangents), params)
-        y = bind(prim, primals, params)
-        if all(t is None for t in tangents):
-            return y
-        if prim.derivs is not None:
-            y_dot = self._elementwise(prim, primals, y, tangents, params)
+        if prim.together is not None:
+            y, y_dot = prim.together(primals, tangents, **params)
         else:
-            y_dot = prim.rule("jvp")(primals, y, tangents, **params)
+            if prim.prepare is not None:
+                params = prim.prepare(primals, tuple(t is not None for t in tangents), params)
+            y = bind(prim, primals, params)
+            if all(t is None for t in tangents):
+                return y
+            y_dot = self._elementwise(prim, primals, y, tangents, params) if prim.derivs is not None else prim.rule("jvp")(
+                primals, y, tangents, **params)
         if y_dot is None:
             return y
         if prim.multiple:

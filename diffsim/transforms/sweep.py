@@ -5,7 +5,7 @@ import numpy as np
 from ..core import Linear, bind
 from ..prims.elementwise import add, neg
 from ..prims.layout import like, unbroadcast
-from .linear import Ref, culprit
+from .linear import LinearTrace, Ref, culprit, record
 from .strong import product, repaired
 from .watch import WATCH, watched_sweep
 
@@ -55,13 +55,19 @@ def _scaled_sum(terms, values, times):
     return total
 
 
-def pull(linear_list, cotangents, outputs, n_inputs):
+def pull(linear_list, cotangents, outputs, n_inputs, consume=False):
     """Transpose the list: cotangents of the active inputs (None for zero) from those of the outputs.
 
     Sums are formed in program order reversed, so results repeat bit for bit.  A sum that belongs to this sweep alone is added to in place.
+
+    With ``consume`` the list is emptied on the way, so that what an equation holds is free as soon as it has served; should the sweep have
+    to be repeated, the list is recorded again.
     """
+    if consume and not WATCH.get():
+        return _consumed(linear_list, cotangents, outputs, n_inputs)
+
     def run(equations=linear_list.eqns):
-        return _pull(linear_list.avals, equations, cotangents, outputs)
+        return _pull(linear_list.avals, reversed(equations), cotangents, outputs)
 
     bars = run()
     if WATCH.get():
@@ -70,13 +76,32 @@ def pull(linear_list, cotangents, outputs, n_inputs):
     return repaired(lambda: run()[:n_inputs], bars[:n_inputs], [*values, *cotangents], lambda: culprit(linear_list.origin, linear_list))
 
 
+def _consumed(linear_list, cotangents, outputs, n_inputs):
+    bars = _pull(linear_list.avals, _emptied(linear_list.eqns), cotangents, outputs)[:n_inputs]
+    if linear_list.origin is None:
+        return bars
+
+    def again():
+        _, more, _ = record(LinearTrace, *linear_list.origin)
+        return _pull(more.avals, _emptied(more.eqns), cotangents, outputs)[:n_inputs]
+    values = [v for v, bar in zip(linear_list.values, cotangents, strict=False) if bar is not None]
+    return repaired(again, bars, [*values, *cotangents], lambda: culprit(linear_list.origin))
+
+
+def _emptied(equations):
+    """The equations last to first, each forgotten by the list."""
+    while equations:
+        yield equations.pop()
+
+
 def _pull(avals, equations, cotangents, outputs):
+    """Cotangents of all variables; ``equations`` come last to first."""
     times = product()
     bars, owned = [None] * len(avals), bytearray(len(avals))
     for n, bar in zip(outputs, cotangents, strict=True):
         if n is not None and bar is not None:
             _accumulate(bars, owned, n, bar)
-    for out, prim, args, params in reversed(equations):
+    for out, prim, args, params in equations:
         if prim is not None:
             _pull_equation(avals, bars, owned, (out, prim, args, params))
             continue
@@ -107,6 +132,8 @@ def _pull_equation(avals, bars, owned, eqn):
         if all(b is None for b in y_bar):
             return
         y_bar = tuple(np.zeros(avals[n].shape, avals[n].dtype) if b is None else b for n, b in zip(out, y_bar, strict=True))
+        for n in out:
+            bars[n] = None
     else:
         y_bar = bars[out]
         if y_bar is None:

@@ -1,0 +1,215 @@
+"""Functions a user gives to a control-flow verb, as graphs: pytrees in and out, types checked, Python numbers taken as weak.
+
+A Python number has no dtype of its own: as a carry or a result it takes that of what it meets, as in NumPy.
+"""
+
+import numpy as np
+
+from .. import tree
+from ..core import ArrayTracer, Aval, Graph, Tracer, Var, aval_of, user_line
+from ..errors import ConcretizationError, DerivativeLost, InputTypeError, MissingRule
+from ..numpy.array import Array, lent
+from ..numpy.stacking import is_value, stacked
+from ..prims import layout
+from ..transforms import trace
+from .arguments import array, name_of
+
+WEAK = (bool, int, float, complex)
+#: What tracing a function may raise that running it on numbers need not.  IndexError: a plain array was indexed by a symbol.
+UNTRACEABLE = (ConcretizationError, DerivativeLost, MissingRule, IndexError)
+
+
+def is_weak(x):
+    """Whether a leaf is a number of Python's own."""
+    return type(x) in WEAK
+
+
+def value(x, where):
+    """A leaf as a tracer, array or NumPy scalar.
+
+    Raises
+    ------
+    InputTypeError
+        It is no number.
+    """
+    if not is_value(x):
+        raise InputTypeError(f"{where} is a {type(x).__name__}; loops carry numbers, arrays and containers of them")
+    x = array(x)
+    return x[()] if x.__class__ is np.ndarray and not x.shape else x
+
+
+def paths(struct, root):
+    """Where each leaf of a structure stands, as one would write it."""
+    if struct == tree.LEAF:
+        return [root]
+    kind, meta, children = struct
+    keyed = isinstance(kind, type) and issubclass(kind, dict)
+    names = range(len(children)) if meta is None else meta
+    out = []
+    for name, child in zip(names, children, strict=True):
+        out += paths(child, f"{root}[{name!r}]" if keyed or meta is None else f"{root}.{name}")
+    return out
+
+
+def given(x):
+    """A leaf as a user's function receives it: traced ones as arrays that refuse to be written, plain ones read-only."""
+    if x.__class__ is np.ndarray:
+        x = x.view()
+        x.flags.writeable = False
+        return x
+    return lent(x)
+
+
+def result(x, operands=()):
+    """A value as it is handed to the user: an array of his own."""
+    if x.__class__ is ArrayTracer:
+        return Array(x)
+    if x.__class__ is np.ndarray:
+        if not x.shape:
+            return x[()]
+        return x if x.flags.writeable and x.flags.owndata and all(x is not a for a in operands) else x.copy()
+    return x
+
+
+def results(struct, values, operands=()):
+    """Values as a tree of the user's own arrays."""
+    return tree.unflatten(struct, [result(x, operands) for x in values])
+
+
+def any_traced(values):
+    """Whether a transform is at work on any of them."""
+    return any(isinstance(x, Tracer) for x in values)
+
+
+class Returned:
+    """What a function returned: flat values, which of them are weak, and their structure."""
+
+    __slots__ = ("struct", "values", "weak")
+
+    def __init__(self, out, verb, what):
+        flat, self.struct = tree.flatten(out)
+        self.weak = [is_weak(x) for x in flat]
+        self.values = [value(x, f"{verb}: {where}") for x, where in zip(flat, paths(self.struct, what), strict=True)]
+
+    def avals(self):
+        return [aval_of(x) for x in self.values]
+
+
+def callable_or_raise(f, verb, what):
+    """Raise InputTypeError unless ``f`` can be called."""
+    if not callable(f):
+        raise InputTypeError(f"{verb}: {what} must be a function, not a {type(f).__name__}")
+
+
+def cast(x, dtype):
+    """A value in a dtype."""
+    if x.dtype == dtype:
+        return x
+    return layout.convert(x, dtype=dtype) if isinstance(x, Tracer) else np.asarray(x).astype(dtype)[()]
+
+
+class Carry:
+    """The state of a loop: flat values, their structure, and which of them may still change their dtype.
+
+    Parameters
+    ----------
+    init : pytree
+    verb : str
+    """
+
+    def __init__(self, init, verb):
+        flat, self.struct = tree.flatten(init)
+        self.verb, self.weak, self.paths = verb, [is_weak(x) for x in flat], paths(self.struct, "carry")
+        self.values = [value(x, f"{verb}: {where}") for x, where in zip(flat, self.paths, strict=True)]
+
+    def avals(self):
+        return [aval_of(x) for x in self.values]
+
+    def promoted(self, out, f):
+        """Whether the first values must take another dtype, which they then have, for the body to return what it was given.
+
+        Raises
+        ------
+        InputTypeError
+            Structure, shape or dtype of the carry would change.
+        """
+        if out.struct != self.struct:
+            mine, theirs = set(self.paths), set(paths(out.struct, "carry"))
+            differ = "".join(f"; {word} {', '.join(sorted(some))}" for word, some in (
+                ("missing", mine - theirs), ("unexpected", theirs - mine)) if some)
+            raise InputTypeError(f"{user_line()}: {self.verb}: {name_of(f)} returned a carry of another structure than it was given"
+                                 f"{differ or ' (other containers)'}. The carry keeps its structure, shapes and dtypes.")
+        changed = False
+        for n, (x, new, weak) in enumerate(zip(self.values, out.values, out.weak, strict=True)):
+            have, got = aval_of(x), aval_of(new)
+            if have == got:
+                continue
+            dtype = np.result_type(have.dtype, got.dtype) if not weak else np.result_type(have.dtype, _python(got.dtype))
+            if have.shape == got.shape and dtype == have.dtype and weak:
+                continue                                      # a Python number takes the carry's dtype
+            if have.shape == got.shape and self.weak[n] and dtype != have.dtype:
+                self.values[n], changed = cast(x, dtype), True
+                continue
+            raise InputTypeError(f"{user_line()}: {self.verb}: {self.paths[n]} is {have} before a step and {got} after it "
+                                 f"({name_of(f)}). The carry keeps its structure, shapes and dtypes: convert the first value, or what is "
+                                 f"returned.")
+        return changed
+
+    def fitted(self, out):
+        """What the body returned, Python numbers in the dtype of the carry."""
+        return [cast(x, aval_of(have).dtype) if weak else x for x, have, weak in zip(out.values, self.values, out.weak, strict=True)]
+
+    def tree(self, values):
+        """Values as the user's function receives them."""
+        return tree.unflatten(self.struct, map(given, values))
+
+
+def _python(dtype):
+    """A Python number of the kind of a dtype."""
+    return {"b": False, "i": 0, "u": 0, "f": 0.0, "c": 0j}[dtype.kind]
+
+
+# ---------------------------------------------------------------- graphs with what they close over as inputs
+class Traced:
+    """A function's graph and the outer values it reads."""
+
+    __slots__ = ("captured", "graph")
+
+    def __init__(self, f, avals, verb):
+        self.graph, self.captured = trace(f, avals, verb=verb, hoist=True)
+
+
+def union(parts):
+    """All outer values several traced functions read, each once."""
+    return list({id(x): x for part in parts for x in part.captured}.values())
+
+
+def joined(part, n, outer, loop=False):
+    """The graph of a traced function with all outer values as its first inputs, and of a loop's body as its first outputs too.
+
+    Parameters
+    ----------
+    part : Traced
+    n : int
+        Number of its own inputs.
+    outer : list
+        Outer values, a superset of those it reads.
+    """
+    place = {id(x): v for x, v in zip(part.captured, part.graph.inputs[n:], strict=True)}
+    first = [place.get(id(x)) or Var(aval_of(x)) for x in outer]
+    return Graph([*first, *part.graph.inputs[:n]], part.graph.eqns, [*(first if loop else ()), *part.graph.outputs])
+
+
+def stacked_leaf(column):
+    """The values of one result over all steps along a new leading axis."""
+    values = [stacked(x) for x in column]
+    if not any_traced(values):
+        return np.stack(values)
+    dtype = np.result_type(*[x.dtype for x in values])
+    return layout.stack(*[cast(x, dtype) for x in values], axis=0)
+
+
+def slice_aval(x):
+    """Aval of one entry along the first axis."""
+    a = aval_of(x)
+    return Aval(a.shape[1:], a.dtype)

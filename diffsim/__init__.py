@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from . import errors, fit, numpy, ode, optimize, testing, tree
     from .api import (
+        Pattern,
         debug_nans,
         draw,
         gnvp,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
         linearize,
         make_graph,
         residuals,
+        sparse_hessian,
+        sparse_jacobian,
+        sparsity,
         stop_gradient,
         value_and_grad,
         vjp,
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Pattern",
     "debug_nans",
     "draw",
     "errors",
@@ -60,6 +65,9 @@ __all__ = [
     "optimize",
     "residuals",
     "solve_ivp",
+    "sparse_hessian",
+    "sparse_jacobian",
+    "sparsity",
     "stop_gradient",
     "testing",
     "tree",

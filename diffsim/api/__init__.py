@@ -6,8 +6,10 @@ from .derivatives import gnvp, grad, hvp, jvp, linear_transpose, linearize, valu
 from .graphs import jit, make_graph, stop_gradient
 from .matrices import hessian, jacfwd, jacobian, jacrev
 from .seeing import draw, residuals
+from .sparse import Pattern, sparse_hessian, sparse_jacobian, sparsity
 
 __all__ = [
+    "Pattern",
     "debug_nans",
     "draw",
     "gnvp",
@@ -23,6 +25,9 @@ __all__ = [
     "linearize",
     "make_graph",
     "residuals",
+    "sparse_hessian",
+    "sparse_jacobian",
+    "sparsity",
     "stop_gradient",
     "value_and_grad",
     "vjp",

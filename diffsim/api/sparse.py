@@ -11,14 +11,16 @@ from ..errors import ConcretizationError, DerivativeLost, InputError, InputTypeE
 from ..prims import layout
 from ..prims.elementwise import sub
 from ..prims.gather import gather, scatter_add
-from ..transforms import fingerprint, linearize_for_pattern, pull, push
+from ..transforms import batch, fingerprint, linearize_for_pattern, pull, push
 from ..transforms import sparsity as _sparsity
-from .arguments import arguments, name_of, plain, zeros_like
+from .arguments import arguments, holomorphic_only, name_of, plain, zeros_like
 from .derivatives import grad
 
 JACOBIAN_MODES, HESSIAN_COLOURINGS = ("auto", "fwd", "rev", "mixed"), ("star", "acyclic")
 #: Programs (control paths) whose patterns one function keeps.
 KEPT_PATHS = 16
+#: As many seeds are taken at a time as keep the list's largest value for all of them within this.
+BATCH_BYTES = 1 << 20
 #: A compressed product may differ from the true derivative by this share of the sum of absolute terms.
 TOLERANCE = {"f": 1e-3, "d": 1e-8, "F": 1e-3, "D": 1e-8}
 
@@ -26,10 +28,15 @@ TOLERANCE = {"f": 1e-3, "d": 1e-8, "F": 1e-3, "D": 1e-8}
 class Linearised:
     """A function linearised at a point, as a matrix one can multiply with from both sides."""
 
-    def __init__(self, f, args, argnums, kwargs, verb):
-        self.flat, x = arguments(f, args, argnums, kwargs, verb)
-        y, self.equations, self.outputs = linearize_for_pattern(self.flat, x, verb)
-        self.x_avals, self.y_avals = [aval_of(v) for v in x], [aval_of(v) for v in y]
+    def __init__(self, f, args, argnums, kwargs, verb, holomorphic=False):
+        flat, x = arguments(f, args, argnums, kwargs, verb)
+        y, self.equations, self.outputs = linearize_for_pattern(flat, x, verb)
+        self.verb, self.x_avals, self.y_avals = verb, [aval_of(v) for v in x], [aval_of(v) for v in y]
+        if holomorphic:
+            holomorphic_only(x, y, verb, f)
+        elif any(a.dtype.kind == "c" for a in self.x_avals):
+            raise InputTypeError(f"{verb}: {name_of(f)} has a complex argument: say holomorphic=True to sparse_jacobian if it is a "
+                                 f"holomorphic function, or differentiate in real and imaginary parts")
         self.traced = any(isinstance(v, Tracer) for v in (*x, *y))
 
     @property
@@ -50,20 +57,35 @@ class Linearised:
             rows, columns = rows[both], columns[both]
         return Pattern(self.shape, rows, columns, symmetric, self.path)
 
-    def times(self, v):
-        """J v, of vectors."""
-        return _vector(push(self.equations, _leaves(v, self.x_avals), self.outputs), self.y_avals)
+    def pushes(self, seeds):
+        """J v for each row v of ``seeds``; an array with as many rows."""
+        return self._images(lambda *dots: push(self.equations, dots, self.outputs), seeds, self.x_avals, self.y_avals)
 
-    def transpose_times(self, w):
-        """Jᵀ w, of vectors."""
-        return _vector(pull(self.equations, _leaves(w, self.y_avals), self.outputs, len(self.x_avals)), self.x_avals)
+    def pulls(self, seeds):
+        """Jᵀ w for each row w of ``seeds``."""
+        n = len(self.x_avals)
+        return self._images(lambda *bars: pull(self.equations, bars, self.outputs, n), seeds, self.y_avals, self.x_avals)
+
+    def _images(self, run, seeds, sources, targets):
+        """Images of the rows of ``seeds`` under a linear function of leaves, several at a time."""
+        largest = max([1, *(a.size * a.dtype.itemsize for a in self.equations.avals)])
+        at_once, parts = max(1, BATCH_BYTES // largest), []
+        for first in range(0, len(seeds), at_once):
+            rows = seeds[first:first + at_once]
+            if len(rows) == 1:
+                got, batched = run(*_leaves(rows[0], sources)), [False] * len(targets)
+            else:
+                got, batched = batch(run, len(rows), _leaves(rows, sources), [True] * len(sources), self.verb)
+            parts.append(_table(got, batched, targets, len(rows)))
+        return parts[0] if len(parts) == 1 else layout.concatenate(*parts, axis=0)
 
     def entries(self, colouring):
         """The entries of its pattern, in order, from as many products as there are colours."""
-        parts = [self.times((colouring.columns == k) * 1.0) for k in range(colouring.n_forward)]
-        parts += [self.transpose_times((colouring.rows == k) * 1.0) for k in range(colouring.n_reverse)]
+        parts = [run((codes == np.arange(k)[:, None]) * 1.0) for run, codes, k in (
+            (self.pushes, colouring.columns, colouring.n_forward), (self.pulls, colouring.rows, colouring.n_reverse)) if k]
         if not parts:
             return np.zeros(0, np.result_type(float, *[a.dtype for a in self.y_avals]))
+        parts = [layout.reshape(p, shape=(p.shape[0] * p.shape[1],)) for p in parts]
         found = gather(parts[0] if len(parts) == 1 else layout.concatenate(*parts, axis=0), colouring.at)
         if colouring.substitution is None:
             return found
@@ -82,20 +104,23 @@ class Linearised:
 
 
 def _leaves(v, avals):
-    """A vector as leaves."""
+    """Vectors along the last axis as leaves, other axes leading."""
     out, first = [], 0
     for a in avals:
-        part = v[first:first + a.size].reshape(a.shape)
+        part = v[..., first:first + a.size].reshape(*v.shape[:-1], *a.shape)
         out.append(part.astype(a.dtype if a.dtype.kind in "fc" else float)[()])
         first += a.size
     return out
 
 
-def _vector(leaves, avals):
-    """Leaves (None for zero) as a vector."""
-    flat = [zeros_like(a) if v is None else v for v, a in zip(leaves, avals, strict=True)]
-    flat = [layout.reshape(v, shape=(a.size,)) for v, a in zip(flat, avals, strict=True)]
-    return flat[0] if len(flat) == 1 else layout.concatenate(*flat, axis=0) if flat else np.zeros(0)
+def _table(leaves, batched, avals, n):
+    """Leaves (None for zero; of each of ``n`` members where batched) as an array with a row a member."""
+    flat = []
+    for v, on, a in zip(leaves, batched, avals, strict=True):
+        v = zeros_like(a) if v is None else v
+        v = layout.reshape(v, shape=(n if on else 1, a.size))
+        flat.append(v if on or n == 1 else layout.broadcast_to(v, shape=(n, a.size)))
+    return flat[0] if len(flat) == 1 else layout.concatenate(*flat, axis=1) if flat else np.zeros((n, 0))
 
 
 class SparseMatrix:
@@ -109,10 +134,11 @@ class SparseMatrix:
         The colouring used last: ``colouring.n_colours`` directional derivatives were evaluated.
     """
 
-    def __init__(self, verb, f, argnums, given, mode, check):
+    def __init__(self, verb, f, argnums, given, mode, check, holomorphic=False):
         functools.update_wrapper(self, f, updated=())
         self.__diffsim_wraps__ = f
         self._verb, self._f, self._argnums, self._given, self._mode, self._check = verb, f, argnums, given, mode, check
+        self._holomorphic = holomorphic
         self._function = grad(f, argnums) if self._symmetric else f
         self._patterns, self._checked = OrderedDict(), set()
         self.pattern, self.colouring = given, None
@@ -138,7 +164,7 @@ class SparseMatrix:
         -------
         ndarray, shape (pattern.nnz,)
         """
-        point = Linearised(self._function, args, self._argnums, kwargs, self._verb)
+        point = Linearised(self._function, args, self._argnums, kwargs, self._verb, self._holomorphic)
         pattern = self._pattern_at(point)
         mode = self._mode
         if _forward_only(point):
@@ -159,8 +185,6 @@ class SparseMatrix:
                 raise InputError(f"{self._verb}: the pattern has shape {given.shape}, the matrix {point.shape} "
                                  f"(outputs by inputs, each flattened)")
             return given
-        if self._symmetric and any(a.dtype.kind == "c" for a in point.x_avals):
-            raise InputTypeError("sparse_hessian: second derivatives are taken in real numbers; pass real and imaginary parts")
         have = self._patterns.pop(point.path, None)
         self._patterns[point.path] = have = point.pattern(self._symmetric) if have is None else have
         if len(self._patterns) > KEPT_PATHS:
@@ -178,8 +202,7 @@ class SparseMatrix:
         v = rng.uniform(0.5, 1.5, point.shape[1]) * rng.choice([-1.0, 1.0], point.shape[1])
         if any(a.dtype.kind == "c" for a in point.x_avals):
             v = v * np.exp(1j * rng.uniform(0, 2 * np.pi, v.size))
-            v = np.concatenate([_real_if_real(part.ravel(), a) for part, a in zip(_split(v, point.x_avals), point.x_avals, strict=True)])
-        wanted, matrix = np.asarray(point.times(v)), pattern.csr(data)
+        wanted, matrix = np.asarray(point.pushes(v[None]))[0], pattern.csr(data)
         with np.errstate(all="ignore"):
             got, scale = matrix @ v, abs(matrix) @ abs(v) + abs(wanted)
             error = abs(got - wanted)
@@ -190,8 +213,8 @@ class SparseMatrix:
     def _disagree(self, point, row):
         where = f"{self._verb}: {point.place(row)} of {name_of(self._f)}"
         if any(a.dtype.kind == "c" for a in point.x_avals):
-            raise InputError(f"{where} is not a holomorphic function of the complex inputs: it has no complex derivative. Pass real and "
-                             f"imaginary parts.")
+            raise InputError(f"{where} is not a holomorphic function of the inputs, although holomorphic=True says so; differentiate in "
+                             f"real and imaginary parts.")
         if self._given is not None:
             raise InputError(
                 f"{where} depends on an input the given pattern has no entry for: it was found for another function, or on another branch "
@@ -210,15 +233,7 @@ def _forward_only(point):
     return any(a.dtype.kind == "c" for a in point.y_avals) and any(a.dtype.kind != "c" for a in point.x_avals)
 
 
-def _split(v, avals):
-    return np.split(v, np.cumsum([a.size for a in avals])[:-1])
-
-
-def _real_if_real(part, aval):
-    return part if aval.dtype.kind == "c" else part.real
-
-
-def _given(pattern, verb, symmetric):
+def _given(pattern, symmetric):
     if pattern is None:
         return None
     pattern = Pattern.of(pattern)
@@ -239,7 +254,7 @@ def _callable(f, verb):
     return f
 
 
-def sparse_jacobian(f, argnums=0, *, pattern=None, mode="auto", check=None):
+def sparse_jacobian(f, argnums=0, *, pattern=None, mode="auto", check=None, holomorphic=False):
     """Function that returns the Jacobian as a SciPy sparse matrix, from a few directional derivatives.
 
     The program is linearised once.  Which inputs each output depends on is propagated through it; columns (or rows) that have no row (or
@@ -258,6 +273,8 @@ def sparse_jacobian(f, argnums=0, *, pattern=None, mode="auto", check=None):
     check : bool, optional
         Whether to compare the result with a derivative along a random direction, which a missing entry does not survive.  By default the
         first time each control path is met.
+    holomorphic : bool
+        ``f`` is a holomorphic function, complex of complex arguments; the entries are its complex derivatives.
 
     Returns
     -------
@@ -290,7 +307,8 @@ def sparse_jacobian(f, argnums=0, *, pattern=None, mode="auto", check=None):
     2
     """
     verb = "sparse_jacobian"
-    return SparseMatrix(verb, _callable(f, verb), argnums, _given(pattern, verb, False), _choice(mode, JACOBIAN_MODES, verb, "mode"), check)
+    mode = _choice(mode, JACOBIAN_MODES, verb, "mode")
+    return SparseMatrix(verb, _callable(f, verb), argnums, _given(pattern, False), mode, check, holomorphic)
 
 
 def sparse_hessian(f, argnums=0, *, pattern=None, colouring="star", check=None):
@@ -330,7 +348,7 @@ def sparse_hessian(f, argnums=0, *, pattern=None, colouring="star", check=None):
     """
     verb = "sparse_hessian"
     mode = _choice(colouring, HESSIAN_COLOURINGS, verb, "colouring")
-    return SparseMatrix(verb, _callable(f, verb), argnums, _given(pattern, verb, True), mode, check)
+    return SparseMatrix(verb, _callable(f, verb), argnums, _given(pattern, True), mode, check)
 
 
 def sparsity(f, *args, argnums=0, of="jacobian", **kwargs):

@@ -11,19 +11,20 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F
 #: Matrices with at most so many rows and columns show each entry as a tile with a gap around it.
 TILES = 64
 #: Larger matrices are drawn on so many pixels at most.
-PIXELS = 900
+PIXELS = 280
+#: Matrices longer than this many widths are not drawn to scale.
+LONGEST = 2
 GROUND, GRID, FRAME = "#ffffff", "#eef1f4", "#9aa4ae"
 
 
 def palette(n):
-    """``n`` colours as an array of red, green, blue in [0, 1]: the first are chosen, more are spread over hues at two brightnesses."""
+    """``n`` colours as an array of red, green, blue in [0, 1]: the first are chosen, the others spread over hues at two brightnesses."""
     chosen = np.array([[int(c[k:k + 2], 16) for k in (1, 3, 5)] for c in PALETTE]) / 255
-    if n <= len(chosen):
-        return chosen[:n]
-    hue = (np.arange(n) * 0.61803398875) % 1.0               # steps of the golden ratio keep neighbours in number apart in hue
-    bright, grey = np.where(np.arange(n) % 2, 0.95, 0.7), 0.25
+    rest = np.arange(max(n - len(chosen), 0))
+    hue = (rest * 0.61803398875) % 1.0                       # steps of the golden ratio keep neighbours in number apart in hue
+    bright, grey = np.where(rest % 2, 0.95, 0.7), 0.25
     ramp = np.clip(np.abs((hue[:, None] * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
-    return bright[:, None] * (grey + (1 - grey) * ramp)
+    return np.concatenate([chosen, bright[:, None] * (grey + (1 - grey) * ramp)])[:n]
 
 
 def groups(pattern, colouring):
@@ -35,26 +36,23 @@ def groups(pattern, colouring):
 
 
 def raster(pattern, colouring, limit):
-    """Red, green, blue and opacity of the matrix on at most ``limit`` pixels a side; colours of entries that meet are averaged."""
+    """Red, green, blue and opacity of the matrix on at most ``limit`` pixels a side; of entries that meet one is seen."""
     m, n = pattern.shape
     height, width = min(m, limit), min(n, limit)
     colours = palette(max(colouring.n_colours, 1))[groups(pattern, colouring)]
     cell = (pattern.rows * height // max(m, 1)) * width + pattern.cols * width // max(n, 1)
-    count = np.bincount(cell, minlength=height * width)
     image = np.zeros((height * width, 4))
-    for k in range(3):
-        image[:, k] = np.bincount(cell, colours[:, k], height * width) / np.maximum(count, 1)
-    image[:, 3] = count > 0
+    image[cell, :3], image[cell, 3] = colours, 1.0
     return image.reshape(height, width, 4)
 
 
 def summary(pattern, colouring):
-    """One line of numbers."""
+    """Two lines of numbers."""
     m, n = pattern.shape
     share = 100.0 * pattern.nnz / max(m * n, 1)
     each = [f"{k} {word}{'s' if k != 1 else ''}" for k, word in ((colouring.n_forward, "push"), (colouring.n_reverse, "pull")) if k]
     each = [e.replace("pushs", "pushes") for e in each]
-    return f"{m:,} x {n:,}, {pattern.nnz:,} nonzeros ({share:.3g} %), {colouring.mode}: {' + '.join(each) or 'nothing'}"
+    return f"{m:,} x {n:,}, {pattern.nnz:,} nonzeros ({share:.3g} %)\n{colouring.mode}: {' + '.join(each) or 'nothing'}"
 
 
 def draw(pattern, colouring, ax=None):
@@ -73,7 +71,7 @@ def draw(pattern, colouring, ax=None):
     _strips(ax, colouring, colours, (m, n))
     ax.set_xlim(-0.5, n - 0.5)
     ax.set_ylim(m - 0.5, -0.5)
-    square = max(m, n) <= 4 * max(1, min(m, n))
+    square = max(m, n) <= LONGEST * max(1, min(m, n))
     ax.set_aspect("equal" if square else "auto", adjustable="box")
     ax.set_title(summary(pattern, colouring), loc="left", fontsize="medium", pad=20 if colouring.n_forward else 8)
     ax.set_xlabel("input")
@@ -90,8 +88,8 @@ def _axes(shape):
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (0.3 s, paid only by those who draw)
     from matplotlib.figure import Figure  # noqa: PLC0415
     m, n = max(shape[0], 1), max(shape[1], 1)
-    width, height = (5.6, 5.6 * m / n) if m <= n else (5.6 * n / m, 5.6)
-    figure = Figure(figsize=(max(width, 3.4) + 1.2, max(height, 1.6) + 1.1), layout="constrained")
+    width, height = (5.6, max(5.6 * m / n, 2.8)) if m <= n else (max(5.6 * n / m, 2.8), 5.6)
+    figure = Figure(figsize=(width + 1.2, height + 1.2), layout="constrained")
     FigureCanvasAgg(figure)
     return figure.subplots()
 
@@ -138,8 +136,9 @@ def html(pattern, colouring):
     box = f'viewBox="0 0 {max(width, 1)} {max(height, 1)}"'
     drawing = (f'<svg width="{max(width * scale, 4):.0f}" height="{max(height * scale, 4):.0f}" {box} '
                f'preserveAspectRatio="none" style="border:1px solid {FRAME};background:{GROUND}">{"".join(cells)}</svg>')
-    return (f'<div style="display:flex;gap:1em;align-items:center">{drawing}<div>{"symmetric " if pattern.symmetric else ""}pattern<br>'
-            f'{text.escape(summary(pattern, colouring)).replace(", ", "<br>")}</div></div>')
+    lines = [("symmetric " if pattern.symmetric else "") + "pattern", *summary(pattern, colouring).splitlines()]
+    words = "<br>".join(map(text.escape, lines))
+    return f'<div style="display:flex;gap:1em;align-items:center">{drawing}<div>{words}</div></div>'
 
 
 __all__ = ["draw", "groups", "html", "palette", "raster", "summary"]

@@ -48,6 +48,11 @@ def greedy(columns, n_rows, order):
     return colours
 
 
+def _last(colours):
+    """The highest colour; -1 where there is none."""
+    return max(colours, default=-1)
+
+
 def column_graph(rows, n_columns):
     """Neighbours of each column: those it shares a row with."""
     near = [set() for _ in range(n_columns)]
@@ -81,17 +86,17 @@ def colour_columns(rows, columns, thorough=True):
     best = None
     for order in _orders(rows, columns, lengths, thorough):
         colours = greedy(as_lists, n_rows, order)
-        if best is None or max(colours) < max(best):
+        if best is None or _last(colours) < _last(best):
             best = colours
-        if max(best, default=-1) + 1 <= least:
+        if _last(best) + 1 <= least:
             return np.array(best, int)                       # no colouring has fewer
     idle = 0
     for turn in range(min(ROUNDS, VISITS // max(len(columns[1]), 1)) if thorough else 0):
         order = by_classes(best) if turn % 2 == 0 else _shuffled_classes(best, turn)
         colours = greedy(as_lists, n_rows, order)
-        idle = 0 if max(colours) < max(best) else idle + 1
+        idle = 0 if _last(colours) < _last(best) else idle + 1
         best = colours
-        if max(best) + 1 <= least or idle == IDLE:
+        if _last(best) + 1 <= least or idle == IDLE:
             break
     return np.array(best, int)
 

@@ -11,7 +11,7 @@ from .columns import colour_columns, compressed, split_rows
 from .orders import lists
 from .symmetric import Substitution, colour_symmetric, star_columns
 
-#: Cost of a pull in pushes (measured on eager programs by benchmarks/sparse.py).
+#: Cost of a pull in pushes: from 0.9 to 3 in the programs of benchmarks/sparse.py.
 PULL_COST = 1.5
 JACOBIAN_MODES, HESSIAN_MODES = ("fwd", "rev", "mixed"), ("star", "acyclic")
 
@@ -91,7 +91,7 @@ class Pattern:
         for x, n, word in ((rows, self.shape[0], "row"), (cols, self.shape[1], "column")):
             if x.size and not (x.min() >= 0 and x.max() < n):
                 raise InputError(f"Pattern: {word}s run from 0 to {n - 1} in shape {self.shape}; got {x.min()} to {x.max()}")
-        keys = rows.astype(np.int64) * self.shape[1] + cols
+        keys = rows.astype(np.int64) * self.shape[1] + cols.astype(np.int64)
         if np.any(np.diff(keys) <= 0):
             keys = np.unique(keys)
         self.rows, self.cols = np.divmod(keys, max(self.shape[1], 1))

@@ -69,8 +69,8 @@ def draw(pattern, colouring, ax=None):
     else:
         ax.imshow(raster(pattern, colouring, PIXELS), extent=(-0.5, n - 0.5, m - 0.5, -0.5), interpolation="nearest", aspect="auto")
     _strips(ax, colouring, colours, (m, n))
-    ax.set_xlim(-0.5, n - 0.5)
-    ax.set_ylim(m - 0.5, -0.5)
+    ax.set_xlim(-0.5, max(n, 1) - 0.5)
+    ax.set_ylim(max(m, 1) - 0.5, -0.5)
     square = max(m, n) <= LONGEST * max(1, min(m, n))
     ax.set_aspect("equal" if square else "auto", adjustable="box")
     ax.set_title(summary(pattern, colouring), loc="left", fontsize="medium", pad=20 if colouring.n_forward else 8)

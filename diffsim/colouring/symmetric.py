@@ -116,9 +116,9 @@ def colour_symmetric(graph, kind):
     paint, best = star if kind == "star" else acyclic, None
     for order in _orders(graph):
         colours = paint(graph, order)
-        if best is None or max(colours) < max(best):
+        if best is None or max(colours, default=-1) < max(best):
             best = colours
-        if max(best) <= 1:                                   # an edge takes two
+        if max(best, default=-1) <= 1:                                   # an edge takes two
             break
     return np.array(best, int)
 
@@ -141,10 +141,10 @@ def star_columns(rows, columns, colours):
         Entry ``k`` is element ``row[k]`` of the product with the columns of colour ``seed[k]``.
     """
     n, n_colours = len(colours), int(colours.max(initial=-1)) + 1
-    key = rows * n_colours + colours[columns]
-    counts = np.bincount(key, minlength=n * n_colours)
-    alone = counts[key] == 1                                 # nothing else of that colour in the row
-    return np.where(alone, colours[columns], colours[rows]), np.where(alone, rows, columns)
+    counts = np.bincount(rows * n_colours + colours[columns], minlength=n * n_colours)
+    low, high = np.minimum(rows, columns), np.maximum(rows, columns)            # an entry and its mirror image are read at one place
+    alone = counts[high * n_colours + colours[low]] == 1                        # nothing else of that colour in the row
+    return np.where(alone, colours[low], colours[high]), np.where(alone, high, low)
 
 
 class Substitution:

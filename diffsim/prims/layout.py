@@ -6,7 +6,7 @@ from ..core import Absent, Aval, Linear, Primitive, user_line
 from ..core.emission import Gather, Scalar
 from .complexes import real
 from .family import REAL, draw, draw_complex, linear, shaped, shifted, zeros
-from .positions import moved, running, same_place, summed
+from .positions import moved, running, same_place, selected, size_of, summed
 
 
 def like(x, aval):
@@ -290,7 +290,7 @@ index = linear(
     transpose=lambda y_bar, x, *, at: (embed(y_bar, shape=x.shape, at=at),),
     batch=lambda n, batched, x, *, at: index(x, at=of_each(n, at)),
     emit=Gather(_index_index, moves=True),
-    sparsity=moved(lambda x, *, at: x[at.key]),
+    sparsity=lambda i, x, *, at: (np.arange(size_of(at.shape)), selected(x.shape, at)),
     samples=lambda rng: [((draw(rng, REAL, s),), {"at": basic(s, key)}) for s, key in (
         ((4,), (2,)), ((5,), (slice(1, 4),)), ((5,), (slice(None, None, -1),)), ((3, 4), (slice(None), -1)),
         ((6, 2), (slice(0, 6, 2), slice(1, 2))))],
@@ -343,7 +343,7 @@ embed = linear(
     transpose=lambda y_bar, x, *, shape, at: (index(y_bar, at=at),),
     batch=lambda n, batched, x, *, shape, at: embed(x, shape=(n, *shape), at=of_each(n, at)),
     emit=Gather(_embed_index, _embed_store, moves=True),
-    sparsity=moved(_embed),
+    sparsity=lambda i, x, *, shape, at: (selected(shape, at), np.arange(size_of(x.shape))),
     samples=lambda rng: [((draw(rng, REAL, basic(s, key).shape),), {"shape": s, "at": basic(s, key)}) for s, key in (
         ((4,), (2,)), ((5,), (slice(1, 4),)), ((5,), (slice(None, None, -2),)), ((3, 4), (slice(None), -1)))],
 )

@@ -39,6 +39,16 @@ def moved(impl, indices=()):
     return rule
 
 
+def selected(shape, at):
+    """Positions in an array of the given shape that a basic index selects, in the order of its value."""
+    total, stride = np.zeros((), int), 1
+    for size, entry in zip(shape[::-1], at.spec[::-1], strict=True):
+        along = np.arange(*entry) if type(entry) is tuple else np.asarray(entry)
+        total = np.add.outer(along * stride, total)
+        stride *= size
+    return total.ravel()
+
+
 def same_place(i, *x, **params):
     """Rule of elementwise primitives: an element depends on the one it is broadcast from."""
     shape = np.broadcast_shapes(*[np.shape(a) for a in x])
@@ -68,4 +78,4 @@ def running(i, x, *, axis, reverse):
     return chain or (at.ravel(), at.ravel())
 
 
-__all__ = ["moved", "numbered", "repeated", "running", "same_place", "size_of", "summed"]
+__all__ = ["moved", "numbered", "repeated", "running", "same_place", "selected", "size_of", "summed"]

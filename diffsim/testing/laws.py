@@ -248,7 +248,7 @@ def pattern_covers_the_map(sample, rng):
         others = [Linear(aval_of(a)) if k == i else np.asarray(a) for k, a in enumerate(sample.x)]
         if w[0] is None or prim.transpose(w[0], *others, **sample.params)[i] is None:
             continue
-        columns = _map_of(sample, n)
+        columns = map_of(sample, n)
         for operands in (others, x):
             try:
                 allowed = dense_pattern(prim.sparsity(i, *operands, **sample.params), columns.shape)
@@ -260,7 +260,7 @@ def pattern_covers_the_map(sample, rng):
                                      f"the sparsity rule has no such entry")
 
 
-def _map_of(sample, n):
+def map_of(sample, n):
     """Nonzeros of the linear map from operand ``n`` of the active ones to the value, by its columns."""
     zero = [0 * a if k == n else a for k, a in enumerate(sample.point)]
     base = np.ravel(sample.value(zero)[0])

@@ -7,6 +7,8 @@ import numpy as np
 
 #: More entries than this are not held at once: the caller takes fewer inputs at a time.
 MOST_ENTRIES = 1 << 26
+#: The largest table of bits.
+MOST_BITS = 1 << 24
 #: Entries are sorted as numbers that hold the row above the column.
 SHIFT = 32
 MASK = (1 << SHIFT) - 1
@@ -151,7 +153,7 @@ class Bits:
 
 def fitting(n, sizes):
     """The class for variables of the given sizes over ``n`` inputs: bits where the largest is small as a table of bits."""
-    return Bits if n * max(sizes, default=0) <= MOST_ENTRIES else Lists
+    return Bits if n * max(sizes, default=0) <= MOST_BITS else Lists
 
 
 __all__ = ["Bits", "Lists", "TooManyEntriesError", "fitting"]

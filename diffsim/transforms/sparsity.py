@@ -16,6 +16,9 @@ from ..core.graph import canonical_param
 from .dependence import TooManyEntriesError, fitting
 from .linear import LinearList, LinearTrace, Ref, linearize
 
+#: Maps of equations that may come again are kept as long as they have no more entries than this in all.
+KEPT_ENTRIES = 1 << 24
+
 
 class FixedList(LinearList):
     """Linear equations that know which of their operands no input moves: ``fixed[n]`` are those of equation n, by identity."""
@@ -84,7 +87,7 @@ class Propagation:
     def __init__(self, linear_list, outputs):
         self.list, self.outputs = linear_list, [n for n in outputs if n is not None]
         self.needed, self.last = self._uses()
-        self.maps = {}
+        self.maps, self.room = {}, KEPT_ENTRIES
 
     def _uses(self):
         """Which equations matter, and the last that reads each variable."""
@@ -140,7 +143,7 @@ class Propagation:
         key = (have, want)
         if key not in self.maps:
             self.maps[key] = np.broadcast_to(np.arange(len(p)).reshape(have), want).ravel()
-        return p.take(self.maps[key])
+        return p.take(self.maps[key])                        # few shapes: these maps are all kept
 
     def _chains(self, number, prim, args, params, refs):
         """The maps from each linear operand to the value; None where all depends on all.  Kept for equations that are alike."""
@@ -160,7 +163,8 @@ class Propagation:
         for i, _ in refs:
             rule = prim.sparsity(i, *x, **params)
             chains.append(rule if isinstance(rule, list) else [(*rule, size)])
-        if key is not None:
+        self.room -= sum(len(rows) for chain in chains for rows, _, _ in chain)
+        if key is not None and self.room > 0:
             self.maps[key] = chains
         return chains
 
@@ -180,7 +184,7 @@ def _structure(a, avals, fixed):
     """An operand as a sparsity rule sees it: truth values and what was computed from the inputs as ones."""
     if a.__class__ is Ref:
         return Linear(avals[a.n])
-    if a.dtype.kind in "iu" or (isinstance(a, np.ndarray) and any(a is x for x in fixed)):
+    if a.dtype.kind in "iu" or _counts(a, fixed):
         return a
     return np.ones(a.shape, bool)
 
@@ -247,7 +251,12 @@ def _operand_text(a, fixed):
         return f"traced {a.aval}"
     if a.dtype.kind in "iu":
         return canonical_param(np.asarray(a))
-    return canonical_param(np.packbits(a != 0)) + str(a.shape) if any(a is x for x in fixed) else f"any {a.shape}"
+    return canonical_param(np.packbits(a != 0)) + str(a.shape) if _counts(a, fixed) else f"any {a.shape}"
+
+
+def _counts(a, fixed):
+    """Whether the zeros of an operand are zeros at any point."""
+    return a.dtype.kind in "fc" and any(a is x for x in fixed)
 
 
 __all__ = ["fingerprint", "linearize_for_pattern", "sparsity"]

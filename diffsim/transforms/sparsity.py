@@ -13,8 +13,9 @@ import numpy as np
 
 from ..core import Absent, Linear, Tracer
 from ..core.graph import canonical_param
+from ..core.held import Held
 from .dependence import TooManyEntriesError, fitting
-from .linear import LinearList, LinearTrace, Ref, linearize
+from .linear import LinearList, LinearTrace, Ref, record
 
 #: Maps of equations that may come again are kept as long as they have no more entries than this in all.
 KEPT_ENTRIES = 1 << 24
@@ -30,26 +31,37 @@ class FixedList(LinearList):
         self.fixed = {}
 
 
+class Noted(Held):
+    """The constants of one trace, remembered."""
+
+    __slots__ = ("seen",)
+
+    def __init__(self, lasting=False):
+        super().__init__(lasting)
+        self.seen = []
+
+    def keep(self, x):
+        x = super().keep(x)
+        self.seen.append(x)
+        return x
+
+
 class PatternTrace(LinearTrace):
     """A linear trace that remembers which operands were constants."""
 
-    __slots__ = ("held",)
+    __slots__ = ()
 
-    def __init__(self, verb):
-        super().__init__(verb)
-        self.list = self.tangents.list = FixedList()
-        self.held = []
-
-    def kept(self, x):
-        x = super().kept(x)
-        self.held.append(x)
-        return x
+    def __init__(self, verb, lasting=False):
+        super().__init__(verb, lasting)
+        self.list, self.held = FixedList(), Noted(lasting)
+        self.tangents.list = self.list
 
     def _general(self, prim, args, params):
-        self.held, start = [], len(self.list.eqns)
+        start = len(self.list.eqns)
+        self.held.seen.clear()
         y = super()._general(prim, args, params)
         for n in range(start, len(self.list.eqns)):
-            constant = [a for a in self.list.eqns[n][2] if any(a is x for x in self.held)]
+            constant = [a for a in self.list.eqns[n][2] if any(a is x for x in self.held.seen)]
             if constant:
                 self.list.fixed[n] = constant
         return y
@@ -57,7 +69,7 @@ class PatternTrace(LinearTrace):
 
 def linearize_for_pattern(f, primals, verb):
     """As :func:`linearize` in all inputs, with a list whose pattern can be found."""
-    return linearize(f, primals, [True] * len(primals), verb, PatternTrace)
+    return record(PatternTrace, f, primals, [True] * len(primals), verb)
 
 
 # ---------------------------------------------------------------- propagation

@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from . import errors, fit, numpy, ode, optimize, testing, tree
     from .api import (
+<<<<<<< HEAD
+=======
+>>>>>>> sparse
+        Pattern,
         checkpoint,
         checkpoint_name,
         checkpoint_policies,
@@ -35,6 +39,9 @@ if TYPE_CHECKING:
         make_graph,
         residuals,
         scan,
+        sparse_hessian,
+        sparse_jacobian,
+        sparsity,
         stop_gradient,
         switch,
         value_and_grad,
@@ -47,6 +54,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+<<<<<<< HEAD
+=======
+>>>>>>> sparse
+    "Pattern",
     "checkpoint",
     "checkpoint_name",
     "checkpoint_policies",
@@ -74,6 +85,9 @@ __all__ = [
     "residuals",
     "scan",
     "solve_ivp",
+    "sparse_hessian",
+    "sparse_jacobian",
+    "sparsity",
     "stop_gradient",
     "switch",
     "testing",

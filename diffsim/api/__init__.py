@@ -9,8 +9,13 @@ from .graphs import jit, make_graph, stop_gradient
 from .matrices import hessian, jacfwd, jacobian, jacrev
 from .remat import checkpoint, checkpoint_name, checkpoint_policies
 from .seeing import draw, residuals
+from .sparse import Pattern, sparse_hessian, sparse_jacobian, sparsity
 
 __all__ = [
+<<<<<<< HEAD
+=======
+>>>>>>> sparse
+    "Pattern",
     "checkpoint",
     "checkpoint_name",
     "checkpoint_policies",
@@ -32,6 +37,9 @@ __all__ = [
     "make_graph",
     "residuals",
     "scan",
+    "sparse_hessian",
+    "sparse_jacobian",
+    "sparsity",
     "stop_gradient",
     "switch",
     "value_and_grad",

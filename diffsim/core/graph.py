@@ -160,7 +160,8 @@ def view(name):
     return VIEWS[name]
 
 
-def _canonical_param(value):
+def canonical_param(value):
+    """A parameter as text, equal for equal ones."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape}{hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
     if isinstance(value, (tuple, list)):
@@ -176,14 +177,14 @@ def _canonical(graph):
 
     def show(x):
         if isinstance(x, Const):
-            return f"c:{x.aval}:" + (repr(x.value.item()) if x.value.ndim == 0 else _canonical_param(x.value))
+            return f"c:{x.aval}:" + (repr(x.value.item()) if x.value.ndim == 0 else canonical_param(x.value))
         return str(number[x])
 
     lines = [";".join(str(v.aval) for v in graph.inputs)]
     for eqn in graph.eqns:
         for v in eqn.outputs:
             number[v] = len(number)
-        params = ",".join(f"{k}={_canonical_param(v)}" for k, v in sorted(eqn.params.items()))
+        params = ",".join(f"{k}={canonical_param(v)}" for k, v in sorted(eqn.params.items()))
         lines.append(f"{eqn.prim.name}|{params}|{','.join(map(show, eqn.inputs))}|{';'.join(str(v.aval) for v in eqn.outputs)}")
     lines.append(",".join(map(show, graph.outputs)))
     return "\n".join(lines)

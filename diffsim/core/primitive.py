@@ -13,7 +13,8 @@ slot                                    rule
 ``batch(n, batched, *x, **params)``     the value for ``n`` members at once: operand i has a leading axis of length n where
                                         ``batched[i]``, and so has the value; Absent: the members are computed one by one
 ``sparsity(i, *x, **params)``           ``(rows, columns)``: which elements of the value (flat) depend on which elements of
-                                        the linear operand i; Absent: all on all
+                                        the linear operand i, or a chain ``[(rows, columns, size), ...]`` of such maps; of
+                                        the other operands integers and zeros count; Absent: all on all
 ``emit``                                how code generation computes it (see ``diffsim.codegen``)
 ``samples``                             where the laws try it
 ======================================  =========================================================================

@@ -10,6 +10,7 @@ import numpy as np
 from ..core import Absent, Aval
 from ..core.aval import part_dtype, whole_dtype
 from .family import REAL, draw, draw_complex, linear, zeros
+from .positions import same_place
 
 NOT_EMITTED = Absent("generated code computes with real numbers")
 _SHAPES = ((), (3,), (2, 3), (0,))
@@ -30,6 +31,7 @@ real = linear(
     aval=part,
     transpose=lambda y_bar, x: (make_complex(y_bar, zeros(part(y_bar))),),
     batch=lambda n, batched, x: real(x),
+    sparsity=same_place,
     emit=NOT_EMITTED,
     samples=_z,
 )
@@ -40,6 +42,7 @@ imag = linear(
     aval=part,
     transpose=lambda y_bar, x: (make_complex(zeros(part(y_bar)), -y_bar),),
     batch=lambda n, batched, x: imag(x),
+    sparsity=same_place,
     emit=NOT_EMITTED,
     samples=_z,
 )
@@ -50,6 +53,7 @@ conj = linear(
     aval=lambda x: x,
     transpose=lambda y_bar, x: (conj(y_bar),),
     batch=lambda n, batched, x: conj(x),
+    sparsity=same_place,
     emit=NOT_EMITTED,
     samples=_z,
 )
@@ -72,6 +76,7 @@ make_complex = linear(
     aval=lambda re, im: Aval(tuple(re.shape), whole_dtype(re.dtype)),
     transpose=lambda y_bar, re, im: (real(y_bar), -imag(y_bar)),
     batch=_make_complex_batch,
+    sparsity=same_place,
     emit=NOT_EMITTED,
     samples=lambda rng: [((draw(rng, REAL, s), draw(rng, REAL, s)), {}) for s in _SHAPES],
 )

@@ -10,12 +10,16 @@ from .elementwise import add
 from .family import REAL, draw, draw_complex, shifted
 from .layout import to_front, unbroadcast
 from .layout import transpose as permute
+from .positions import numbered, size_of
 
 #: Rows shorter than this are summed element by element.
 SHORT_ROW = 4
 
 
 MATRIX = 2
+#: A map of more entries than this is taken as full, which is written down in fewer.
+LARGEST_MAP = 1 << 25
+ITEM = np.dtype(int).itemsize
 
 
 def _free(ndim, contracted, batch):
@@ -87,6 +91,49 @@ def _dot_batch(n, batched, a, b, *, contract, batch):
     return y if order == tuple(range(len(order))) else permute(y, axes=order)
 
 
+def _places(i, a, b, contract, batch):
+    """For operand i: its axes that appear in the value, and where."""
+    n_batch, free = len(batch[0]), (_free(a.ndim, contract[0], batch[0]), _free(b.ndim, contract[1], batch[1]))
+    first = n_batch + (len(free[0]) if i else 0)
+    return (*batch[i], *free[i]), (*range(n_batch), *range(first, first + len(free[i])))
+
+
+def _dot_sparsity_full(x, shape_out, axes, places):
+    """The map where the other operand is full: a sum over the axes contracted, repeated along the other's free axes."""
+    kept = tuple(s if k in axes else 1 for k, s in enumerate(x.shape))
+    middle = np.transpose(numbered(kept), (*axes, *(k for k in range(x.ndim) if k not in axes)))
+    spaced = [1] * len(shape_out)
+    for axis, place in zip(axes, places, strict=True):
+        spaced[place] = x.shape[axis]
+    n_in, n_out = size_of(x.shape), size_of(shape_out)
+    sums = np.broadcast_to(numbered(kept), x.shape).ravel()
+    return [(sums, np.arange(n_in), size_of(kept)), (np.arange(n_out), np.broadcast_to(middle.reshape(spaced), shape_out).ravel(), n_out)]
+
+
+def _dot_sparsity(i, a, b, *, contract, batch):
+    """Zeros of the other operand are zeros of the map (see ``positions`` for what that operand is)."""
+    x, other, far = (a, b, 1) if i == 0 else (b, a, 0)
+    shape_out = _dot_aval(a, b, contract=contract, batch=batch).shape
+    axes, places = _places(i, a, b, contract, batch)
+    free = axes[len(batch[0]):]
+    n_free = size_of(tuple(x.shape[k] for k in free))
+    n_other = size_of(other.shape) if isinstance(other, Linear) else np.count_nonzero(other)
+    if n_other == size_of(other.shape) or n_other * n_free > LARGEST_MAP:
+        return _dot_sparsity_full(x, shape_out, axes, places)
+    rows, columns = np.zeros((n_other, n_free), int), np.zeros((n_other, n_free), int)
+    out, inside = numbered(shape_out).strides, numbered(x.shape).strides
+    axes_far, places_far = _places(far, a, b, contract, batch)
+    where = np.nonzero(other)
+    for k, place in zip(axes_far, places_far, strict=True):
+        rows += where[k][:, None] * (out[place] // ITEM)
+    for k, j in zip((*batch[far], *contract[far]), (*batch[i], *contract[i]), strict=True):
+        columns += where[k][:, None] * (inside[j] // ITEM)
+    for k, place, at in zip(free, places[len(batch[0]):], np.indices([x.shape[k] for k in free]).reshape(len(free), n_free), strict=True):
+        rows += at * (out[place] // ITEM)
+        columns += at * (inside[k] // ITEM)
+    return rows.ravel(), columns.ravel()
+
+
 def _dot_work(a, b, *, contract, batch):
     """One multiplication and addition for each element of the value and each index summed over."""
     return _dot_aval(a, b, contract=contract, batch=batch).size * math.prod(a.shape[i] for i in contract[0])
@@ -153,6 +200,7 @@ dot_general = Primitive(
     jvp=_dot_jvp,
     transpose=_dot_transpose,
     batch=_dot_batch,
+    sparsity=_dot_sparsity,
     emit=Gather(_dot_index, _dot_store, work=_dot_work),
     samples=_dot_samples,
 )

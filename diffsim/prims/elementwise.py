@@ -29,6 +29,7 @@ from .family import (
     nondifferentiable,
 )
 from .layout import aligned, like, unbroadcast
+from .positions import same_place
 
 
 @lru_cache(maxsize=4096)
@@ -69,8 +70,8 @@ def elementwise(name, ufunc, *derivs, emit, domain, transpose=NOT_LINEAR, aval=N
     domain = domain if isinstance(domain[0], tuple) else (domain,)
     rule = emit if callable(emit) else lambda k, *x: k.call(emit, *x)
     prim = Primitive(name, impl=impl or ufunc, aval=aval or ufunc_aval(ufunc), jvp=elementwise_jvp(derivs), transpose=transpose,
-                     batch=batch_elementwise(lambda: prim), emit=Scalar(rule), samples=elementwise_samples(*domain, analytic=analytic),
-                     derivs=derivs, quick=quick)
+                     batch=batch_elementwise(lambda: prim), sparsity=same_place, emit=Scalar(rule),
+                     samples=elementwise_samples(*domain, analytic=analytic), derivs=derivs, quick=quick)
     if ufunc is not None:
         UFUNCS[ufunc] = PRIMITIVE_OF[ufunc] = prim
     return prim
@@ -310,6 +311,7 @@ where = Primitive(
     transpose=_where_transpose,
     batch=batch_elementwise(lambda: where),
     emit=Scalar(lambda k, c, x, y: k.select(c, x, y)),
+    sparsity=same_place,
     samples=lambda rng: [((draw(rng, REAL, s[0]) > 0, draw(rng, REAL, s[1]), draw(rng, REAL, s[2])), {}) for s in (
         ((), (), ()), ((3,), (3,), (3,)), ((2, 3), (3,), ()), ((2, 1), (1, 3), (2, 3)))],
 )

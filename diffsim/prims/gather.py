@@ -13,6 +13,7 @@ from ..core.emission import Gather, Scalar
 from .elementwise import add, equal, mul
 from .family import REAL, draw, nondifferentiable, zeros
 from .layout import convert, reshape, spread
+from .positions import moved
 
 
 def of_members(n, batched, at, size):
@@ -86,6 +87,7 @@ gather = Primitive(
     transpose=lambda y_bar, x, at: (scatter_add(y_bar, at, shape=x.shape), None),
     batch=_gather_batch,
     emit=Gather(lambda k, index, x, at: k.element(x, at(index))),
+    sparsity=moved(_gather_impl, indices=(1,)),
     samples=_samples(((4,), [2]), ((2, 3), [[0, 5], [5, 5]]), ((3,), 1)),
     linear_fast=_gather_into,
 )
@@ -115,6 +117,7 @@ scatter_add = Primitive(
     transpose=lambda y_bar, y, at, *, shape: (gather(y_bar, at), None),
     batch=_scatter_add_batch,
     emit=Gather(Absent("one element of a scatter needs a search over all writes"), _scatter_add_store),
+    sparsity=lambda i, y, at, *, shape: (np.ravel(at), np.arange(at.size)),
     samples=lambda rng: [((draw(rng, REAL, np.shape(at)), np.asarray(at)), {"shape": s}) for s, at in (
         ((4,), [2]), ((2, 3), [[0, 5], [5, 5]]), ((3,), 1))],
 )
@@ -172,6 +175,7 @@ put = Primitive(
     transpose=_put_transpose,
     batch=_put_batch,
     emit=Gather(Absent("one element of a scatter needs a search over all writes"), _put_store),
+    sparsity=moved(_put_impl, indices=(2,)),
     samples=lambda rng: [((draw(rng, REAL, s), draw(rng, REAL, np.shape(at)), np.asarray(at)), {}) for s, at in (
         ((4,), [2]), ((2, 3), [[0, 5], [5, 1]]), ((3,), 1))],
 )

@@ -6,6 +6,7 @@ from ..core import Absent, Aval, Linear, Primitive, user_line
 from ..core.emission import Gather, Scalar
 from .complexes import real
 from .family import REAL, draw, draw_complex, linear, shaped, shifted, zeros
+from .positions import moved, running, same_place, selected, size_of, summed
 
 
 def like(x, aval):
@@ -77,6 +78,7 @@ convert = linear(
     transpose=lambda y_bar, x, *, dtype: (convert(y_bar, dtype=x.dtype),),
     batch=lambda n, batched, x, *, dtype: convert(x, dtype=dtype),
     emit=Scalar(_convert_emit),
+    sparsity=same_place,
     samples=lambda rng: [((draw(rng, REAL, s),), {"dtype": np.dtype(np.float32)}) for s in ((), (3,))] + [
         ((draw(rng, REAL, (3,)),), {"dtype": np.dtype(complex)}), ((draw_complex(rng, REAL, (3,)),), {"dtype": np.dtype(float)})],
 )
@@ -111,6 +113,7 @@ broadcast_to = linear(
     transpose=_broadcast_to_transpose,
     batch=_broadcast_to_batch,
     emit=Gather(_broadcast_index, moves=True),
+    sparsity=moved(np.broadcast_to),
     samples=shaped(((3,), {"shape": (2, 3)}), ((), {"shape": (2,)}), ((2, 1), {"shape": (3, 2, 4)}), ((1,), {"shape": (0,)})),
 )
 
@@ -126,6 +129,7 @@ reshape = linear(
     transpose=lambda y_bar, x, *, shape: (reshape(y_bar, shape=x.shape),),
     batch=lambda n, batched, x, *, shape: reshape(x, shape=(n, *shape)),
     emit=Gather(_reshape_index, moves=True),
+    sparsity=moved(np.reshape),
     samples=shaped(((6,), {"shape": (2, 3)}), ((), {"shape": (1, 1)}), ((2, 3), {"shape": (3, 2)}), ((1,), {"shape": ()})),
 )
 
@@ -148,6 +152,7 @@ transpose = linear(
     transpose=_transpose_transpose,
     batch=lambda n, batched, x, *, axes: transpose(x, axes=(0, *shifted(axes))),
     emit=Gather(_transpose_index, moves=True),
+    sparsity=moved(np.transpose),
     samples=shaped(((2, 3), {"axes": (1, 0)}), ((2, 3, 4), {"axes": (2, 0, 1)}), ((), {"axes": ()})),
 )
 
@@ -199,6 +204,7 @@ reduce_sum = linear(
     transpose=lambda y_bar, x, *, axes: (expand(y_bar, x.shape, axes),),
     batch=lambda n, batched, x, *, axes: reduce_sum(x, axes=shifted(axes)),
     emit=Gather(_sum_index, _sum_store),
+    sparsity=summed,
     samples=shaped(((3, 4), {"axes": (0,)}), ((2, 3, 4), {"axes": (0, 2)}), ((0, 3), {"axes": (0,)}), ((3,), {"axes": (0,)})),
 )
 
@@ -227,6 +233,7 @@ cumsum = linear(
     transpose=lambda y_bar, x, *, axis, reverse: (cumsum(y_bar, axis=axis, reverse=not reverse),),
     batch=lambda n, batched, x, *, axis, reverse: cumsum(x, axis=axis + 1, reverse=reverse),
     emit=Gather(_cumsum_index, _cumsum_store),
+    sparsity=running,
     samples=shaped(((4,), {"axis": 0, "reverse": False}), ((2, 3), {"axis": 1, "reverse": True}), ((0, 2), {"axis": 0, "reverse": False})),
 )
 
@@ -283,6 +290,7 @@ index = linear(
     transpose=lambda y_bar, x, *, at: (embed(y_bar, shape=x.shape, at=at),),
     batch=lambda n, batched, x, *, at: index(x, at=of_each(n, at)),
     emit=Gather(_index_index, moves=True),
+    sparsity=lambda i, x, *, at: (np.arange(size_of(at.shape)), selected(x.shape, at)),
     samples=lambda rng: [((draw(rng, REAL, s),), {"at": basic(s, key)}) for s, key in (
         ((4,), (2,)), ((5,), (slice(1, 4),)), ((5,), (slice(None, None, -1),)), ((3, 4), (slice(None), -1)),
         ((6, 2), (slice(0, 6, 2), slice(1, 2))))],
@@ -335,6 +343,7 @@ embed = linear(
     transpose=lambda y_bar, x, *, shape, at: (index(y_bar, at=at),),
     batch=lambda n, batched, x, *, shape, at: embed(x, shape=(n, *shape), at=of_each(n, at)),
     emit=Gather(_embed_index, _embed_store, moves=True),
+    sparsity=lambda i, x, *, shape, at: (selected(shape, at), np.arange(size_of(x.shape))),
     samples=lambda rng: [((draw(rng, REAL, basic(s, key).shape),), {"shape": s, "at": basic(s, key)}) for s, key in (
         ((4,), (2,)), ((5,), (slice(1, 4),)), ((5,), (slice(None, None, -2),)), ((3, 4), (slice(None), -1)))],
 )
@@ -368,6 +377,7 @@ index_set = linear(
     transpose=_index_set_transpose,
     batch=lambda n, batched, *x, at: index_set(*spread(n, batched, x), at=of_each(n, at)),
     emit=Gather(_index_set_index, _index_set_store, moves=True),
+    sparsity=moved(_index_set),
     samples=lambda rng: [((draw(rng, REAL, s), draw(rng, REAL, basic(s, key).shape)), {"at": basic(s, key)}) for s, key in (
         ((4,), (2,)), ((5,), (slice(1, 4),)), ((3, 4), (slice(0, 3, 2), -1)))],
 )
@@ -419,6 +429,7 @@ concatenate = linear(
     transpose=_concatenate_transpose,
     batch=lambda n, batched, *x, axis: concatenate(*spread(n, batched, x), axis=axis + 1),
     emit=Gather(_concatenate_index, _concatenate_store, moves=True),
+    sparsity=moved(lambda *x, axis: np.concatenate(x, axis)),
     samples=lambda rng: [(tuple(draw(rng, REAL, s) for s in shapes), {"axis": axis}) for shapes, axis in (
         (((2,), (3,)), 0), (((2, 2), (2, 1), (2, 3)), 1), (((0,), (2,)), 0), (((1,),), 0))],
 )
@@ -465,6 +476,7 @@ stack = linear(
     transpose=_stack_transpose,
     batch=lambda n, batched, *x, axis: stack(*spread(n, batched, x), axis=axis + 1),
     emit=Gather(_stack_index, _stack_store, moves=True),
+    sparsity=moved(lambda *x, axis: np.stack(x, axis)),
     samples=lambda rng: [(tuple(draw(rng, REAL, s) for _ in range(n)), {"axis": axis}) for s, n, axis in (
         ((), 3, 0), ((2,), 1, 0), ((2, 3), 2, 1), ((2,), 4, 1), ((0,), 2, 0))],
 )

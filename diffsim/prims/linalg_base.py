@@ -12,6 +12,7 @@ from .contract import dot_general
 from .elementwise import mul, where
 from .family import REAL, draw, draw_complex
 from .layout import basic, concatenate, convert, index, reduce_sum, reshape, spread, transpose
+from .positions import repeated, size_of
 
 BY_LAPACK = Absent("matrices are factorised by LAPACK through NumPy")
 MATRIX = 2
@@ -125,15 +126,10 @@ def batch_leading(prim):
 
 # ---------------------------------------------------------------- sparsity
 def coupled(shape_x, axes_x, shape_y, axes_y):
-    """Sparsity of a map that is dense over some axes and does not mix the others: flat positions in value and operand."""
-    def lines(shape, axes):
-        at = np.arange(int(np.prod(shape))).reshape(shape)
-        last = tuple(range(len(shape) - len(axes), len(shape)))
-        lead = tuple(n for i, n in enumerate(shape) if i not in axes)
-        return np.moveaxis(at, axes, last).reshape(*lead, int(np.prod([shape[i] for i in axes])))
-    x, y = lines(shape_x, axes_x), lines(shape_y, axes_y)
-    rows, columns = np.broadcast_arrays(y[..., :, None], x[..., None, :])
-    return rows.ravel(), columns.ravel()
+    """Sparsity of a map that is dense over some axes and does not mix the others: by way of one number a line of the others."""
+    n_x, n_y = size_of(shape_x), size_of(shape_y)
+    n_lines = size_of(tuple(n for i, n in enumerate(shape_x) if i not in axes_x))
+    return [(repeated(shape_x, axes_x), np.arange(n_x), n_lines), (np.arange(n_y), repeated(shape_y, axes_y), n_y)]
 
 
 def per_column(prim):

@@ -237,6 +237,52 @@ def transpose_rule_transposes(sample, rng):
             raise AssertionError(f"{sample.prim.name}, operand {i}: <w, P v> = {left!r} but <P' w, v> = {right!r}")
 
 
+def pattern_covers_the_map(sample, rng):
+    """For each operand a row calls linear: where the map is not zero its sparsity rule has an entry, and no entry lies outside."""
+    prim = sample.prim
+    if isinstance(prim.transpose, Absent) or isinstance(prim.sparsity, Absent) or prim.multiple:
+        return
+    w = sample.covector(rng)
+    x = [Linear(aval_of(a)) if k in sample.active else np.asarray(a) for k, a in enumerate(sample.x)]
+    for n, i in enumerate(sample.active):
+        others = [Linear(aval_of(a)) if k == i else np.asarray(a) for k, a in enumerate(sample.x)]
+        if w[0] is None or prim.transpose(w[0], *others, **sample.params)[i] is None:
+            continue
+        columns = map_of(sample, n)
+        for operands in (others, x):
+            try:
+                allowed = dense_pattern(prim.sparsity(i, *operands, **sample.params), columns.shape)
+            except IndexError as outside:
+                raise AssertionError(f"{prim.name}, operand {i}: the sparsity rule has an entry outside: {outside}") from None
+            if np.any(columns & ~allowed):
+                at = tuple(int(k) for k in np.argwhere(columns & ~allowed)[0])
+                raise AssertionError(f"{prim.name}, operand {i}: element {at[0]} of the value depends on element {at[1]} of the operand; "
+                                     f"the sparsity rule has no such entry")
+
+
+def map_of(sample, n):
+    """Nonzeros of the linear map from operand ``n`` of the active ones to the value, by its columns."""
+    zero = [0 * a if k == n else a for k, a in enumerate(sample.point)]
+    base = np.ravel(sample.value(zero)[0])
+    out = np.zeros((base.size, zero[n].size), bool)
+    for j in range(zero[n].size):
+        e = np.zeros(zero[n].size, zero[n].dtype)
+        e[j] = 1 + 1j if e.dtype.kind == "c" else 1
+        out[:, j] = np.ravel(sample.value([e.reshape(a.shape) if k == n else a for k, a in enumerate(zero)])[0]) != base
+    return out
+
+
+def dense_pattern(rule, shape):
+    """What a sparsity rule gave, as a matrix of truth values."""
+    chain = rule if isinstance(rule, list) else [(*rule, shape[0])]
+    total, before = np.eye(shape[1], dtype=bool), shape[1]
+    for rows, columns, size in chain:
+        part = np.zeros((size, before), bool)
+        part[rows, columns] = True
+        total, before = part @ total, size
+    return total
+
+
 def second_derivatives_agree(sample, rng):
     """Forward over reverse equals reverse over forward, and both the difference of gradients."""
     v, w = sample.direction(rng), sample.covector(rng)
@@ -380,7 +426,7 @@ def _same_members(got, wanted, what):
 
 
 LAWS = [aval_predicts_impl, tangent_is_the_derivative, tangent_keeps_shape_and_dtype, pullback_is_the_adjoint, transpose_rule_transposes,
-        second_derivatives_agree, nested_derivatives_keep_apart, graph_is_the_program, batch_is_a_stack_of_calls,
+        pattern_covers_the_map, second_derivatives_agree, nested_derivatives_keep_apart, graph_is_the_program, batch_is_a_stack_of_calls,
         directions_come_in_batches]
 
 __all__ = ["LAWS", "Sample", "samples"]

@@ -3,8 +3,20 @@
 from .batch import batch
 from .forward import jvp
 from .linear import linearize
+from .sparsity import fingerprint, linearize_for_pattern, sparsity
 from .stage import trace
 from .sweep import pull, push
 from .watch import debug_nans
 
-__all__ = ["batch", "debug_nans", "jvp", "linearize", "pull", "push", "trace"]
+__all__ = [
+    "batch",
+    "debug_nans",
+    "fingerprint",
+    "jvp",
+    "linearize",
+    "linearize_for_pattern",
+    "pull",
+    "push",
+    "sparsity",
+    "trace",
+]

@@ -151,9 +151,9 @@ def assert_kept(program, checks):
     raise AssertionError(f"{what}: {why}\nseed {program.seed}, at {point(program.seed)}\n{small.source}")
 
 
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize("block", range(8))
 def test_random_programs_are_differentiated_alike_in_every_mode(block):
-    for seed in range(40 * block, 40 * block + 40):
+    for seed in range(30 * block, 30 * block + 30):
         assert_kept(draw(seed), EAGER)
 
 
@@ -172,7 +172,7 @@ def test_many_more_random_programs(block):
 def test_programs_reach_the_whole_elementwise_registry():
     """Every elementwise primitive with a name in NumPy is drawn."""
     assert len(ELEMENTWISE) >= 35
-    text = "".join(draw(seed).source for seed in range(400))
+    text = "".join(draw(seed).source for seed in range(300))
     assert [name for name in ELEMENTWISE if f"np.{name}(" not in text] == []
 
 

@@ -7,7 +7,7 @@ from ..prims import elementwise as ew
 from ..prims.complexes import conj
 from ..prims.contract import dot_general
 from ..prims.layout import broadcast_to, convert
-from .array import own_result
+from .array import result_of
 from .dispatch import VALUE_ONLY, elementwise_entry, refuse, ufunc_row
 from .stacking import lift
 
@@ -30,7 +30,7 @@ def _operator(apply):
     """An operator of values that are no mutable arrays, without the look into the table at each call; the user's arrays can be written."""
     def operator(self, other):
         y = apply(self, other)
-        return own_result(y) if y.__class__ is ArrayTracer and called_by_user(2) else y
+        return result_of(y, (self, other)) if y.__class__ is ArrayTracer and called_by_user(2) else y
     return operator
 
 

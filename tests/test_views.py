@@ -1,12 +1,16 @@
 """Views and copies: which arrays share elements, which refuse to be written, is NumPy's answer in any program."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 import diffsim as ds
-from diffsim.core import eval_graph
+from diffsim.core import Tracer, eval_graph
+from diffsim.errors import DerivativeLost
+from diffsim.numpy import Array
+from diffsim.numpy.methods import REFUSED_METHODS
 from diffsim.numpy.rebind import rebound
 
 # ---------------------------------------------------------------- steps that make an array from another: views and copies
@@ -175,3 +179,210 @@ def same(steps):
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_views_alias_as_numpys_in_any_program(steps):
     same(steps)
+
+
+# ---------------------------------------------------------------- attributes and methods
+#: What is called of each method, on an array of shape (2, 3) whose numbers are traced.
+CALLS = {
+    "all": lambda a: bool(a.all()), "any": lambda a: bool(a.any()), "argmax": lambda a: a.argmax(1), "argmin": lambda a: a.argmin(),
+    "argpartition": lambda a: a.argpartition(1).shape, "argsort": lambda a: a.argsort(0), "astype": lambda a: a.astype(np.float32),
+    "base": lambda a: a.T.base is a and a.base is None, "choose": lambda a: np.array([0, 1]).choose([[1.0, 2.0], [3.0, 4.0]]),
+    "clip": lambda a: a.clip(0.5, 1.2), "compress": lambda a: a.compress([True, False, True], axis=1), "conj": lambda a: a.conj(),
+    "conjugate": lambda a: a.conjugate(), "copy": lambda a: a.copy("F"), "cumprod": lambda a: a.cumprod(1), "cumsum": lambda a: a.cumsum(),
+    "device": lambda a: a.device == "cpu", "diagonal": lambda a: a.diagonal(), "dot": lambda a: a.dot(np.ones(3)),
+    "dtype": lambda a: str(a.dtype) == "float64", "fill": lambda a: a.fill(2.0), "flags": lambda a: [a.flags["C_CONTIGUOUS"], a.flags.owndata],
+    "flat": lambda a: [a.flat[4], *a.flat[1:3], len(a.flat)], "flatten": lambda a: a.flatten("F"), "imag": lambda a: a.imag,
+    "item": lambda a: a.shape, "itemsize": lambda a: a.itemsize, "mT": lambda a: a.mT, "T": lambda a: a.T, "max": lambda a: a.max(0),
+    "mean": lambda a: a.mean(1, keepdims=True), "min": lambda a: a.min(), "nbytes": lambda a: a.nbytes, "ndim": lambda a: a.ndim,
+    "nonzero": lambda a: a.nonzero(), "partition": lambda a: (a.partition(1), a[:, 1])[1], "prod": lambda a: a.prod(0),
+    "put": lambda a: (a.put([0, -1], [7.0, 8.0], mode="wrap"), a.put([9, -9], 3.0, mode="clip")) and a, "ravel": lambda a: a.ravel("F"),
+    "real": lambda a: a.real, "repeat": lambda a: a.repeat(2, 1), "reshape": lambda a: a.reshape(3, 2, order="F"),
+    "round": lambda a: a.round(1), "searchsorted": lambda a: np.sort(a[0]).searchsorted(1.0),
+    "setflags": lambda a: (a.setflags(write=False), a.flags.writeable)[1], "shape": lambda a: a.shape, "size": lambda a: a.size,
+    "sort": lambda a: (a.sort(), a)[1], "squeeze": lambda a: a[:1].squeeze(), "std": lambda a: a.std(), "strides": lambda a: a[:, ::2].strides,
+    "sum": lambda a: a.sum(0), "swapaxes": lambda a: a.swapaxes(0, 1), "take": lambda a: a.take([0, 5, -1]),
+    "to_device": lambda a: a.to_device("cpu"), "tobytes": lambda a: len(a.tobytes()), "tolist": lambda a: a.tolist(),
+    "trace": lambda a: a.trace(), "transpose": lambda a: a.transpose(1, 0), "var": lambda a: a.var(1, ddof=1), "view": lambda a: a.view(),
+}
+
+#: Double-underscored names that a traced array does without, and why.
+ABSENT = {
+    "__array_interface__": "NumPy would take the memory and not ask", "__array_struct__": "as above", "__dlpack__": "it hands out memory",
+    "__dlpack_device__": "as above", "__array_finalize__": "for subclasses of ndarray", "__array_wrap__": "for subclasses of ndarray",
+    "__array_namespace__": "libraries would take it for an array they may write", "__class_getitem__": "of the class np.ndarray",
+    "__delitem__": "NumPy refuses it as well", "__setstate__": "its pickle is a plain array's",
+}
+PUBLIC = [name for name in dir(np.ndarray) if not name.startswith("_")]
+SPECIAL = [name for name in dir(np.ndarray) if name.startswith("__")]
+START = np.array([[0.4, 1.9, 0.7], [1.3, 0.2, 1.1]])
+
+
+def test_every_public_name_of_an_array_is_served_or_refused_with_a_reason():
+    assert sorted([*CALLS, *REFUSED_METHODS]) == sorted(PUBLIC)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_method_does_what_numpys_does(name):
+    wanted = CALLS[name](START.copy())
+    primal = []
+
+    def f(x):
+        y = rebound(CALLS[name])(1.0 * x)
+        primal.extend(ds.tree.leaves(y))
+        return y if all(isinstance(v, (np.ndarray, Array, float, Tracer)) for v in ds.tree.leaves(y)) else np.sum(x)
+    value = ds.jvp(f, (START,), (START,))[0]
+    for a, b in zip(ds.tree.leaves(value) if isinstance(primal[0], (Array, Tracer)) else primal, ds.tree.leaves(wanted), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", REFUSED_METHODS)
+def test_a_refused_method_says_why(name):
+    def f(x):
+        for a in (1.0 * x, x[0, 0]):
+            with pytest.raises(AttributeError, match=rf"test_views\.py:\d+: ndarray\.{name} .*: \w+"):
+                getattr(a, name)
+        return x
+    ds.jvp(f, (START,), (START,))
+
+
+def test_special_methods_are_those_of_numpy_but_for_known_ones():
+    assert [name for name in SPECIAL if not hasattr(Array, name) and name not in ABSENT] == []
+    assert [name for name in ABSENT if hasattr(Array, name)] == []
+
+
+# ---------------------------------------------------------------- aliases, casts and refusals one by one
+def traced(f):
+    """Value of ``f`` at START under jvp."""
+    return ds.jvp(f, (START,), (np.ones((2, 3)),))[0]
+
+
+@pytest.mark.parametrize("alias", [
+    lambda v: v.astype(float, copy=False), lambda v: np.array(v, copy=None), lambda v: np.array(v, copy=False), np.asarray,
+    np.asanyarray, np.ascontiguousarray, lambda v: np.astype(v, float, copy=False), lambda v: v.view(), lambda v: np.require(v),
+    lambda v: np.atleast_2d(v), lambda v: v[...], lambda v: np.nan_to_num(v, copy=False), lambda v: np.real(v), lambda v: v.T.T,
+    lambda v: np.squeeze(v[None]), lambda v: v.reshape(-1).reshape(2, 3), lambda v: np.einsum("ij->ij", v)])
+def test_what_numpy_does_not_copy_is_the_same_array(alias):
+    def f(x):
+        v = 2.0 * x
+        w = rebound(alias)(v)
+        w[0, 1] = 10.0 * x[1, 1]
+        v[1] *= x[0]
+        return v, w
+    for a, b in zip(traced(f), f(START.copy()), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_arrays_of_no_dimension_are_written_and_aliased():
+    def f(x):
+        v, w = np.zeros(()), np.array(3.0)
+        v[()] = x[0, 0]
+        w[...] = v * 2.0
+        np.multiply(v, x[0, 1], out=v)
+        u = np.asarray(v)
+        u += 1.0
+        total = np.empty_like(v)
+        total[...] = v + w
+        part = x.copy()[0, 1, ...]
+        part *= 2.0
+        captured = OUTSIDE + 0.0 * x[0, 0]
+        return v, w, u, total, part, captured, v.ndim + 0.0, np.float64(v.size)
+    for a, b in zip(traced(f), f(START.copy()), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+OUTSIDE = np.array(2.0)
+
+
+def test_a_plain_array_named_as_out_is_refused_not_poisoned():
+    def f(x):
+        np.multiply(OUTSIDE, x[0, 0], out=OUTSIDE)
+        return OUTSIDE
+    with pytest.raises(DerivativeLost, match=r"test_views\.py:\d+.*inside the function"):
+        traced(f)
+    assert OUTSIDE == 2.0
+
+
+def test_what_is_read_from_outside_cannot_be_written():
+    """A plain copy handed to code that was not rebound: a write would be lost, so it is refused."""
+    def f(x):
+        a = np.zeros(3)
+        with pytest.raises(ValueError, match="read-only"):
+            REAL_ASARRAY(a)[0] = 1.0
+        return x
+    traced(f)
+
+
+REAL_ASARRAY = np.asarray.__call__
+
+
+def test_casts_on_writing_are_numpys():
+    def f(x):
+        single, counts, complex_ = np.zeros(3, np.float32), np.zeros(3, int), np.zeros(3, complex)
+        single[:] = x[0]
+        single[1] += x[1, 1]
+        counts[:2] = [2.7, -1.2]
+        complex_[1:] = x[0, 1:]
+        complex_.imag[0] = x[1, 1]
+        complex_.real[...] += 1.0
+        return single, counts, complex_
+    for a, b in zip(traced(f), f(START.copy()), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("write", "error"), [
+    (lambda a, x: a.__iadd__(1j), TypeError), (lambda a, x: a.__iadd__(np.ones((3, 2, 3)) * x), ValueError),
+    (lambda a, x: a.__imatmul__(np.ones(3) * x[0, 0]), ValueError), (lambda a, x: np.add(x, np.ones((2, 2, 3)), out=a), ValueError),
+    (lambda a, x: np.sum(x, axis=0, out=a[:, 0]), ValueError), (lambda a, x: a.__ilshift__(1), TypeError), (lambda a, x: a & 1, TypeError),
+    (lambda a, x: a.__ior__(x), TypeError), (lambda a, x: np.broadcast_to(a, (2, 2, 3)).__setitem__(0, 1.0), ValueError),
+    (lambda a, x: np.diagonal(a).__setitem__(0, x[0, 0]), ValueError), (lambda a, x: a.imag.__setitem__(0, 1.0), ValueError),
+    (lambda a, x: setattr(a.T, "shape", (6,)), AttributeError), (lambda a, x: bool(0.0 < a < 1.0), ValueError),
+    (lambda a, x: a.reshape(2, 3).T.reshape(6, copy=False), ValueError), (lambda a, x: a.resize(4), AttributeError),
+    (lambda a, x: a.view(np.int64), TypeError), (lambda a, x: a.setflags(align=True) or a.flags.__setitem__("C", 1), TypeError)])
+@pytest.mark.parametrize("plain", [False, True])
+def test_what_numpy_refuses_is_refused(write, error, plain):
+    def f(x):
+        a = np.ones((2, 3)) if plain else 1.0 * x
+        with pytest.raises(error):
+            rebound(write)(a, x)
+        return a
+    traced(f)
+
+
+def test_a_mask_not_known_before_the_run_assigns_one_value():
+    def f(x):
+        a = x.copy()
+        a[x > 1.0] = 0.25
+        a[a[:, 0] > 1.0] = x[0, 0]
+        return a
+    np.testing.assert_array_equal(eval_graph(ds.make_graph(f)(START), START)[0], f(START.copy()))
+    np.testing.assert_array_equal(ds.jit(f)(START), f(START.copy()))
+
+
+def test_results_of_numbers_and_plain_arrays_are_arrays():
+    """`u = k * X0` is an array like any other: written, aliased, updated in place."""
+    def f(k):
+        u = k * BASE
+        v = u
+        v += 1.0
+        u[0] = k
+        w = np.stack([k, 2.0 * k])
+        alias = w[::-1]
+        alias[0] = 7.0
+        s = BASE - k
+        s[1:] *= k
+        g = ds.grad(lambda t: np.sum(t**2) * k)(BASE.copy())
+        h = g
+        h *= 2.0
+        return u, w, s, g, np.multiply(BASE, k)[1:]
+    def plain(k):
+        u = k * BASE + 1.0
+        u[0] = k
+        s = BASE - k
+        s[1:] *= k
+        return u, np.array([k, 7.0]), s, 2.0 * (2.0 * BASE * k), (BASE * k)[1:]
+    for a, b in zip(ds.jvp(f, (2.0,), (1.0,))[0], plain(2.0), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+BASE = np.linspace(1.0, 2.0, 4)

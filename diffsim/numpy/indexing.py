@@ -253,7 +253,7 @@ def _traced_positions(shape, key):
 def take_along(x, at):
     """Elements of a value at positions computed by NumPy from the positions themselves: ``at`` maps an array of positions."""
     shape = tuple(x.shape)
-    return gather(x, np.ascontiguousarray(at(np.arange(int(np.prod(shape))).reshape(shape))))
+    return gather(x, np.array(at(np.arange(int(np.prod(shape))).reshape(shape)), order="C"))
 
 
 __all__ = ["basic_plan", "cast", "concrete", "fit", "getitem", "positions", "setitem", "take_along"]

@@ -171,7 +171,7 @@ class Moved:
         if self._at is None:
             at = self.function(np.arange(int(np.prod(shape))).reshape(shape))
             self._order = tuple(int(i) for i in np.argsort([-abs(s) for s in at.strides], kind="stable"))
-            self._at = np.ascontiguousarray(at.transpose(self._order))
+            self._at = np.array(at.transpose(self._order), order="C")
         return self._at
 
     def read(self, value):

@@ -123,7 +123,7 @@ def test_a_spectral_derivative_is_differentiated():
     np.testing.assert_allclose(dense @ u, ds.jvp(rhs, (u,), (u,))[1], rtol=1e-11)
 
 
-@pytest.mark.parametrize("f", [np.fft.fft, np.fft.rfft, lambda x: np.fft.irfft(x), np.fft.hfft, np.fft.ihfft, lambda x: dct(x, norm="ortho")])
+@pytest.mark.parametrize("f", [np.fft.fft, np.fft.rfft, np.fft.irfft, np.fft.hfft, np.fft.ihfft, lambda x: dct(x, norm="ortho")])
 def test_single_precision_stays_single(f):
     x = np.arange(1, 5, dtype=np.float32)
     y, y_dot = ds.jvp(f, (x,), (x,))

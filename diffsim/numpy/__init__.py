@@ -15,6 +15,8 @@ from . import (  # noqa: F401  (they fill the tables)
     norms,
     rearrange,
     reductions,
+    scipy_linalg,
+    scipy_matrices,
     shapes,
     ufuncs,
     values,

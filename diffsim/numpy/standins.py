@@ -68,10 +68,9 @@ class StandIn(ModuleType):
                 if not _holds_tracer(args) and not _holds_tracer(kwargs.values()):
                     return _settle(_call(getattr(self.real(), name), args, kwargs), None, mutable)
                 return _settle(rule(*map(_value, args), **{k: _value(v) for k, v in kwargs.items()}), None, mutable)
-            del apply.__wrapped__
             for each in (name, *aliases):
                 self._ours[each] = apply
-            return rule
+            return apply
         return register
 
     def names(self):

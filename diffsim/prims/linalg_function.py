@@ -14,7 +14,8 @@ from .family import NOT_LINEAR
 from .linalg_base import BY_LAPACK, batch_leading, blocks, each_matrix, either, part, scipy_linalg, swap, well_conditioned
 from .linalg_equation import sylvester
 
-FUNCTIONS = {}
+#: Name -> primitive: the functions, and their Fréchet derivatives.
+FUNCTIONS, DERIVATIVES = {}, {}
 
 #: Imaginary parts of this size, relative to the largest element, are rounding.
 ROUNDING = 1e-12
@@ -71,6 +72,7 @@ def matrix_function(name, f, samples, frechet=None):
         emit=BY_LAPACK,
         samples=lambda rng: [((a, either(rng, a.shape, a.dtype.kind)), params) for a, params in samples(rng)],
     ))
+    DERIVATIVES[name] = derivative
     value = FUNCTIONS[name] = batch_leading(Primitive(
         name,
         impl=lambda a, **params: each_matrix(one(f, params), (Aval(a.shape, a.dtype),), a)[0],
@@ -146,4 +148,4 @@ sqrtm = batch_leading(Primitive(
     samples=lambda rng: [((a,), params) for a, params in _right_half_plane(rng)],
 ))
 
-__all__ = ["FUNCTIONS", "expm", "logm", "matrix_function", "power_of_matrix", "sqrtm"]
+__all__ = ["DERIVATIVES", "FUNCTIONS", "expm", "logm", "matrix_function", "power_of_matrix", "sqrtm"]

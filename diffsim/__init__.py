@@ -12,11 +12,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import errors, fit, numpy, ode, optimize, testing, tree
+    from . import errors, fit, linalg, numpy, ode, optimize, testing, tree
     from .api import (
-<<<<<<< HEAD
-=======
->>>>>>> sparse
         Pattern,
         checkpoint,
         checkpoint_name,
@@ -54,9 +51,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-<<<<<<< HEAD
-=======
->>>>>>> sparse
     "Pattern",
     "checkpoint",
     "checkpoint_name",
@@ -76,6 +70,7 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "linalg",
     "linear_transpose",
     "linearize",
     "make_graph",
@@ -98,7 +93,7 @@ __all__ = [
     "while_loop",
 ]
 
-_PACKAGES = ("errors", "fit", "numpy", "ode", "optimize", "testing", "tree")
+_PACKAGES = ("errors", "fit", "linalg", "numpy", "ode", "optimize", "testing", "tree")
 _ODE = ("solve_ivp",)
 _HOME = {name: "ode" if name in _ODE else "api" for name in __all__ if name not in _PACKAGES}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import diffsim as ds
-import diffsim.numpy  # noqa: F401  (registers primitives)
+import diffsim.numpy
 from diffsim.core import REGISTRY, Absent
 
 INPUTS = {"x": (4,), "y": (2, 3), "z": ()}

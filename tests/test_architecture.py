@@ -9,7 +9,8 @@ import pytest
 PROJECT = Path(__file__).parent.parent
 ROOT = PROJECT / "diffsim"
 
-FLOORS = ({"errors"}, {"tree"}, {"core", "colouring"}, {"prims"}, {"numpy", "transforms", "passes", "codegen"}, {"control", "seeing"}, {"api"},
+FLOORS = ({"errors"}, {"tree"}, {"core", "colouring"}, {"prims"}, {"numpy", "transforms", "passes", "codegen"},
+          {"control", "linalg", "seeing"}, {"api"},
           {"ode", "optimize"}, {"fit"}, {"inverse"},
           {"testing"})
 FLOOR = {name: n for n, names in enumerate(FLOORS) for name in names}

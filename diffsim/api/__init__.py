@@ -12,9 +12,6 @@ from .seeing import draw, residuals
 from .sparse import Pattern, sparse_hessian, sparse_jacobian, sparsity
 
 __all__ = [
-<<<<<<< HEAD
-=======
->>>>>>> sparse
     "Pattern",
     "checkpoint",
     "checkpoint_name",

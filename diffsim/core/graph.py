@@ -165,9 +165,9 @@ def canonical_param(value):
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape}{hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
     if isinstance(value, (tuple, list)):
-        return f"{type(value).__name__}({','.join(map(_canonical_param, value))})"
+        return f"{type(value).__name__}({','.join(map(canonical_param, value))})"
     if isinstance(value, dict):
-        return f"dict({','.join(f'{k!r}:{_canonical_param(v)}' for k, v in value.items())})"
+        return f"dict({','.join(f'{k!r}:{canonical_param(v)}' for k, v in value.items())})"
     digest = getattr(value, "digest", None)
     return str(digest) if digest is not None else repr(value)
 

@@ -6,7 +6,21 @@ Plain ``import numpy as np`` does as well: functions under a transform are run w
 import numpy as _np
 
 from . import array as _array
-from . import linear, lookup, matrices, methods, norms, rearrange, reductions, shapes, ufuncs, values  # noqa: F401  (they fill the tables)
+from . import (  # noqa: F401  (they fill the tables)
+    fourier,
+    linear,
+    lookup,
+    matrices,
+    methods,
+    norms,
+    rearrange,
+    reductions,
+    scipy_linalg,
+    scipy_matrices,
+    shapes,
+    ufuncs,
+    values,
+)
 from .creation import CREATORS as _CREATORS
 from .rebind import original, rebound  # noqa: F401  (public names)
 

@@ -21,6 +21,7 @@ import numpy
 from ..core import ArrayTracer
 from .creation import CREATORS, array
 from .stacking import Handle
+from .standins import KINDS, PARENTS, STAND_INS, SWAPS, look_around
 
 FunctionType, MethodType, ModuleType, CellType = types.FunctionType, types.MethodType, types.ModuleType, types.CellType
 _DISPATCHER = type(numpy.sum)
@@ -106,7 +107,8 @@ class _ModuleView(ModuleType):
 
 
 PROXY = _Numpy()
-_TRANSLATABLE = frozenset({FunctionType, MethodType, ModuleType, _DISPATCHER, _BUILTIN, functools.partial})
+_TRANSLATABLE = KINDS                                       # a set that grows as modules with stand-ins are imported
+_TRANSLATABLE |= {FunctionType, MethodType, ModuleType, _DISPATCHER, _BUILTIN, functools.partial}
 
 
 def _import(name, globals=None, locals=None, fromlist=(), level=0):
@@ -175,6 +177,7 @@ _MAX_TABLES = 1024
 
 
 def _globals_of(real):
+    look_around()
     table = _tables.get(id(real))
     if table is None:
         if len(_tables) >= _MAX_TABLES:
@@ -212,22 +215,30 @@ def translated(value, real):
     if kind is MethodType:
         f = value.__func__
         return rebound(value) if f.__class__ is FunctionType and translated(f, real) is not f else value
-    if kind is _DISPATCHER or kind is _BUILTIN:
-        return _creator(value)
     if kind is ModuleType:
-        if value is numpy:
-            return PROXY
-        there = value.__dict__
-        return value if _root(there) in _LEFT_ALONE or _installed(there) or _root(there) in sys.builtin_module_names else _ModuleView(value)
+        return _module(value)
     if kind is functools.partial:
         inner = translated(value.func, real)
         return value if inner is value.func else functools.partial(inner, *value.args, **value.keywords)
-    return value
+    return _creator(value)
+
+
+def _module(value):
+    """NumPy and modules with a stand-in become ours, a module of the user's a view; others are left alone."""
+    if value is numpy:
+        return PROXY
+    there = value.__dict__
+    name = there.get("__name__")
+    if name in STAND_INS:
+        return STAND_INS[name]
+    if name in PARENTS:
+        return _ModuleView(value)
+    return value if _root(there) in _LEFT_ALONE or _installed(there) or _root(there) in sys.builtin_module_names else _ModuleView(value)
 
 
 def _creator(value):
     try:
-        return CREATORS.get(value, value)
+        return CREATORS.get(value) or SWAPS.get(value, value)
     except TypeError:                                       # a callable without hash is none of NumPy's
         return value
 
@@ -251,7 +262,9 @@ class _Made:
             self.function.__dict__.update(f.__dict__)
         if f.__defaults__ is not self.defaults or ((f.__kwdefaults__ or self.kwdefaults) and not self._same_keywords(f.__kwdefaults__)):
             return False
-        return all(_content(cell) is held and (new.__class__ is not FunctionType or rebound(held) is new) for cell, held, new in self.cells)
+        real = self.table.real
+        return all(_content(cell) is held and (new.__class__ is not FunctionType or translated(held, real) is new)
+                   for cell, held, new in self.cells)
 
     def _same_keywords(self, now):
         old = self.kwdefaults

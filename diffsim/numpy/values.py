@@ -122,8 +122,6 @@ _refuse("convolutions have no rule yet; sum shifted slices, or multiply by a mat
 _refuse("covariances have no rule yet; centre the data and use np.dot", "cov corrcoef")
 _refuse("polynomial helpers have no rule yet; write the sum of powers",
         "polyfit polyadd polysub polymul polydiv polyint polyder poly roots")
-_refuse("Fourier transforms have no rule yet",
-        "fft ifft rfft irfft fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn hfft ihfft fftshift ifftshift", np.fft)
 _refuse("it calls a Python function once an element; apply the function to the whole array", "apply_along_axis apply_over_axes")
 _refuse("it packs bits", "packbits unpackbits")
 _refuse("it reads or writes a file; do that with plain values outside the transform",

@@ -1,12 +1,14 @@
 """First-order primitives: one file a family, one row a primitive."""
 
 from . import (
+    complexes,
     contract,
     elementwise,
     fourier,
     gather,
     layout,
     linalg,
+    linalg_equation,
     linalg_factor,
     linalg_function,
     linalg_gauge,
@@ -16,5 +18,5 @@ from . import (
     update,
 )
 
-__all__ = ["contract", "elementwise", "fourier", "gather", "layout", "linalg", "linalg_factor", "linalg_function", "linalg_gauge",
-           "linalg_scalar", "linalg_spectral", "reduce", "update"]
+__all__ = ["complexes", "contract", "elementwise", "fourier", "gather", "layout", "linalg", "linalg_equation", "linalg_factor",
+           "linalg_function", "linalg_gauge", "linalg_scalar", "linalg_spectral", "reduce", "update"]

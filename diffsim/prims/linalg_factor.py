@@ -9,7 +9,7 @@ import numpy as np
 from ..core import Aval, Primitive
 from .complexes import imag, make_complex
 from .elementwise import add, equal, mul, neg, sub, where
-from .family import NOT_LINEAR
+from .family import NOT_LINEAR, nondifferentiable
 from .layout import basic, concatenate, embed, reshape
 from .linalg import triangular_solve
 from .linalg_base import (
@@ -60,43 +60,57 @@ cholesky = batch_leading(Primitive(
 
 # ---------------------------------------------------------------- LU
 def _lu_impl(a):
-    """Packed factors of an m by n matrix and its row permutation: row i of P A is row perm[i] of A."""
-    m = a.shape[-2]
+    """Packed factors of an m by n matrix and LAPACK's pivots."""
     getrf, = lapack(("getrf",), a)
-
-    def one(x):
-        if x.size == 0:
-            return x, np.arange(m)
-        packed, pivots, _ = getrf(x)
-        perm = np.arange(m)
-        for i, p in enumerate(pivots):
-            perm[[i, p]] = perm[[p, i]]
-        return packed, perm
-    return each_matrix(one, _lu_aval(Aval(a.shape, a.dtype)), a)
+    return each_matrix(lambda x: getrf(x)[:2] if x.size else (x, ()), _lu_aval(Aval(a.shape, a.dtype)), a)
 
 
 def _lu_aval(a):
-    return a, Aval(a.shape[:-1], np.dtype(np.intp))
+    return a, Aval((*a.shape[:-2], min(a.shape[-2:])), np.dtype(np.int32))
 
 
-def permuted_rows(a, perm):
-    """Rows of ``a`` in the order of a permutation, each matrix by its own."""
-    chosen = equal(reshape(perm, shape=(*perm.shape, 1)), np.arange(a.shape[-2]))
-    return product(in_dtype(chosen, a.dtype), a)
+def _permutation_impl(pivots, *, size):
+    out = np.empty((*pivots.shape[:-1], size), np.intp)
+    for at in np.ndindex(*pivots.shape[:-1]):
+        order = np.arange(size)
+        for i, p in enumerate(pivots[at]):
+            order[[i, p]] = order[[p, i]]
+        out[at] = order
+    return out
+
+
+def _permutation_batch(n, batched, pivots, *, size):
+    return permutation(pivots, size=size)
+
+
+permutation = nondifferentiable(
+    "permutation",                                          # of rows, from LAPACK's pivots: row i of P A is row perm[i] of A
+    impl=_permutation_impl,
+    aval=lambda pivots, *, size: Aval((*pivots.shape[:-1], size), np.dtype(np.intp)),
+    batch=_permutation_batch,
+    emit=BY_LAPACK,
+    samples=lambda rng: [((np.array([[2, 1, 2], [0, 2, 2]], np.int32),), {"size": 3}), ((np.array([3, 1], np.int32),), {"size": 4})],
+)
+
+
+def permutation_matrix(pivots, size, dtype):
+    """P of P A = L U."""
+    perm = permutation(pivots, size=size)
+    return in_dtype(equal(reshape(perm, shape=(*perm.shape, 1)), np.arange(size)), dtype)
 
 
 def _lu_jvp(x, y, x_dot):
     """P A' = L' U + L U': with G = L⁻¹ P A' and M the strictly lower part of G U⁻¹, L' = L M and U' = upper(G - M U).
 
-    Only the leading block of U whose inverse enters M is solved with, so the last pivot may vanish (de Hoog, Anderssen & Lukas, Linear
-    Algebra Appl. 435, 2011; here for m by n matrices).
+    Only the leading block of U whose inverse enters M is solved with, so the last pivot may vanish (de Hoog, Anderssen & Lukas,
+    Math. Comp. 80, 2011, 1585-1600; here for m by n matrices).
     """
-    (packed, perm), (a_dot,) = y, x_dot
+    (packed, pivots), (a_dot,) = y, x_dot
     m, n = packed.shape[-2:]
     k, c = min(m, n), min(m - 1, n)
     left = lower_part(part(packed, slice(None), slice(0, k)), -1)
     left = concatenate(left, np.zeros((*packed.shape[:-1], m - k), packed.dtype), axis=len(packed.shape) - 1) if m > k else left
-    g = triangular_solve(left, permuted_rows(a_dot, perm), lower=True, unit=True)
+    g = triangular_solve(left, product(permutation_matrix(pivots, m, packed.dtype), a_dot), lower=True, unit=True)
     if c == 0:
         return upper_part(g), None
     block = part(packed, slice(0, c), slice(0, c))
@@ -109,7 +123,7 @@ def _lu_jvp(x, y, x_dot):
 
 
 lu = batch_leading(Primitive(
-    "lu",                                                   # packed factors and row permutation
+    "lu",                                                   # packed factors and pivots, as LAPACK
     impl=_lu_impl,
     aval=_lu_aval,
     jvp=_lu_jvp,

@@ -1,4 +1,4 @@
-"""Functions of matrices, and the Sylvester equation.
+"""Functions of matrices.
 
 For an analytic f, f([[A, X], [0, A]]) = [[f(A), L(A, X)], [0, f(A)]] with L the Fréchet derivative of f at A along X (Mathias, SIAM J.
 Matrix Anal. Appl. 17, 1996, 610-620; Higham, Functions of Matrices, 2008, eq. 3.16).  L is a primitive of its own, linear in X, and the
@@ -9,12 +9,13 @@ import numpy as np
 
 from ..core import Aval, Linear, Primitive
 from ..errors import InputError
-from .elementwise import add, neg, sub
+from .elementwise import add
 from .family import NOT_LINEAR
-from .layout import unbroadcast
-from .linalg_base import BY_LAPACK, batch_leading, blocks, each_matrix, either, part, product, scipy_linalg, swap, well_conditioned
+from .linalg_base import BY_LAPACK, batch_leading, blocks, each_matrix, either, part, scipy_linalg, swap, well_conditioned
+from .linalg_equation import sylvester
 
-FUNCTIONS = {}
+#: Name -> primitive: the functions, and their Fréchet derivatives.
+FUNCTIONS, DERIVATIVES = {}, {}
 
 #: Imaginary parts of this size, relative to the largest element, are rounding.
 ROUNDING = 1e-12
@@ -71,6 +72,7 @@ def matrix_function(name, f, samples, frechet=None):
         emit=BY_LAPACK,
         samples=lambda rng: [((a, either(rng, a.shape, a.dtype.kind)), params) for a, params in samples(rng)],
     ))
+    DERIVATIVES[name] = derivative
     value = FUNCTIONS[name] = batch_leading(Primitive(
         name,
         impl=lambda a, **params: each_matrix(one(f, params), (Aval(a.shape, a.dtype),), a)[0],
@@ -135,44 +137,6 @@ power_of_matrix = matrix_function("fractional_matrix_power", _scipy("fractional_
                                   lambda rng: [(a, {"t": t}) for (a, _), t in zip(_right_half_plane(rng), (0.3, -0.5, 1.5), strict=True)])
 
 
-# ---------------------------------------------------------------- Sylvester's equation
-def _sylvester_impl(a, b, q):
-    aval = Aval(q.shape, q.dtype)
-    return each_matrix(lambda a, b, q: (scipy_linalg().solve_sylvester(a, b, q) if q.size else q,), (aval,), a, b, q)[0]
-
-
-def _sylvester_jvp(x, y, x_dot):
-    """A X' + X' B = Q' - A' X - X B'."""
-    (a, b, _), (a_dot, b_dot, q_dot) = x, x_dot
-    rhs = q_dot
-    for change in (None if a_dot is None else product(a_dot, y), None if b_dot is None else product(y, b_dot)):
-        if change is not None:
-            rhs = neg(change) if rhs is None else sub(rhs, change)
-    return sylvester(a, b, rhs)
-
-
-def _sylvester_transpose(y_bar, a, b, q):
-    if isinstance(a, Linear) or isinstance(b, Linear):
-        return None, None, None
-    return None, None, unbroadcast(sylvester(swap(a), swap(b), y_bar), q.aval)
-
-
-def _sylvester_samples(rng):
-    return [((well_conditioned(rng, (*lead, m, m), kind), well_conditioned(rng, (*lead, n, n), kind), either(rng, (*lead, m, n), kind)), {})
-            for lead, m, n, kind in (((), 3, 2, "f"), ((2,), 2, 2, "f"), ((), 2, 2, "c"))]
-
-
-sylvester = batch_leading(Primitive(
-    "sylvester",                                            # X of A X + X B = Q
-    impl=_sylvester_impl,
-    aval=lambda a, b, q: q,
-    jvp=_sylvester_jvp,
-    transpose=_sylvester_transpose,
-    emit=BY_LAPACK,
-    samples=_sylvester_samples,
-))
-
-
 # ---------------------------------------------------------------- square root
 sqrtm = batch_leading(Primitive(
     "sqrtm",
@@ -184,4 +148,4 @@ sqrtm = batch_leading(Primitive(
     samples=lambda rng: [((a,), params) for a, params in _right_half_plane(rng)],
 ))
 
-__all__ = ["FUNCTIONS", "expm", "logm", "matrix_function", "power_of_matrix", "sqrtm", "sylvester"]
+__all__ = ["DERIVATIVES", "FUNCTIONS", "expm", "logm", "matrix_function", "power_of_matrix", "sqrtm"]

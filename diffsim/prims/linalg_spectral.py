@@ -76,7 +76,7 @@ def _eig_impl(a):
 def _eig_jvp(x, y, x_dot):
     """w' = diag(V⁻¹ A' V), V' = V (F ∘ V⁻¹ A' V), less what LAPACK's normalisation takes away.
 
-    Each vector has norm 1 and a real largest component (Boeddeker, Hanebrink, Drude, Heymann & Haeb-Umbach, arXiv:1701.00392, sec. 4.2).
+    Each vector has norm 1 and a real largest component (Boeddeker, Hanebrink, Drude, Heymann & Haeb-Umbach, arXiv:1701.00392).
     """
     (w, v), (a_dot,) = y, x_dot
     if not v.shape[-1]:

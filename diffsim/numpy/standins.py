@@ -1,0 +1,129 @@
+"""Modules that do not dispatch on traced values, and what rebound functions see in their place.
+
+SciPy's functions convert their arguments to plain arrays.  A rebound function therefore reads ours under SciPy's names: a module named in
+``STAND_INS`` is replaced by its stand-in, a function imported from it by name by ours.  What has no rule is SciPy's own for plain values,
+and for traced ones it is refused by name.  Nothing here imports SciPy: a module is looked at once the user has imported it.
+"""
+
+import functools
+import importlib
+import sys
+from types import ModuleType
+
+import numpy as np
+
+from ..core import user_line
+from ..errors import MissingRule
+from .dispatch import ADVICE, _holds_array, _holds_tracer, _plain, _settle
+from .stacking import holds_traced, lift
+
+#: Module name -> stand-in; the packages they stand in; and what functions imported by name become, filled once their module is there.
+STAND_INS, PARENTS, SWAPS = {}, set(), {}
+
+#: Classes of functions that stand in SWAPS.
+KINDS = set()
+_seen = set()
+
+
+class StandIn(ModuleType):
+    """A module as rebound functions see it: our functions, and whatever else the real one holds.
+
+    Parameters
+    ----------
+    name : str
+        Of the real module.
+    reasons : dict, optional
+        Function name -> why it has no rule.
+    """
+
+    def __init__(self, name, reasons=None):
+        super().__init__(name)
+        self._ours, self._reasons = {}, reasons or {}
+        STAND_INS[name] = self
+        while "." in name:
+            name = name.rpartition(".")[0]
+            PARENTS.add(name)
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = self._ours.get(name)
+        return swapped(getattr(self.real(), name)) if value is None else value
+
+    def __dir__(self):
+        return dir(self.real())
+
+    def real(self):
+        """The module itself, imported."""
+        return importlib.import_module(self.__name__)
+
+    def entry(self, *aliases):
+        """Enter a rule under its own name: SciPy's function for plain values, ours where one is traced."""
+        def register(rule):
+            name = rule.__name__
+
+            @functools.wraps(rule)
+            def apply(*args, **kwargs):
+                mutable = any(map(_holds_array, args)) or any(map(_holds_array, kwargs.values()))
+                if not _holds_tracer(args) and not _holds_tracer(kwargs.values()):
+                    return _settle(_call(getattr(self.real(), name), args, kwargs), None, mutable)
+                return _settle(rule(*map(_value, args), **{k: _value(v) for k, v in kwargs.items()}), None, mutable)
+            for each in (name, *aliases):
+                self._ours[each] = apply
+            return apply
+        return register
+
+    def names(self):
+        """Our functions by name."""
+        return dict(self._ours)
+
+
+def _value(x):
+    return lift(x) if holds_traced(x) and not _is_pair(x) else x
+
+
+def _is_pair(x):
+    """Arrays of different shapes in a tuple, as factorisations are handed on: each is lifted where it is used."""
+    return x.__class__ is tuple
+
+
+def _call(function, args, kwargs):
+    return function(*map(_plain, args), **{k: _plain(v) for k, v in kwargs.items()})
+
+
+def _refusing(module, name, function, reason):
+    """A function without rule: itself for plain values, an error that names it for traced ones."""
+    @functools.wraps(function)
+    def apply(*args, **kwargs):
+        if not _holds_tracer(args) and not _holds_tracer(kwargs.values()):
+            return _call(function, args, kwargs)
+        raise MissingRule(f"{module}.{name}", "derivative", f"{user_line()}: {reason or 'no rule is known for this function'}. {ADVICE}")
+    return apply
+
+
+def look_around():
+    """Take note of modules that have been imported since."""
+    for name, stand in STAND_INS.items():
+        real = sys.modules.get(name)
+        if real is None or name in _seen or not hasattr(real, "__all__"):
+            continue
+        _seen.add(name)
+        for each in real.__all__:
+            value = getattr(real, each)
+            if not callable(value) or isinstance(value, (type, np.ufunc)):
+                continue
+            ours = stand._ours.get(each)
+            SWAPS[value] = _refusing(name, each, value, stand._reasons.get(each)) if ours is None else ours
+            KINDS.add(type(value))
+
+
+def swapped(value):
+    """What a function of a module with a stand-in becomes; anything else itself."""
+    look_around()
+    try:
+        return SWAPS.get(value, value)
+    except TypeError:                                       # an object without hash is none of those functions
+        return value
+
+
+__all__ = ["KINDS", "PARENTS", "STAND_INS", "SWAPS", "StandIn", "look_around", "swapped"]

@@ -19,6 +19,7 @@ from ..errors import MutationError
 from ..prims import layout
 from ..prims.gather import gather
 from . import indexing, memory
+from .conversions import Converts
 from .stacking import Handle, lift
 from .updates import updated
 from .views import Cell, Index, Moved, Part, Permute, Reshape, resolve_shape
@@ -29,7 +30,7 @@ _OF_VIEWS = frozenset(("_cache", "_root", "_sealed", "_seen"))
 READ_ONLY = "assignment destination is read-only"
 
 
-class Array(Handle):
+class Array(Converts):
     """An array of floating-point or complex numbers that may be written, item by item or through views, whatever is stored in it.
 
     Parameters
@@ -348,61 +349,6 @@ class Array(Handle):
     @flat.setter
     def flat(self, new):
         memory.FlatIterator(self)[:] = new
-
-    def __len__(self):
-        shape = self.shape
-        if not shape:
-            raise TypeError("len() of unsized object")
-        return shape[0]
-
-    def __iter__(self):
-        if not self.shape:
-            raise TypeError("iteration over a 0-d array")
-        return (self[i] for i in range(len(self)))
-
-    def __contains__(self, item):
-        return bool(np.any(self.read() == item))
-
-    def __bool__(self):
-        return bool(self._peek())
-
-    def __float__(self):
-        return float(self._single())
-
-    def __complex__(self):
-        return complex(self._single())
-
-    def __int__(self):
-        return int(self._single())
-
-    def __index__(self):
-        if self.dtype.kind in "iu" and not self.shape:
-            return self._peek().__index__()
-        raise TypeError("only integer scalar arrays can be converted to a scalar index")
-
-    def _single(self):
-        if self.size != 1:
-            raise TypeError(f"only arrays of one element can be converted to a Python number, not one of shape {self.shape}")
-        value = self._peek()
-        return value if not value.shape else indexing.getitem(value, (0,) * len(value.shape))
-
-    def __format__(self, spec):
-        return format(self._peek(), spec)
-
-    def __repr__(self):
-        return repr(self._peek())
-
-    def __str__(self):
-        return str(self._peek())
-
-    def __copy__(self):
-        return self.copy("K")
-
-    def __deepcopy__(self, memo):
-        return self.copy("K")
-
-    def __reduce__(self):
-        return np.array(self).__reduce__()
 
     # ------------------------------------------------------------ NumPy's protocols
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):

@@ -5,7 +5,7 @@ import pytest
 
 import diffsim as ds
 from diffsim.core import Aval, eval_graph
-from diffsim.errors import ConcretizationError, FallbackWarning, InputError, InputTypeError
+from diffsim.errors import ConcretizationError, FallbackWarning, InputError, InputTypeError, NotANumberError, StrongZeroWarning
 from diffsim.numpy.stacking import lift
 from diffsim.testing import LAWS, Sample, check_grads
 from diffsim.transforms import trace
@@ -552,3 +552,63 @@ def test_gradients_of_everything_together(rng):
         c, y = ds.scan(step, np.array([0.3, 0.2]) * a, x, checkpoint=1)
         return np.sum(c) + np.sum(y * y)
     check_grads(f, (np.float64(1.4), rng.uniform(-2, 2, 5)), order=2, rng=rng)
+
+
+# ---------------------------------------------------------------- spoiled derivatives, NaN, complex numbers
+def logs(loop, **options):
+    """A where whose unused branch has an infinite derivative at 0."""
+    def f(x):
+        return loop(lambda c, x: (c + np.where(x > 0, np.log(x), 0.0) * x, None), 0.0, x, **options)[0]
+    return f
+
+
+@pytest.mark.parametrize("options", [{}, {"checkpoint": 1}, {"checkpoint": "sqrt"}], ids=str)
+def test_zero_times_infinity_is_repaired_in_a_loop(options):
+    f, x = logs(ds.scan, **options), np.array([0.0, 1.0, 2.0, 3.0])
+    want = np.array([0.0, 1.0, 1.0 + np.log(2.0), 1.0 + np.log(3.0)])
+    runs = [(ds.grad(f), want), (ds.hessian(f), np.diag([0.0, 1.0, 0.5, 1 / 3])),
+            (ds.grad(ds.checkpoint(lambda x: logs(unrolled)(x))), want)]
+    for run, wanted in runs:
+        with np.errstate(all="ignore"), pytest.warns(StrongZeroWarning):
+            close(run(x), wanted)
+    with np.errstate(all="ignore"), pytest.warns(StrongZeroWarning):
+        close(ds.vmap(ds.grad(f))(np.stack([x, x[::-1]])), np.stack([want, want[::-1]]))
+
+
+def test_a_branch_not_taken_spoils_nothing():
+    def f(x):
+        return ds.cond(x > 0, lambda: np.sqrt(x), lambda: 2.0 * x)
+    assert ds.vmap(ds.grad(f))(np.array([-1.0, 0.0, 4.0])).tolist() == [2.0, 2.0, 0.25]
+    assert ds.grad(lambda x: np.sum(ds.vmap(f)(x)))(np.array([-1.0, 0.0, 4.0])).tolist() == [2.0, 2.0, 0.25]
+
+
+def test_nan_in_a_loop_is_named():
+    with ds.debug_nans(), np.errstate(all="ignore"):
+        with pytest.raises(NotANumberError, match=r"`scan`.*test_control\.py"):
+            ds.grad(lambda a: ds.scan(lambda c, x: (np.sqrt(c - a), None), a, np.ones(3))[0])(1.0)
+
+
+def test_complex_carries():
+    def f(loop):
+        def program(z, a):
+            w, y = loop(lambda c, x: (c * z + x, np.abs(c)), z, np.array([0.3, 1j, -0.2]) * a)
+            return np.real(w * np.conj(w)) + np.sum(y)
+        return program
+    z, a = 0.4 + 0.3j, 0.7
+    close(ds.grad(f(ds.scan), (0, 1))(z, a), ds.grad(f(unrolled), (0, 1))(z, a))
+    close(ds.jvp(f(ds.scan), (z, a), (1j, 1.0)), ds.jvp(f(unrolled), (z, a), (1j, 1.0)))
+    close(ds.grad(lambda z: np.real(ds.while_loop(lambda w: np.abs(w) > 0.1, lambda w: w * z, z)))(z),
+          ds.grad(lambda z: np.real(python_while(lambda w: np.abs(w) > 0.1, lambda w: w * z, z)))(z))
+
+
+def test_linear_loops_transpose():
+    def f(x, u):
+        return ds.scan(lambda s, u: ((s[0] + 1, s[1] * 0.5 * s[0] + u), s[1] * s[0]), (0, x), u)
+
+    def g(x, u):
+        (_, c), y = f(x, u)
+        return c, y
+    x, u = np.ones(2), np.arange(6.0).reshape(3, 2)
+    back = ds.linear_transpose(g, x, u)
+    w = (np.array([1.0, 2.0]), np.ones((3, 2)))
+    close(back(w), ds.vjp(g, x, u)[1](w))

@@ -14,8 +14,10 @@ from diffsim.testing import LAWS, check_primitive, samples
 
 PRIMITIVES = [p for p in REGISTRY.values() if not isinstance(p.samples, Absent)]
 
-#: Whole simulations are checked by the tests of `diffsim.ode`; stop_gradient denies its derivative on purpose.
-WITHOUT_SAMPLES = {"odeint", "odeint_adjoint", "odeint_curvature", "odeint_tangent", "replay", "stop_gradient"}
+#: Whole simulations and control flow are checked by the tests of `diffsim.ode` and by tests/test_control.py; stop_gradient denies its
+#: derivative on purpose.
+WITHOUT_SAMPLES = {"checkpoint", "odeint", "odeint_adjoint", "odeint_curvature", "odeint_tangent", "replay", "scan", "stop_gradient",
+                   "switch", "while", "while_derivative"}
 
 
 @pytest.mark.parametrize("law", LAWS, ids=attrgetter("__name__"))

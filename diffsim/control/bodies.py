@@ -118,7 +118,7 @@ def _compiled(graph, strong):
     for x in graph.outputs:
         last[x] = len(graph.eqns)
     name = {v: f"v{i}" for i, v in enumerate(graph.inputs)}
-    scope, lines = {}, [f"def run({', '.join(name.values())}):"]
+    scope, lines = {"__name__": __name__}, [f"def run({', '.join(name.values())}):"]
 
     def read(x):
         if isinstance(x, Var):

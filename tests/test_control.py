@@ -511,19 +511,24 @@ def run_graph(graph, *x):
     return eval_graph(graph, *map(lift, x))
 
 
+def low(f, avals):
+    """Graph of a function of single arrays."""
+    return trace(lambda *x: list(map(lift, f(*x))), avals)[0]
+
+
 def pendulum_samples(rng):
     scalar, vector = Aval((), np.dtype(float)), Aval((2,), np.dtype(float))
 
     def pendulum(k, q, v, x):
         v = v - 0.1 * (k * np.sin(q) + 0.3 * v - x)
         return [k, q + 0.1 * v, v, q * v]
-    body, short = trace(pendulum, [scalar, vector, vector, vector])[0], trace(lambda p, x: [p * x, p], [scalar, scalar])[0]
+    body, short = low(pendulum, [scalar, vector, vector, vector]), low(lambda p, x: [p * x, p], [scalar, scalar])
     fixed = {"keep": (), "asked": ()}
-    going = trace(lambda k, q, n: [n < 3], [scalar, vector, Aval((), np.dtype(int))])[0]
-    step = trace(lambda k, q, n: [k, np.sin(q) * k, n + 1], [scalar, vector, Aval((), np.dtype(int))])[0]
+    going = low(lambda k, q, n: [n < 3], [scalar, vector, Aval((), np.dtype(int))])
+    step = low(lambda k, q, n: [k, np.sin(q) * k, n + 1], [scalar, vector, Aval((), np.dtype(int))])
     k, q, v = np.float64(0.7), rng.uniform(-1, 1, 2), rng.uniform(-1, 1, 2)
-    branches = ds.control.cond.Branches([trace(lambda a, b: [a * np.sin(b), a], [vector, vector])[0],
-                                         trace(lambda a, b: [b * b, np.zeros(2)], [vector, vector])[0]])
+    branches = ds.control.cond.Branches([low(lambda a, b: [a * np.sin(b), a], [vector, vector]),
+                                         low(lambda a, b: [b * b, np.zeros(2)], [vector, vector])])
     return {
         "scan": [((k, q, v, rng.uniform(-1, 1, (3, 2))), {"body": body, "length": 3, "reverse": False, "carries": 3, **fixed}),
                  ((k, rng.uniform(-1, 1, 4)), {"body": short, "length": 4, "reverse": True, "carries": 1, **fixed}),

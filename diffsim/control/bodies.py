@@ -5,6 +5,7 @@ object (:func:`interned`), so that a loop met again in the next call of a progra
 """
 
 import functools
+import threading
 import weakref
 from collections import OrderedDict
 from typing import NamedTuple
@@ -27,17 +28,18 @@ NOT_EMITTED = Absent("control flow runs in the graph interpreter")
 NO_SAMPLES = Absent("its operands follow from a graph: tests/test_control.py holds its laws")
 #: Graphs kept for later calls.
 INTERNED = 512
-_interned, _derived = OrderedDict(), weakref.WeakKeyDictionary()
+_interned, _derived, _lock = OrderedDict(), weakref.WeakKeyDictionary(), threading.Lock()
 
 
 def interned(graph):
     """The graph of that digest met first."""
-    have = _interned.get(graph.digest)
-    if have is None or not _same(have, graph):
-        have = _interned[graph.digest] = graph
-    _interned.move_to_end(graph.digest)
-    while len(_interned) > INTERNED:
-        _interned.popitem(last=False)
+    with _lock:
+        have = _interned.get(graph.digest)
+        if have is None or not _same(have, graph):
+            have = _interned[graph.digest] = graph
+        _interned.move_to_end(graph.digest)
+        while len(_interned) > INTERNED:
+            _interned.popitem(last=False)
     return have
 
 

@@ -8,7 +8,7 @@ import hashlib
 import numpy as np
 
 from ..core import Aval, Graph, Linear, Primitive, Var, bind
-from ..prims.elementwise import equal, where
+from ..prims.elementwise import add, equal, mul, where
 from ..prims.family import zeros
 from ..prims.gather import gather
 from ..prims.layout import convert, reshape
@@ -124,7 +124,7 @@ def rows(x, at):
     """Members ``at`` of a batch."""
     shape = tuple(map(int, x.shape))
     size = int(np.prod(shape[1:]))
-    flat = reshape(at, shape=(shape[0], 1)) * size + np.arange(size)
+    flat = add(mul(reshape(at, shape=(shape[0], 1)), size), np.arange(size))
     return reshape(gather(x, flat), shape=shape)
 
 

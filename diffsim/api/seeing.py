@@ -109,7 +109,7 @@ def residuals(f, *args, argnums=None):
         f = f.__wrapped__
     if not callable(f):
         raise InputTypeError(f"residuals: the first argument must be a function, not a {type(f).__name__}")
-    if any(isinstance(x, Tracer) for x in tree.leaves(args)):
+    if any(isinstance(x.read() if type(x) is Array else x, Tracer) for x in tree.leaves(args)):
         raise InputTypeError("residuals: the arguments are traced; call it outside jit, grad and the other transforms")
     numbers = _numbers(f, args, argnums)
     flat, leaves = Flat(f, args, numbers, {}), []

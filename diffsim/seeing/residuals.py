@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Graph, Primitive, Trace, Tracer
+from ..core import TRACED, Graph, Primitive, Trace
+from ..core.held import Held, owner
 from ..core.printing import html_table, quantity, short_line, shortened
 from ..transforms.linear import LinedTrace, record
 from .bars import bar_figure
@@ -50,52 +51,58 @@ class Residual:
     uses: int
 
 
+class NotedConstants(Held):
+    """Arrays a derivative goes on reading, and their copies, by the memory they own."""
+
+    __slots__ = ("constants",)
+
+    def __init__(self, lasting=False):
+        super().__init__(lasting)
+        self.constants = {}
+
+    def note(self, x):
+        self.constants[id(owner(x)[0])] = x
+
+    def keep(self, x):
+        """A copy of a constant is a constant."""
+        y = super().keep(x)
+        if id(owner(x)[0]) in self.constants:
+            self.note(y)
+        return y
+
+
 class ResidualTrace(LinedTrace):
     """A linear trace that remembers the primitive and the user's line of each equation, and which arrays are values or constants."""
 
-    __slots__ = ("constants", "prims", "values")
+    __slots__ = ("prims", "values")
 
-    def __init__(self, verb):
-        super().__init__(verb)
-        self.prims, self.values, self.constants = [], {}, {}
+    def __init__(self, verb, lasting=False):
+        super().__init__(verb, lasting)
+        self.held, self.prims, self.values = NotedConstants(lasting), [], {}
 
     def process(self, prim, args, params):
         self._given(args)
         return self._made(prim, super().process(prim, args, params))
 
-    def unary(self, prim, x):
-        return self._made(prim, super().unary(prim, x))
+    def unary(self, prim, x, *made):
+        return self._made(prim, super().unary(prim, x, *made))
 
-    def binary(self, prim, x, y):
+    def binary(self, prim, x, y, *made):
         self._given((x, y))
-        return self._made(prim, super().binary(prim, x, y))
+        return self._made(prim, super().binary(prim, x, y, *made))
 
     def _given(self, args):
         for x in args:
             if isinstance(x, np.ndarray):
-                self.constants[id(owner(x))] = x
+                self.held.note(x)
 
     def _made(self, prim, out):
         self.prims += [prim.name] * (len(self.list.eqns) - len(self.prims))
         for y in out if prim.multiple else (out,):
-            primal = y.primal if isinstance(y, Tracer) and y.owner is self else None
+            primal = y.primal if y.__class__ in TRACED and y.owner is self else None
             if isinstance(primal, np.ndarray):
-                self.values[id(owner(primal))] = primal
+                self.values[id(owner(primal)[0])] = primal
         return out
-
-    def kept(self, x):
-        """A copy of a constant is a constant."""
-        y = super().kept(x)
-        if id(owner(x)) in self.constants:
-            self.constants[id(owner(y))] = y
-        return y
-
-
-def owner(x):
-    """The array whose memory a view shows."""
-    while isinstance(x.base, np.ndarray):
-        x = x.base
-    return x
 
 
 def arrays_in(thing, seen):
@@ -249,12 +256,12 @@ def kept_by(f, leaves, others):
     y : list of array
     """
     trace, found = ResidualTrace("residuals"), {}
-    y, linear_list, _ = record(lambda verb: trace, f, leaves, [True] * len(leaves), "residuals")
-    arguments = {id(owner(x)) for x in (*leaves, *others) if isinstance(x, np.ndarray)}
+    y, linear_list, _ = record(lambda *_: trace, f, leaves, [True] * len(leaves), "residuals")
+    arguments = {id(owner(x)[0]) for x in (*leaves, *others) if isinstance(x, np.ndarray)}
     for eqn, prim, line in zip(linear_list.eqns, trace.prims, linear_list.lines, strict=True):
         mine = {}
         for x in arrays_in(eqn, set()):
-            piece = owner(x) if isinstance(x, np.ndarray) else x
+            piece = owner(x)[0] if isinstance(x, np.ndarray) else x
             mine[id(piece)] = piece
         for key, piece in mine.items():
             if key in found:
@@ -270,7 +277,7 @@ def _kind(key, piece, trace, arguments):
         return INPUT
     if not isinstance(piece, np.ndarray):
         return FACTOR
-    return CONSTANT if key in trace.constants else VALUE if key in trace.values else FACTOR
+    return CONSTANT if key in trace.held.constants else VALUE if key in trace.values else FACTOR
 
 
 def peak_of(call):

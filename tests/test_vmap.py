@@ -316,6 +316,22 @@ def test_complex_members():
     agree(ds.vmap(lambda z: np.conj(z) * np.angle(z) + np.exp(z))(z), stacked(lambda z: np.conj(z) * np.angle(z) + np.exp(z), z))
 
 
+def test_members_choose_where_known_numbers_are_written():
+    def f(i, x):
+        y = np.zeros((3, 2))
+        y[i] = 1.5
+        np.add.at(y, i, [1.0, 2.0])
+        y[i, 1] *= 3.0
+        z = np.arange(3.0)
+        z[x > 0.9] = -1.0
+        return y + np.sum(z * x)
+    places = np.array([2, 0, -1, 1])
+    agree(ds.vmap(f)(places, X), stacked(f, places, X))
+    agree(ds.vmap(ds.jacfwd(f, 1))(places, X), stacked(ds.jacfwd(f, 1), places, X))
+    agree(ds.vmap(f)(PLACES, X), stacked(f, PLACES, X))
+    agree(ds.jit(f)(PLACES[0], X[0]), f(PLACES[0], X[0]))
+
+
 def test_a_spoiled_derivative_is_repaired_in_its_member():
     def f(x):
         return np.sum(np.where(x > 0, np.log(x), 0.0)) + 1.0 / x[1]

@@ -127,7 +127,7 @@ class Array(Converts):
             if plan is not None and new._path == (*self._path, Index(*plan)):
                 return
         new = lift(new)
-        if self._plain(new):
+        if self._plain(new) and not indexing.unknown(key):
             self._own()[_plain_key(key)] = new
             return
         at = None if self._path or getattr(new, "shape", ()) else self._element(key)
@@ -203,7 +203,7 @@ class Array(Converts):
         """``ufunc.at(self, key, ...)``: repeated positions are updated one after another."""
         self._writable()
         operands = [lift(x) for x in operands]
-        if all(map(self._plain, operands)) and self._plain(None):
+        if all(map(self._plain, operands)) and self._plain(None) and not indexing.unknown(key):
             ufunc.at(self._own(), _plain_key(key), *operands)
             return
         self._fold(lambda value: updated(value, indexing.positions(tuple(value.shape), key), ufunc, operands))

@@ -14,7 +14,7 @@ from ..errors import ConcretizationError
 from ..prims import elementwise as ew
 from ..prims.gather import gather, put, within
 from ..prims.layout import Basic, convert, index, index_set, like, reshape
-from .stacking import holds_traced, lift
+from .stacking import Handle, holds_traced, lift
 
 _INTS = (int, np.integer)
 
@@ -126,7 +126,7 @@ def _unknown_mask(x, key, new):
     How many elements it selects is not known either: only one value for all of them can be assigned.
     """
     mask = key[0] if isinstance(key, tuple) and len(key) == 1 else key
-    mask = lift(mask) if holds_traced(mask) else mask
+    mask = lift(mask) if mask.__class__ is not tuple and holds_traced(mask) else mask
     if not isinstance(mask, Tracer) or mask.dtype.kind != "b" or tuple(x.shape[:len(mask.shape)]) != tuple(mask.shape) or len(new.shape):
         return None
     try:
@@ -171,6 +171,19 @@ def concrete(x, what):
     while isinstance(x, Tracer):
         x = x.owner.concrete(x, what)
     return x
+
+
+def unknown(key):
+    """Whether a key holds an index without a number: a symbol of a graph, or one that differs between the members of a batch."""
+    if key.__class__ is tuple:
+        return any(map(unknown, key))
+    if key.__class__ is not list and not isinstance(key, (Handle, Tracer)):
+        return False
+    try:
+        concrete(lift(key), "an index")
+    except ConcretizationError:
+        return True
+    return False
 
 
 def _entry(k):
@@ -256,4 +269,4 @@ def take_along(x, at):
     return gather(x, np.array(at(np.arange(int(np.prod(shape))).reshape(shape)), order="C"))
 
 
-__all__ = ["basic_plan", "cast", "concrete", "fit", "getitem", "positions", "setitem", "take_along"]
+__all__ = ["basic_plan", "cast", "concrete", "fit", "getitem", "positions", "setitem", "take_along", "unknown"]

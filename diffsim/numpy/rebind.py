@@ -21,7 +21,7 @@ import numpy
 from ..core import ArrayTracer
 from .creation import CREATORS, array
 from .stacking import Handle
-from .standins import KINDS, PARENTS, STAND_INS, SWAPS, look_around
+from .standins import KINDS, PARENTS, STAND_INS, SWAPS, look_around, swapped
 
 FunctionType, MethodType, ModuleType, CellType = types.FunctionType, types.MethodType, types.ModuleType, types.CellType
 _DISPATCHER = type(numpy.sum)
@@ -315,13 +315,13 @@ def rebound(f):
     call = getattr(type(f), "__call__", None)               # noqa: B004  (the function itself is wanted, not whether it exists)
     if call.__class__ is FunctionType and _root(call.__globals__) not in _LEFT_ALONE:
         return MethodType(rebound(call), f)
-    return f
+    return swapped(f)
 
 
 def _rebind_function(f):
     real = f.__globals__
     if real.__class__ is Globals or _root(real) in _LEFT_ALONE or _BY_NAME in f.__dict__:
-        return f
+        return swapped(f)
     table = _globals_of(real)
     for name in _class_body_names(f.__code__):            # class bodies do not ask __missing__
         if name in real and not dict.__contains__(table, name):

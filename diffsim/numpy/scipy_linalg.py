@@ -264,13 +264,6 @@ def qr(a, overwrite_a=False, lwork=None, mode="full", pivoting=False, check_fini
 
 
 # ---------------------------------------------------------------- spectra
-def _whitened(a, b, lower):
-    """A generalised problem A v = w B v as an ordinary one, of L⁻¹ A L⁻ᴴ with B = L Lᴴ; and L."""
-    low = factor.cholesky(_from_triangle(b, lower), lower=True)
-    half = la.triangular_solve(low, _from_triangle(a, lower), lower=True, unit=False)
-    return adjoint(la.triangular_solve(low, adjoint(half), lower=True, unit=False)), low
-
-
 def _chosen(w, by_index, by_value):
     """Slice of the eigenvalues that were asked for."""
     if by_index is not None:
@@ -289,12 +282,10 @@ def eigh(a, b=None, *, lower=True, eigvals_only=False, overwrite_a=False, overwr
     if b is not None and type != 1:
         raise MissingRule("scipy.linalg.eigh", "derivative", f"{user_line()}: only type=1 (a v = w b v) has a rule")
     if b is None:
-        w, v = spectral.eigh(square(inexact(a), "eigh"), lower=bool(lower))
+        w, v = spectral.eigh(square(inexact(a), "eigh"), lower=bool(lower), driver=driver or "evr")
     else:
         a, b = same_lead(*inexact(a, b))
-        inner, low = _whitened(square(a, "eigh"), square(b, "eigh"), lower)
-        w, u = spectral.eigh(inner, lower=True)
-        v = la.triangular_solve(adjoint(low), u, lower=False, unit=False)
+        w, v = spectral.eigh_pair(square(a, "eigh"), square(b, "eigh"), lower=bool(lower))
     part = _chosen(w, subset_by_index, subset_by_value)
     w = indexing.getitem(w, (..., part))
     return w if eigvals_only else (w, indexing.getitem(v, (..., part)))
@@ -378,6 +369,6 @@ def null_space(A, rcond=None, *, overwrite_a=False, check_finite=True, lapack_dr
     return adjoint(indexing.getitem(vh, slice(_rank(s, rcond, A.shape), None)))
 
 
-__all__ = ["cho_factor", "cho_solve", "cholesky", "det", "eig", "eigh", "eigvals", "eigvalsh", "eigvalsh_tridiagonal", "entry", "inv", "lstsq", "lu",
-           "lu_factor", "lu_solve", "norm", "null_space", "orth", "pinv", "pinvh", "qr", "solve", "solve_banded", "solve_triangular",
-           "solveh_banded", "stand_in", "svd", "svdvals"]
+__all__ = ["cho_factor", "cho_solve", "cholesky", "det", "eig", "eigh", "eigvals", "eigvalsh", "eigvalsh_tridiagonal", "entry", "inv",
+           "lstsq", "lu", "lu_factor", "lu_solve", "norm", "null_space", "orth", "pinv", "pinvh", "qr", "solve", "solve_banded",
+           "solve_triangular", "solveh_banded", "stand_in", "svd", "svdvals"]

@@ -66,7 +66,7 @@ class StandIn(ModuleType):
             def apply(*args, **kwargs):
                 mutable = any(map(_holds_array, args)) or any(map(_holds_array, kwargs.values()))
                 if not _holds_tracer(args) and not _holds_tracer(kwargs.values()):
-                    return _settle(_call(getattr(self.real(), name), args, kwargs), None, mutable)
+                    return _settle(_call(getattr(self.real(), name, rule), args, kwargs), None, mutable)
                 return _settle(rule(*map(_value, args), **{k: _value(v) for k, v in kwargs.items()}), None, mutable)
             for each in (name, *aliases):
                 self._ours[each] = apply

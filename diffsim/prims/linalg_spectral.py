@@ -5,7 +5,7 @@ Vectors are defined up to sign or phase (and mixing, where values are equal); ``
 
 import numpy as np
 
-from ..core import Aval, Primitive
+from ..core import Aval, Primitive, aval_of
 from ..core.aval import part_dtype, whole_dtype
 from .complexes import imag, make_complex, real
 from .elementwise import add, div, equal, magnitude, mul, neg, sub, where
@@ -19,6 +19,7 @@ from .linalg_base import (
     columns_times,
     conjugate,
     diagonal,
+    each_matrix,
     either,
     hermitian_from_lower,
     in_dtype,
@@ -26,6 +27,7 @@ from .linalg_base import (
     per_matrix,
     positive_definite,
     product,
+    scipy_linalg,
 )
 from .linalg_gauge import independent, is_vanishing, over_gaps, over_values, unrotated
 from .reduce import argmax
@@ -43,7 +45,18 @@ def _square_root_scaled(rng, lead, n, kind):
 
 
 # ---------------------------------------------------------------- Hermitian
-def _eigh_jvp(x, y, x_dot, *, lower):
+def _eigh_impl(a, *, lower, driver=None):
+    """By NumPy, or by the LAPACK driver SciPy would take: they differ in the signs of the vectors."""
+    if driver is None or not a.size:
+        return tuple(np.linalg.eigh(a, "L" if lower else "U"))
+    return each_matrix(lambda m: scipy_linalg().eigh(m, lower=lower, driver=driver), _eigh_aval(aval_of(a)), a)
+
+
+def _eigh_aval(a, **params):
+    return Aval(a.shape[:-1], part_dtype(a.dtype)), a
+
+
+def _eigh_jvp(x, y, x_dot, *, lower, driver=None):
     """w' = diag(Vᴴ A' V), V' = V (F ∘ Vᴴ A' V) with F[i, j] = 1 / (w[j] - w[i]) (Giles 2008, sec. 3.1).
 
     Of the phases of complex eigenvectors the derivative is taken to be zero: (V')ᴴ V has a zero diagonal.
@@ -55,13 +68,45 @@ def _eigh_jvp(x, y, x_dot, *, lower):
 
 eigh = batch_leading(Primitive(
     "eigh",                                                 # of the Hermitian matrix in one triangle
-    impl=lambda a, *, lower: tuple(np.linalg.eigh(a, "L" if lower else "U")),
-    aval=lambda a, *, lower: (Aval(a.shape[:-1], part_dtype(a.dtype)), a),
+    impl=_eigh_impl,
+    aval=_eigh_aval,
     jvp=_eigh_jvp,
     transpose=NOT_LINEAR,
     emit=BY_LAPACK,
     samples=lambda rng: [((_square_root_scaled(rng, lead, n, "f"),), {"lower": lower}) for lead, n, lower in (
         ((), 3, True), ((2,), 2, False), ((), 1, True))],   # of complex matrices differences see LAPACK's phases
+    multiple=True,
+))
+
+
+def _triangle(a, lower):
+    return hermitian_from_lower(a if lower else adjoint(a))
+
+
+def _pair_jvp(x, y, x_dot, *, lower):
+    """With M = Vᴴ (A' V - B' V W): w' = diag(M), V' = V (F ∘ M - diag(Vᴴ B' V) / 2), from Vᴴ B V = 1."""
+    (w, v), (a_dot, b_dot) = y, x_dot
+    vh, inner, growth = adjoint(v), None, None
+    if a_dot is not None:
+        inner = product(vh, _triangle(a_dot, lower), v)
+    if b_dot is not None:
+        change = product(vh, _triangle(b_dot, lower), v)
+        growth = mul(where(np.eye(v.shape[-1], dtype=bool), change, 0.0), 0.5)
+        change = columns_times(change, w)
+        inner = neg(change) if inner is None else sub(inner, change)
+    mixed = over_gaps(inner, w)
+    return real_part(diagonal(inner)), product(v, mixed if growth is None else sub(mixed, growth))
+
+
+eigh_pair = batch_leading(Primitive(
+    "eigh_pair",                                            # A v = w B v, B positive definite
+    impl=lambda a, b, *, lower: each_matrix(lambda a, b: scipy_linalg().eigh(a, b, lower=lower), _eigh_aval(aval_of(a)), a, b),
+    aval=lambda a, b, *, lower: _eigh_aval(a),
+    jvp=_pair_jvp,
+    transpose=NOT_LINEAR,
+    emit=BY_LAPACK,
+    samples=lambda rng: [((_square_root_scaled(rng, lead, 3, "f"), positive_definite(rng, (*lead, 3, 3))), {"lower": lower})
+                         for lead, lower in (((), True), ((2,), False))],
     multiple=True,
 ))
 
@@ -184,4 +229,4 @@ svd = batch_leading(Primitive(
     multiple=True,
 ))
 
-__all__ = ["eig", "eigh", "real_part", "svd"]
+__all__ = ["eig", "eigh", "eigh_pair", "real_part", "svd"]

@@ -392,3 +392,12 @@ def test_results_of_numbers_and_plain_arrays_are_arrays():
 
 
 BASE = np.linspace(1.0, 2.0, 4)
+
+
+def test_powers_of_numbers_round_as_numpys_operator():
+    x = np.random.default_rng(3).uniform(0.5, 2.0, 400)
+
+    def f(x):
+        return [[v**2, v**3, v**-1, v**1.7, 1.0 / v**4] for v in x]
+    for a, b in zip(ds.tree.leaves(ds.jvp(f, (x,), (x,))[0]), ds.tree.leaves(f(x)), strict=True):
+        assert a == b

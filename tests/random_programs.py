@@ -152,7 +152,8 @@ def operator(w):
     shape = np.broadcast_shapes(w.shapes[a], w.shapes[b])
     op, c = w.of("+", "-", "*"), w.number()
     w.add(w.of(f"$ = np.sin({a} {op} {c} * {b})", f"$ = {a} / (1.5 + np.cos({b}))", f"$ = np.cos({a} * {b}) - {c}",
-               f"$ = {c} - np.sin({a})**{w.rng.integers(1, 4)} * {b} * 0.5", f"$ = (2.0 + np.sin({a})) ** {w.number(-1, 2)} - np.sin({b})"), shape)
+               f"$ = {c} - np.sin({a})**{w.rng.integers(1, 4)} * {b} * 0.5",
+               f"$ = (2.0 + np.sin({a})) ** {w.number(-1, 2)} - np.sin({b})"), shape)
 
 
 def reduction(w):
@@ -195,8 +196,9 @@ def rearranged(w):
     options = [("{}.reshape(-1)", (size,)), ("{}.T", shape[::-1]), ("np.flip({})", shape), ("np.roll({}, 1)", shape),
                ("np.concatenate([{0}, 2.0 * {0}])", (2 * n, *shape[1:])), ("np.repeat({}, 2)", (2 * size,)),
                ("np.expand_dims({}, 0)", (1, *shape)), ("np.pad({}, 1)", tuple(s + 2 for s in shape)), ("np.ravel({}, 'F')", (size,)),
-               ("np.moveaxis({}, 0, -1)", (*shape[1:], n)), ("np.sort({}, axis=-1)", shape) if w.program.by_value else ("np.diff({0}, prepend=0.5)", shape),
-               ("np.stack([{0}, np.sin({0})], axis=-1)", (*shape, 2)), ("np.broadcast_to({}, (2, *{}.shape))".replace("{}", "{0}"), (2, *shape)),
+               ("np.moveaxis({}, 0, -1)", (*shape[1:], n)), ("np.diff({}, prepend=0.5)", shape),
+               ("np.stack([{0}, np.sin({0})], axis=-1)", (*shape, 2)), ("np.broadcast_to({0}, (2, *{0}.shape))", (2, *shape)),
+               *([("np.sort({}, axis=-1)", shape)] if w.program.by_value else []),
                *[(f"{{}}.reshape({h})", h) for h in halves], *[(f"np.reshape({{}}, {h}, order='F')", h) for h in halves]]
     text, out = w.of(*options)
     if len(out) <= 3 and np.prod(out) <= 64:
@@ -268,7 +270,8 @@ def looped(w):
     n, c = w.rng.integers(2, 5), w.number()
     w.add(w.of(f"$ = {a} * np.ones({shape})\nfor _ in range({n}):\n    $ = np.sin($) + {c} * np.cos({b})",
                f"$ = 0.0\nfor k in range({n}):\n    $ = $ + np.sin(k * {a}) / (k + 1.0) * {b}",
-               f"history = []\n$ = {a} + {b}\nfor _ in range({n}):\n    $ = $ - 0.1 * np.sin($)\n    history.append($)\n$ = sum(history)"), shape)
+               f"history = []\n$ = {a} + {b}\nfor _ in range({n}):\n    $ = $ - 0.1 * np.sin($)\n    history.append($)\n"
+               f"$ = sum(history)"), shape)
 
 
 def nested(w):
@@ -295,11 +298,12 @@ def branched(w):
 def iterated(w):
     """As many steps as the values ask for."""
     a = w.pick()
-    w.add(f"$ = 3.0 + np.sin({a})\nsteps = 0\nwhile np.max($) > 1.1 and steps < 6:\n    $ = 0.6 * $ + 0.1 * np.sin({a})\n    steps += 1", w.shapes[a])
+    w.add(f"$ = 3.0 + np.sin({a})\nsteps = 0\nwhile np.max($) > 1.1 and steps < 6:\n    $ = 0.6 * $ + 0.1 * np.sin({a})\n    steps += 1",
+          w.shapes[a])
 
 
-KINDS = [(unary, 5), (binary, 4), (operator, 4), (reduction, 2), (scan, 1), (index, 3), (rearranged, 3), (chosen, 2), (product, 2), (outer, 1),
-         (solved, 1), (written, 4), (looped, 1), (nested, 1)]
+KINDS = [(unary, 5), (binary, 4), (operator, 4), (reduction, 2), (scan, 1), (index, 3), (rearranged, 3), (chosen, 2), (product, 2),
+         (outer, 1), (solved, 1), (written, 4), (looped, 1), (nested, 1)]
 BY_VALUE = [(branched, 2), (iterated, 1)]
 
 

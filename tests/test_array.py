@@ -505,3 +505,23 @@ def test_the_diagonal_of_a_view_is_filled_in_its_base():
     x = 2.0
     np.testing.assert_array_equal(ds.jvp(f, (x,), (1.0,))[0], f(x))
     np.testing.assert_array_equal(ds.jvp(f, (x,), (1.0,))[1], f(1.0))
+
+
+@pytest.mark.parametrize("write", [
+    lambda a: np.copyto(a, 5.0, where=np.arange(3) == 1), lambda a: np.put(a, [1], 5.0), lambda a: np.place(a, np.arange(3) == 1, [5.0]),
+    lambda a: np.putmask(a, np.arange(3) == 1, 5.0), lambda a: np.fill_diagonal(a.reshape(3, 1), 5.0), lambda a: a.partition(1),
+    lambda a: np.put_along_axis(a, np.array([1]), 5.0, 0), lambda a: np.nan_to_num(a, copy=False), lambda a: np.add(a, 1.0, out=a),
+    lambda a: np.cumsum(a, out=a), lambda a: a.sort(), lambda a: np.add.at(a, [0], 1.0), lambda a: np.clip(a, 0.0, 0.1, out=a)])
+def test_a_function_that_writes_leaves_the_copies_of_plain_arrays_alone(write):
+    def f(x):
+        a = np.array([0.3, np.nan if holed else 0.2, 0.1])
+        b, c, kept = a.copy(), np.array(a), a + 0.0
+        rebound(write)(b)
+        assert np.array_equal(np.array(a), np.array(kept), equal_nan=True)
+        assert np.array_equal(np.array(c), np.array(kept), equal_nan=True)
+        return x * b
+    holed = "nan_to_num" in write.__code__.co_names
+    wanted = np.array([0.3, np.nan if holed else 0.2, 0.1])
+    write(wanted)
+    np.testing.assert_array_equal(ds.grad(lambda x: np.sum(f(x)))(np.ones(3)), wanted)
+

@@ -149,7 +149,9 @@ def test_a_large_buffer_gives_the_right_gradient_or_is_refused(kind, product):
     try:
         got = ds.grad(reused(kept, product))(x)
     except ValueError as refused:                           # NumPy's "assignment destination is read-only", or ours
-        assert "read-only" in str(refused) or isinstance(refused, MutationError)
+        got, said = None, f"{type(refused).__name__}: {refused}"
+    if got is None:
+        assert "read-only" in said or said.startswith(MutationError.__name__)
     else:
         np.testing.assert_allclose(got, g, rtol=1e-12)
     np.testing.assert_allclose(ds.jvp(reused(KINDS[kind](), product), (x,), (np.ones(LARGE),))[1], g.sum(), rtol=1e-12)
@@ -173,7 +175,7 @@ def test_locked_arrays_are_writeable_after_an_exception():
     b = np.ones((2, LARGE))
 
     def f(x):
-        y = np.sum(x * b[0])
+        np.sum(x * b[0])
         assert not b.flags.writeable
         raise KeyError("the user's own")
     with pytest.raises(KeyError):

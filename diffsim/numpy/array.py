@@ -232,7 +232,8 @@ class Array(Converts):
         return fresh(gather(self._cell.value, np.ascontiguousarray(flat)))
 
     def moved(self, function, read_traced=None, writeable=False):
-        """The view NumPy's ``function`` takes of an array, read-only unless told otherwise."""
+        """The view NumPy's ``function`` takes of an array, read-only unless told otherwise.  It raises as NumPy's."""
+        function(self._shadow())
         return self._view(Moved(function, read_traced), None if writeable else READ_ONLY)
 
     def _shadow(self):

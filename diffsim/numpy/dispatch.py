@@ -15,6 +15,7 @@ from ..prims.elementwise import where
 from . import indexing
 from .array import Array, fresh, own_result, result_of
 from .operators import check_output
+from .order import as_laid, out_of_order
 from .stacking import READY, lift
 from .statement import stored_as
 
@@ -110,12 +111,18 @@ def row(*functions, operands=1, view=False, value=False):
             plain = mutable and not _holds_tracer(args) and not _holds_tracer(kwargs.values())
             if plain and not view:
                 return _settle(functions[0](*map(_plain, args), **{k: _plain(v) for k, v in kwargs.items()}), out, True)
+            given, named = args, dict(kwargs) if mutable else kwargs
             args = [*map(prepare, args[:operands]), *args[operands:]]
             for name in names:
                 if name in kwargs:
                     kwargs[name] = prepare(kwargs[name])
             result = rule(*args, **kwargs)
-            return result if out is None and not mutable else _settle(result, out, mutable)
+            if out is None and not mutable:
+                return result
+            result = _settle(result, out, mutable)
+            if out is None and not view and any(map(out_of_order, (*given, *named.values()))):
+                return as_laid(functions[0], given, named, result)
+            return result
         for function in functions:
             FUNCTIONS[function] = apply
             if value:
@@ -150,9 +157,9 @@ def _holds_tracer(items):
 
 
 def _plain(x):
-    """An argument with its mutable arrays read."""
+    """An argument with its mutable arrays read: for NumPy's own functions to look at, not to write to."""
     if x.__class__ is Array:
-        return x.read()
+        return x.__array__()
     return type(x)(map(_plain, x)) if x.__class__ in (list, tuple) else x
 
 

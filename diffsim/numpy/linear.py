@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from ..core import user_line
+from ..core import Tracer, user_line
 from ..errors import MissingRule
 from ..prims import elementwise as ew
 from ..prims.contract import dot_general
 from ..prims.layout import reduce_sum
 from ..prims.layout import transpose as permute
 from . import indexing
+from .array import Array
 from .dispatch import row
 from .reductions import at_least_array, axes_of
 from .shapes import concatenate, permuted, reshaped
@@ -188,12 +189,22 @@ def _squeezed(a, s, b, t):
     return reshaped(a, tuple(n for n, c in zip(a.shape, s, strict=True) if c not in gone)), "".join(c for c in s if c not in gone)
 
 
-@row(np.einsum, operands=0)
+def _shown(spec, x):
+    """Whether ``np.einsum`` of one operand is a view: nothing is summed."""
+    terms, output = _parse(spec, [tuple(x.shape)])
+    return set(terms[0]) == set(output)
+
+
+@row(np.einsum, operands=0, view=True)
 def einsum(*operands, optimize=False, **options):
     """Any subscripts, contracted two operands at a time (in NumPy's best order where ``optimize`` asks for it)."""
     if not isinstance(operands[0], str):
         raise MissingRule("np.einsum", "derivative", f"{user_line()}: subscripts are not a string; write np.einsum('ij,jk->ik', a, b)")
+    if len(operands) == 2 and operands[1].__class__ is Array and not options and _shown(operands[0], operands[1]):
+        return operands[1].moved(lambda a: np.einsum(operands[0], a), writeable=True)
     values = [at_least_array(x) for x in lift_all(operands[1:])]
+    if not any(isinstance(x, Tracer) for x in values):
+        return np.einsum(operands[0], *values, optimize=optimize, **options)
     terms, output = _parse(operands[0], [x.shape for x in values])
     pool = [_diagonals(x, t) for x, t in zip(values, terms, strict=True)]
     path = [(0, 1)] * (len(pool) - 1)

@@ -33,7 +33,6 @@ def _shows(function):
     def rule(x, *args, **kwargs):
         x = at_least_array(x)
         if x.__class__ is Array:
-            function(x._shadow(), *args, **kwargs)          # raises as NumPy's
             return x.moved(lambda a: function(a, *args, **kwargs))
         return indexing.take_along(x, lambda at: function(at, *args, **kwargs))
     rule.__name__ = function.__name__
@@ -327,13 +326,13 @@ def unwrap(p, discont=None, axis=-1, *, period=2 * np.pi):
 
 
 # ---------------------------------------------------------------- what writes into its argument
-@row(np.copyto, operands=0)
+@row(np.copyto, operands=0, view=True)
 def copyto(dst, src, casting="same_kind", where=True):
     target = into(dst, "copyto")
     target.write(src if where is True else ew.where(lift(where), lift(src), target.read()))
 
 
-@row(np.put, operands=0)
+@row(np.put, operands=0, view=True)
 def put_(a, ind, v, mode="raise"):
     target, at = into(a, "put"), np.ravel(value_of(ind, "the positions of np.put"))
     if mode != "raise":
@@ -342,13 +341,13 @@ def put_(a, ind, v, mode="raise"):
         target.flat[at] = v
 
 
-@row(np.place, operands=0)
+@row(np.place, operands=0, view=True)
 def place(arr, mask, vals):
     at = np.flatnonzero(value_of(mask, "the mask of np.place"))
     into(arr, "place").flat[at] = vals
 
 
-@row(np.putmask, operands=0)
+@row(np.putmask, operands=0, view=True)
 def putmask(a, mask, values):
     target = into(a, "putmask")
     new = _cycled(values, target.size)
@@ -361,14 +360,14 @@ def _cycled(v, n):
     return resize(v, (n,)) if int(np.prod(v.shape)) != n or len(v.shape) != 1 else v
 
 
-@row(np.put_along_axis, operands=0)
+@row(np.put_along_axis, operands=0, view=True)
 def put_along_axis(arr, indices, values, axis):
     target, indices = into(arr, "put_along_axis"), np.asarray(indices)
     axis = axes_of(axis, target.ndim)[0]
     target[_grid(indices.shape, axis, indices)] = broadcast_to(at_least_array(lift(values)), indices.shape)
 
 
-@row(np.fill_diagonal, operands=0)
+@row(np.fill_diagonal, operands=0, view=True)
 def fill_diagonal(a, val, wrap=False):
     target = into(a, "fill_diagonal")
     at = np.arange(target.size).reshape(target.shape)

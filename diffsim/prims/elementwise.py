@@ -214,6 +214,11 @@ copysign = elementwise("copysign", np.copysign, lambda x, y, z: sign(x) * copysi
 
 
 # ---------------------------------------------------------------- integer powers: exact at 0 and for negative bases
+def _raised(x, exponent):
+    """A power; of a NumPy number as its operator ``**`` computes it, which rounds otherwise than the ufunc."""
+    return x ** exponent if x.__class__ is np.float64 else np.power(x, exponent)
+
+
 def _integer_pow_emit(k, x, *, n):
     result, square_, m = None, x, abs(n)
     while m:
@@ -237,7 +242,7 @@ def _integer_pow_deriv(x, y, *, n):
 
 integer_pow = Primitive(
     "integer_pow",
-    impl=lambda x, *, n: np.power(x, n),
+    impl=lambda x, *, n: _raised(x, n),
     aval=_integer_pow_aval,
     jvp=elementwise_jvp((_integer_pow_deriv,)),
     derivs=(_integer_pow_deriv,),
@@ -254,7 +259,7 @@ def _scalar_pow_deriv(x, y, *, exponent):
 
 scalar_pow = Primitive(
     "scalar_pow",                                           # a constant exponent that is no integer: no case at 0 to tell apart
-    impl=lambda x, *, exponent: np.power(x, exponent),
+    impl=lambda x, *, exponent: _raised(x, exponent),
     aval=lambda x, *, exponent: x,
     jvp=elementwise_jvp((_scalar_pow_deriv,)),
     derivs=(_scalar_pow_deriv,),

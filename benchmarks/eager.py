@@ -105,13 +105,13 @@ def built(names, x, operations, missing):
     return calls
 
 
-def measure(calls, rounds, seconds):
+def measure(calls, options):
     """Best time of each call in each round, rounds interleaved; shape (calls, rounds)."""
-    clock = time.perf_counter
-    out = np.empty((len(calls), rounds))
-    for r in range(rounds):
+    clock = time.process_time if options.cpu else time.perf_counter
+    out = np.empty((len(calls), options.rounds))
+    for r in range(options.rounds):
         for i, call in enumerate(calls):
-            best, end = np.inf, clock() + seconds
+            best, end = np.inf, clock() + options.seconds
             while True:
                 start = clock()
                 call()
@@ -138,7 +138,7 @@ def by_size(sizes, options, missing):
     for n in sizes:
         operations = max(30, min(OPERATIONS, MOST // n // 3 * 3))
         calls = built(CONTESTANTS, np.linspace(0.2, 0.9, n), operations, missing)
-        times = np.median(measure(calls.values(), options.rounds, options.seconds), axis=1) / operations * 1e6
+        times = np.median(measure(calls.values(), options), axis=1) / operations * 1e6
         head = ["n", *calls]
         rows.append([f"{n}", *(f"{t:.2f} ({t / times[0]:.1f})" if i else f"{t:.2f}" for i, t in enumerate(times))])
     table(head, rows)
@@ -165,7 +165,7 @@ def by_length(lengths, options, missing):
         operations = length // 3 * 3
         calls = built(names, np.linspace(0.2, 0.9, 10), operations, missing)
         both = [*calls.values(), *map(without_collector, calls.values())]
-        on, off = np.median(measure(both, options.rounds, options.seconds), axis=1).reshape(2, -1)
+        on, off = np.median(measure(both, options), axis=1).reshape(2, -1)
         head = ["operations", *calls]
         rows.append([f"{length}", *(f"{a / operations * 1e6:.2f} ({b / operations * 1e6:.2f})" for a, b in zip(on, off, strict=True))])
     table(head, rows)
@@ -177,6 +177,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.1)
     parser.add_argument("--sizes", type=lambda text: [int(float(n)) for n in text.split(",")], default=SIZES)
     parser.add_argument("--lengths", type=lambda text: [int(float(n)) for n in text.split(",")], default=LENGTHS)
+    parser.add_argument("--cpu", action="store_true", help="processor time of the process instead of wall time, on a machine that is busy")
     parser.add_argument("--long-jax", action="store_true", help="JAX in the long chains as well (minutes)")
     options = parser.parse_args()
     missing = set()

@@ -21,7 +21,7 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
-import diffsim as ds
+import diffsim as ds  # noqa: E402  (after the path is set)
 
 DENSE_LIMIT = 3000
 

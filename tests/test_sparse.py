@@ -173,11 +173,14 @@ def test_any_matrix_is_found_again(m, n, seed):
 
 
 # ---------------------------------------------------------------- rules and propagation
-RULED = [p for p in REGISTRY.values() if not isinstance(p.sparsity, Absent) and not isinstance(p.transpose, Absent) and p.name != "where"]
+#: Rows whose maps have no zeros but those of their structure (a cosine transform has some by accident; of `where` both branches count).
+EXACT = ("add", "concatenate", "conj", "convert", "cumsum", "div", "dot_general", "embed", "broadcast_to", "gather", "imag", "index",
+         "index_set", "make_complex", "mul", "neg", "put", "real", "reduce_sum", "reshape", "scatter_add", "solve", "stack", "sub", "transpose")
 
 
-@pytest.mark.parametrize("prim", RULED, ids=lambda p: p.name)
-def test_rules_claim_no_more_than_there_is(prim, rng):
+@pytest.mark.parametrize("name", EXACT)
+def test_rules_claim_no_more_than_there_is(name, rng):
+    prim = REGISTRY[name]
     for sample in samples(prim, rng):
         for n, i in enumerate(sample.active):
             x = [Linear(aval_of(a)) if k == i else np.asarray(a) for k, a in enumerate(sample.x)]

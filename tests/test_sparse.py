@@ -92,6 +92,12 @@ PROGRAMS = {
     "tree": (lambda p, k: {"a": p["u"] ** k, "b": (p["v"] * p["u"][0], np.sum(p["v"]))}, ({"u": X[:3], "v": X[3:]}, 3), 0),
     "scalar": (lambda a, b: a * b, (2.0, 3.0), (0, 1)),
     "constant": (lambda x: np.ones(3), (X,), 0),
+    "checkpoint": (lambda x: 2 * ds.checkpoint(lambda y: ds.checkpoint(loop)(np.sin(y)))(x), (X,), 0),
+    "scan": (lambda x: ds.scan(lambda c, a: (c * np.roll(a, 1), (c[0] * a, a ** 2)), x[:2], x[2:].reshape(3, 2)), (X,), 0),
+    "backward scan": (lambda x: ds.scan(lambda c, a: (c * a, c + a), 1.0, x, reverse=True)[1], (X,), 0),
+    "loop of known length": (lambda x: ds.fori_loop(0, 2, lambda i, y: y + 0.1 * (np.roll(y, 1) - y) * y, x), (X,), 0),
+    "choice": (lambda x: ds.vmap(lambda a: ds.cond(a > 1.5, lambda a: a * a, lambda a: 2 * a, a))(x), (X,), 0),
+    "batch": (lambda x: ds.vmap(lambda a, b: a * b)(x[1:], x[:-1]), (X,), 0),
     "single precision": (lambda x: x[1:] * np.sin(x[:-1]), (X.astype(np.float32),), 0),
 }
 
@@ -175,7 +181,8 @@ def test_any_matrix_is_found_again(m, n, seed):
 # ---------------------------------------------------------------- rules and propagation
 #: Rows whose maps have no zeros but those of their structure (a cosine transform has some by accident; of `where` both branches count).
 EXACT = ("add", "concatenate", "conj", "convert", "cumsum", "div", "dot_general", "embed", "broadcast_to", "gather", "imag", "index",
-         "index_set", "make_complex", "mul", "neg", "put", "real", "reduce_sum", "reshape", "scatter_add", "solve", "stack", "sub", "transpose")
+         "index_set", "make_complex", "mul", "neg", "put", "real", "reduce_sum", "reshape", "scatter_add", "solve", "stack", "sub",
+         "transpose")
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -231,6 +238,18 @@ def test_where_gives_the_union():
     assert left == right
     assert left.nnz == 18
     assert left.path == right.path                          # a condition is no branch
+
+
+@pytest.mark.parametrize(("f", "nnz"), [
+    (ds.checkpoint(loop), 22),
+    (lambda x: ds.scan(lambda c, a: (c, a * a), 0.0, x)[1], 8),
+    (lambda x: ds.scan(lambda c, a: (a, c * a), 0.0, x)[1], 15),          # each on its own and the one before
+    (lambda x: ds.fori_loop(0, 2, lambda i, y: y * np.roll(y, 1), x), 24),
+    (ds.grad(lambda x: np.sum(ds.scan(lambda c, a: (a, c * a * a), 0.0, x)[1])), 22),
+    (ds.jit(loop), 22),
+])
+def test_bodies_of_control_flow_are_seen_through(f, nnz):
+    assert ds.sparsity(f, X).nnz == nnz
 
 
 def test_large_running_sums_and_products_need_no_large_maps():

@@ -8,7 +8,7 @@ import numpy as np
 from .. import tree
 from ..core import ArrayTracer, Aval, Graph, Tracer, Var, aval_of, user_line
 from ..errors import ConcretizationError, DerivativeLost, InputTypeError, MissingRule
-from ..numpy.array import Array, lent
+from ..numpy.array import fresh, lent
 from ..numpy.stacking import is_value, stacked
 from ..prims import layout
 from ..transforms import trace
@@ -63,7 +63,7 @@ def given(x):
 def result(x, operands=()):
     """A value as it is handed to the user: an array of his own."""
     if x.__class__ is ArrayTracer:
-        return Array(x)
+        return fresh(x)
     if x.__class__ is np.ndarray:
         if not x.shape:
             return x[()]

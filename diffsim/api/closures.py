@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import tree
 from ..core import Tracer
-from ..numpy.array import Array
+from ..numpy.array import Array, holding
 from ..numpy.rebind import is_user_function, rebound
 
 CONTAINERS = (tuple, list, dict)
@@ -52,7 +52,7 @@ def with_tables(f):
 
 def frozen(x):
     """A plain array as one of ours that refuses to be written."""
-    made = Array(x)
+    made = holding(x)
     made._cell.frozen = "writing into an array from outside a function that is traced. Return the new array from the function instead."
     return made
 

@@ -266,7 +266,7 @@ def test_large_running_sums_and_products_need_no_large_maps():
 def counts(monkeypatch):
     """Counts derivatives evaluated and patterns propagated."""
     seen = {"derivatives": 0, "patterns": 0}
-    images, propagate = sparse.Linearised._images, sparse._sparsity
+    images, propagate = sparse.Linearised._images, sparse.pattern_of
 
     def count_images(self, run, seeds, *rest):
         seen["derivatives"] += len(seeds)
@@ -276,7 +276,7 @@ def counts(monkeypatch):
         seen["patterns"] += 1
         return propagate(*args)
     monkeypatch.setattr(sparse.Linearised, "_images", count_images)
-    monkeypatch.setattr(sparse, "_sparsity", count_patterns)
+    monkeypatch.setattr(sparse, "pattern_of", count_patterns)
     return seen
 
 

@@ -11,8 +11,7 @@ from ..errors import ConcretizationError, DerivativeLost, InputError, InputTypeE
 from ..prims import layout
 from ..prims.elementwise import sub
 from ..prims.gather import gather, scatter_add
-from ..transforms import batch, fingerprint, linearize_for_pattern, pull, push
-from ..transforms import sparsity as _sparsity
+from ..transforms import batch, fingerprint, linearize_for_pattern, pattern_of, pull, push
 from .arguments import arguments, holomorphic_only, name_of, plain, zeros_like
 from .derivatives import grad
 
@@ -51,7 +50,7 @@ class Linearised:
 
     def pattern(self, symmetric):
         """Its structural nonzeros; of a symmetric matrix those whose mirror image is one too."""
-        rows, columns = _sparsity(self.equations, self.outputs, self.y_avals, self.x_avals)
+        rows, columns = pattern_of(self.equations, self.outputs, self.y_avals, self.x_avals)
         if symmetric:
             n = self.shape[1]
             both = np.isin(rows * n + columns, columns * n + rows)

@@ -226,7 +226,7 @@ class Unknown:
         return self.aval.dtype
 
 
-def sparsity(linear_list, outputs, y_avals, x_avals):
+def pattern_of(linear_list, outputs, y_avals, x_avals):
     """Positions where the matrix of the list may differ from zero.
 
     Parameters
@@ -333,4 +333,4 @@ def _counts(a, fixed):
     return a.dtype.kind in "fc" and any(a is x for x in fixed)
 
 
-__all__ = ["fingerprint", "graph_sparsity", "linearize_for_pattern", "sparsity"]
+__all__ = ["fingerprint", "graph_sparsity", "linearize_for_pattern", "pattern_of"]

@@ -11,8 +11,7 @@ from ..errors import ConcretizationError, DerivativeLost, InputError, InputTypeE
 from ..prims import layout
 from ..prims.elementwise import sub
 from ..prims.gather import gather, scatter_add
-from ..transforms import batch, fingerprint, linearize_for_pattern, pull, push
-from ..transforms import sparsity as _sparsity
+from ..transforms import batch, fingerprint, linearize_for_pattern, pattern_of, pull, push
 from .arguments import arguments, holomorphic_only, name_of, plain, zeros_like
 from .derivatives import grad
 
@@ -31,13 +30,13 @@ class Linearised:
 
     def __init__(self, f, args, argnums, kwargs, verb, holomorphic=False):
         flat, x = arguments(f, args, argnums, kwargs, verb)
-        y, self.equations, self.outputs = linearize_for_pattern(flat, x, verb)
-        self.verb, self.x_avals, self.y_avals = verb, [aval_of(v) for v in x], [aval_of(v) for v in y]
-        if holomorphic:
-            holomorphic_only(x, y, verb, f)
-        elif any(a.dtype.kind == "c" for a in self.x_avals):
+        if not holomorphic and any(v.dtype.kind == "c" for v in x):
             raise InputTypeError(f"{verb}: {name_of(f)} has a complex argument: say holomorphic=True to sparse_jacobian if it is a "
                                  f"holomorphic function, or differentiate in real and imaginary parts")
+        y, self.equations, self.outputs = linearize_for_pattern(flat, x, verb)
+        if holomorphic:
+            holomorphic_only(x, y, verb, f)
+        self.verb, self.x_avals, self.y_avals = verb, [aval_of(v) for v in x], [aval_of(v) for v in y]
         self.traced = any(isinstance(v, Tracer) for v in (*x, *y))
 
     @property
@@ -51,7 +50,7 @@ class Linearised:
 
     def pattern(self, symmetric):
         """Its structural nonzeros; of a symmetric matrix those whose mirror image is one too."""
-        rows, columns = _sparsity(self.equations, self.outputs, self.y_avals, self.x_avals)
+        rows, columns = pattern_of(self.equations, self.outputs, self.y_avals, self.x_avals)
         if symmetric:
             n = self.shape[1]
             both = np.isin(rows * n + columns, columns * n + rows)
@@ -149,12 +148,12 @@ class SparseMatrix:
         return self._verb == "sparse_hessian"
 
     def __call__(self, *args, **kwargs):
-        data = self.values(*args, **kwargs)
+        data = self._entries(args, kwargs)
         if isinstance(data, Tracer):
             raise ConcretizationError(
                 f"{user_line()}: {self._verb} gives a SciPy sparse matrix, which holds numbers, but was called inside {data.owner.verb}; "
                 f"use its entries, .values(...), in the order of .pattern.rows and .pattern.cols")
-        return self.pattern.csr(data)
+        return self.pattern.csr(np.asarray(data))
 
     def values(self, *args, **kwargs):
         """The entries alone, in the order of ``pattern.rows`` and ``pattern.cols``.
@@ -165,6 +164,9 @@ class SparseMatrix:
         -------
         ndarray, shape (pattern.nnz,)
         """
+        return plain(self._entries(args, kwargs))
+
+    def _entries(self, args, kwargs):
         point = Linearised(self._function, args, self._argnums, kwargs, self._verb, self._holomorphic)
         pattern = self._pattern_at(point)
         mode = self._mode
@@ -173,7 +175,7 @@ class SparseMatrix:
                 raise InputError(f"{self._verb}: outputs are complex and an input is real, so rows cannot be pulled back; use mode='fwd'")
             mode = "fwd"
         self.pattern, self.colouring = pattern, pattern.colouring(mode)
-        data = plain(point.entries(self.colouring))
+        data = point.entries(self.colouring)
         if self._to_check(point) and not isinstance(data, Tracer) and not point.traced:
             self._compare(point, pattern, data)
             if len(self._checked) == KEPT_CHECKS:

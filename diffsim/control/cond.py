@@ -16,6 +16,7 @@ from ..prims.reduce import argmax, reduce_any
 from ..transforms import trace
 from . import bodies
 from .bodies import NO_SAMPLES, NOT_EMITTED, derived, selected, spread, used
+from .patterns import of_switch
 
 INDEX = np.dtype(np.int64)
 
@@ -169,6 +170,6 @@ def _batch(n, flags, i, *x, branches):
 
 
 switch = Primitive("switch", impl=_impl, aval=_aval, jvp=_jvp, transpose=_transpose, batch=_batch, emit=NOT_EMITTED, samples=NO_SAMPLES,
-                   multiple=True, together=_together)
+                   multiple=True, sparsity=of_switch, together=_together)
 
 __all__ = ["Branches", "branches_of", "chosen", "like_them", "rows", "switch"]

@@ -23,6 +23,7 @@ from ..prims.layout import transpose as permuted
 from ..transforms import trace
 from . import bodies
 from .bodies import NO_SAMPLES, NOT_EMITTED, constant_carries, derived, filled, selected, spread, used
+from .patterns import of_scan
 from .remat import PLAIN, checkpoint
 from .schedule import segments, two_level
 
@@ -292,7 +293,7 @@ def _passing(params):
 
 
 scan = Primitive("scan", impl=_impl, aval=_aval, jvp=_jvp, transpose=_transpose, batch=_batch, emit=NOT_EMITTED, samples=NO_SAMPLES,
-                 multiple=True, prepare=_prepare, together=_together)
+                 multiple=True, sparsity=of_scan, prepare=_prepare, together=_together)
 bodies.PASSING["scan"] = _passing
 
 

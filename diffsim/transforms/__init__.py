@@ -3,7 +3,7 @@
 from .batch import batch
 from .forward import jvp
 from .linear import linearize
-from .sparsity import fingerprint, linearize_for_pattern, sparsity
+from .sparsity import fingerprint, linearize_for_pattern, pattern_of
 from .stage import trace
 from .sweep import pull, push
 from .watch import debug_nans
@@ -15,8 +15,8 @@ __all__ = [
     "jvp",
     "linearize",
     "linearize_for_pattern",
+    "pattern_of",
     "pull",
     "push",
-    "sparsity",
     "trace",
 ]

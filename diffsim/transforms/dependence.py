@@ -1,6 +1,6 @@
 """Sets of inputs, one for each element of a variable: as sorted lists where they are few among many, as bits where inputs are few.
 
-Both classes answer the same calls: ``identity``, ``take``, ``joined``, ``placed``, ``merged``, ``full``, ``entries``.
+Both classes answer the same calls: ``identity``, ``take``, ``joined``, ``placed``, ``merged``, ``full``, ``nothing``, ``entries``.
 """
 
 import numpy as np
@@ -70,6 +70,10 @@ class Lists:
         if len(union) * size > MOST_ENTRIES:
             raise TooManyEntriesError
         return Lists(np.arange(size + 1) * len(union), np.tile(union, size))
+
+    def nothing(self, size):
+        """A variable of the same inputs whose elements depend on none."""
+        return Lists(np.zeros(size + 1, np.int64), self.columns[:0])
 
     def entries(self):
         """Row and column of each entry."""
@@ -143,6 +147,9 @@ class Bits:
     def full(parts, size):
         union = np.bitwise_or.reduce([np.bitwise_or.reduce(p.words, axis=0) for p in parts], axis=0)
         return Bits(np.broadcast_to(union, (size, len(union))))
+
+    def nothing(self, size):
+        return Bits(np.zeros((size, self.words.shape[1]), np.uint64))
 
     def entries(self):
         rows, words = np.nonzero(self.words)

@@ -11,7 +11,7 @@ import hashlib
 
 import numpy as np
 
-from ..core import Absent, Linear, Tracer
+from ..core import Absent, Const, Linear, Tracer
 from ..core.graph import canonical_param
 from ..core.held import Held
 from .dependence import TooManyEntriesError, fitting
@@ -73,13 +73,13 @@ def linearize_for_pattern(f, primals, verb):
 
 
 # ---------------------------------------------------------------- propagation
-def _joined(parts):
+def joined(parts):
     """Union of sets of one size; equal ones are often the same object."""
     different = list({id(p): p for p in parts}.values())
     return different[0] if len(different) == 1 else different[0].joined(different)
 
 
-def _mapped(p, chain):
+def mapped(p, chain):
     """Sets of a value from those of its operand."""
     for rows, columns, size in chain:
         if len(columns) != len(p) or not np.array_equal(columns, np.arange(len(p))):
@@ -141,13 +141,19 @@ class Propagation:
         avals = self.list.avals
         if prim is None:
             parts = [self._broadcast(known[k], avals[k].shape, avals[out].shape) for k, _ in args]
-            return {out: _joined(parts)}
+            return {out: joined(parts)}
         refs = [(i, a.n) for i, a in enumerate(args) if a.__class__ is Ref]
-        chains = None if prim.multiple else self._chains(number, prim, args, params, refs)
+        parts, outs = [known[k] for _, k in refs], out if prim.multiple else (out,)
+        chains = self._chains(number, prim, args, params, refs)
         if chains is None:
-            parts = [known[k] for _, k in refs]
-            return {o: parts[0].full(parts, size_of(avals[o])) for o in (out if prim.multiple else (out,))}
-        return {out: _joined([_mapped(known[k], chain) for (_, k), chain in zip(refs, chains, strict=True)])}
+            return {o: parts[0].full(parts, size_of(avals[o])) for o in outs}
+        if not prim.multiple:
+            chains = [[chain] for chain in chains]
+        found = {}
+        for o, each in zip(outs, zip(*chains, strict=True), strict=True):
+            images = [mapped(p, chain) for p, chain in zip(parts, each, strict=True) if chain is not None]
+            found[o] = joined(images) if images else parts[0].nothing(size_of(avals[o]))
+        return found
 
     def _broadcast(self, p, have, want):
         if have == want:
@@ -158,7 +164,7 @@ class Propagation:
         return p.take(self.maps[key])                        # few shapes: these maps are all kept
 
     def _chains(self, number, prim, args, params, refs):
-        """The maps from each linear operand to the value; None where all depends on all.  Kept for equations that are alike."""
+        """The maps from each linear operand to the value (to each value); None where all depends on all.  Kept for equations alike."""
         if isinstance(prim.sparsity, Absent) or any(_unknown(a) for a in args):
             return None
         key = None
@@ -171,10 +177,12 @@ class Propagation:
                 key = None
         fixed = self.list.fixed.get(number, ())
         x = tuple(_structure(a, self.list.avals, fixed) for a in args)
-        size, chains = self.list.avals[self.list.eqns[number][0]].size, []
+        out, chains = self.list.eqns[number][0], []
         for i, _ in refs:
             rule = prim.sparsity(i, *x, **params)
-            chains.append(rule if isinstance(rule, list) else [(*rule, size)])
+            chains.append(rule if isinstance(rule, list) else [(*rule, self.list.avals[out].size)])
+        if prim.multiple:
+            return chains
         self.room -= sum(len(rows) for chain in chains for rows, _, _ in chain)
         if key is not None and self.room > 0:
             self.maps[key] = chains
@@ -189,7 +197,7 @@ def operands(eqn):
 
 def _unknown(a):
     """Whether an operand is an index that has no number yet."""
-    return isinstance(a, Tracer) and a.dtype.kind in "iu"
+    return isinstance(a, (Tracer, Unknown)) and a.dtype.kind in "iu"
 
 
 def _structure(a, avals, fixed):
@@ -201,7 +209,24 @@ def _structure(a, avals, fixed):
     return np.ones(a.shape, bool)
 
 
-def sparsity(linear_list, outputs, y_avals, x_avals):
+class Unknown:
+    """An operand of which only the aval is known."""
+
+    __slots__ = ("aval",)
+
+    def __init__(self, aval):
+        self.aval = aval
+
+    @property
+    def shape(self):
+        return self.aval.shape
+
+    @property
+    def dtype(self):
+        return self.aval.dtype
+
+
+def pattern_of(linear_list, outputs, y_avals, x_avals):
     """Positions where the matrix of the list may differ from zero.
 
     Parameters
@@ -238,6 +263,46 @@ def sparsity(linear_list, outputs, y_avals, x_avals):
     return tuple(np.concatenate([f[k] for f in found]) if found else np.zeros(0, int) for k in (0, 1))
 
 
+def graph_sparsity(graph, linear):
+    """Maps of a graph that is linear in some of its inputs.
+
+    Parameters
+    ----------
+    graph : Graph
+    linear : sequence of bool
+        Which inputs it is linear in.
+
+    Returns
+    -------
+    list of list
+        For each output, for each input a chain of maps, or None where the output does not depend on it.
+    """
+    made, number = FixedList(), {}
+    number.update((v, made.new(v.aval)) for v, on in zip(graph.inputs, linear, strict=True) if on)
+    avals = list(made.avals)
+    for eqn in graph.eqns:
+        if any(x in number for x in eqn.inputs):
+            args = tuple(Ref(number[x]) if x in number else x.value if isinstance(x, Const) else Unknown(x.aval) for x in eqn.inputs)
+            outs = tuple(made.new(v.aval) for v in eqn.outputs)
+            number.update(zip(eqn.outputs, outs, strict=True))
+            made.fixed[len(made.eqns)] = [x.value for x in eqn.inputs if isinstance(x, Const)]
+            made.eqns.append((outs if eqn.prim.multiple else outs[0], eqn.prim, args, eqn.params))
+    outputs = [number.get(x) for x in graph.outputs]
+    sets = Propagation(made, outputs).run(avals, 0, sum(a.size for a in avals))
+    return [[None] * len(linear) if n is None else _by_inputs(sets[n], graph.inputs, linear) for n in outputs]
+
+
+def _by_inputs(sets, inputs, linear):
+    """The chain from each input to a variable whose sets number the elements of all linear inputs one after the other."""
+    rows, columns = sets.entries()
+    out, first = [], 0
+    for v, on in zip(inputs, linear, strict=True):
+        mine = (columns >= first) & (columns < first + v.aval.size) if on else np.zeros(0, bool)
+        out.append([(rows[mine], columns[mine] - first, len(sets))] if on and mine.any() else None)
+        first += v.aval.size if on else 0
+    return out
+
+
 def fingerprint(linear_list, outputs, n_inputs):
     """Hash of all that the pattern of a list depends on."""
     words, avals = [str([(a.shape, a.dtype.kind) for a in linear_list.avals[:n_inputs]]), str(outputs)], linear_list.avals
@@ -246,10 +311,7 @@ def fingerprint(linear_list, outputs, n_inputs):
             words.append(f"{out}{avals[out].shape}{[n for n, _ in args]}")
             continue
         words.append(f"{out}{prim.name}{[a.n if a.__class__ is Ref else -1 for a in args]}")
-        if prim.multiple:
-            words.append(str([(avals[n].shape, avals[n].dtype.kind) for n in out]))
-            continue
-        words.append(str(avals[out].shape))
+        words.append(str([(avals[n].shape, avals[n].dtype.kind) for n in (out if prim.multiple else (out,))]))
         if isinstance(prim.sparsity, Absent):
             continue
         words += [f"{k}={canonical_param(v)}" for k, v in sorted(params.items())]
@@ -271,4 +333,4 @@ def _counts(a, fixed):
     return a.dtype.kind in "fc" and any(a is x for x in fixed)
 
 
-__all__ = ["fingerprint", "linearize_for_pattern", "sparsity"]
+__all__ = ["fingerprint", "graph_sparsity", "linearize_for_pattern", "pattern_of"]

@@ -9,6 +9,7 @@ from ..prims import linalg as la
 from ..prims import linalg_factor as factor
 from ..prims import linalg_scalar as scalar
 from ..prims import linalg_spectral as spectral
+from ..prims import linalg_values as values
 from ..prims.complexes import real
 from ..prims.layout import convert, reduce_sum
 from ..prims.linalg_base import adjoint, columns_times, eyes
@@ -239,7 +240,7 @@ def eigh(a, UPLO="L"):                                      # noqa: N803  (NumPy
 
 @row(np.linalg.eigvalsh)
 def eigvalsh(a, UPLO="L"):                                  # noqa: N803
-    return eigh(a, UPLO)[0]
+    return values.eigvalsh(square(inexact(a), "eigvalsh"), lower=_triangle("eigvalsh", UPLO))
 
 
 @row(np.linalg.eig)
@@ -274,11 +275,9 @@ def svd(a, full_matrices=True, compute_uv=True, hermitian=False):
     a = stacked_matrices(inexact(a), "svd")
     if hermitian:
         square(a, "svd")
-        u, s, vh = _svd_of_hermitian(a)
-        return SVDResult(u, s, vh) if compute_uv else s
+        return SVDResult(*_svd_of_hermitian(a)) if compute_uv else values.svdvals(a)
     m, n = a.shape[-2:]
-    u, s, vh = spectral.svd(a, full=bool(full_matrices) and m != n and compute_uv)
-    return SVDResult(u, s, vh) if compute_uv else s
+    return SVDResult(*spectral.svd(a, full=bool(full_matrices) and m != n)) if compute_uv else values.svdvals(a)
 
 
 @row(np.linalg.svdvals)

@@ -14,9 +14,10 @@ from . import (
     linalg_gauge,
     linalg_scalar,
     linalg_spectral,
+    linalg_values,
     reduce,
     update,
 )
 
 __all__ = ["complexes", "contract", "elementwise", "fourier", "gather", "layout", "linalg", "linalg_equation", "linalg_factor",
-           "linalg_function", "linalg_gauge", "linalg_scalar", "linalg_spectral", "reduce", "update"]
+           "linalg_function", "linalg_gauge", "linalg_scalar", "linalg_spectral", "linalg_values", "reduce", "update"]

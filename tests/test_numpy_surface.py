@@ -167,3 +167,50 @@ def test_every_function_is_tried():
 def test_the_table_in_the_docs_is_current():
     text = (Path(__file__).parent.parent / "docs" / "numpy_support.md").read_text()
     assert text == markdown(), "run `python -m diffsim.numpy.table > docs/numpy_support.md`"
+
+
+# ---------------------------------------------------------------- what has no name in the table
+CUBE, JOINT = np.frompyfunc(lambda y: y * y * y, 1, 1), np.frompyfunc(lambda y, z: (y * z, y + z), 2, 2)
+BRANCHED = np.vectorize(lambda y, k=2.0: y * y * k if y > 0 else y)
+ENTRIES = [
+    lambda v: np.r_[v, 1.0, v[:2]], lambda v: np.c_[v, 2 * v], lambda v: np.r_[v[:0]], lambda v: np.c_[v[:0], v[:0]],
+    lambda v: np.r_[0:3, v],
+    lambda v: np.r_[0:1:5j, v[0]], lambda v: np.r_["0,2", v, v], lambda v: np.r_["1,2,0", v, v], lambda v: np.r_[v[0], v[1]],
+    lambda v: np.c_[v[0], v[1]], lambda v: np.r_["-1", np.outer(v, v), np.outer(v, v)], lambda v: np.r_["0,3,1", v, v],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("f", ENTRIES)
+def test_joining_by_subscript(f):
+    v = ARRAYS["v"]
+    wanted = f(v)
+    got, slope = ds.jvp(f, (v,), (v,))
+    assert got.dtype == wanted.dtype == np.float64
+    np.testing.assert_array_equal(got, wanted)
+    np.testing.assert_allclose(slope, richardson(lambda p: [f(*p)], [v], [v])[0], rtol=1e-9)
+
+
+def test_functions_of_elements():
+    v = ARRAYS["v"]
+    np.testing.assert_allclose(ds.grad(lambda y: np.sum(CUBE(y)))(v), 3 * v**2)
+    np.testing.assert_allclose(ds.grad(lambda y: np.sum(JOINT(y, 2.0)[0] + JOINT(y, y)[1]))(v), np.full(5, 4.0))
+    np.testing.assert_allclose(ds.grad(lambda y: np.sum(BRANCHED(y)))(v), np.where(v > 0, 4 * v, 1.0))
+
+
+def test_order_in_memory_is_not_guessed():
+    x = ARRAYS["x"]
+    f = lambda y: np.ravel(y.transpose(2, 0, 1), order="K") * np.arange(24.0)  # noqa: E731
+    np.testing.assert_array_equal(ds.jvp(f, (x,), (x,))[0], f(x))
+
+
+def test_options_of_ufuncs():
+    m, out = ARRAYS["m"], ARRAYS["m"] > 0
+
+    def f(y):
+        z = np.zeros((3, 4))
+        np.sin(y, out=z, where=out)
+        np.add(z, y, out=z)
+        return np.multiply(z, 2, dtype=np.float32) + np.exp(y, order="F")
+    assert ds.jvp(f, (m,), (m,))[0].dtype == f(m).dtype
+    np.testing.assert_allclose(ds.jvp(f, (m,), (m,))[0], f(m), rtol=1e-6)
+    np.testing.assert_allclose(ds.jvp(f, (m,), (m,))[1], richardson(lambda p: [f(*p)], [m], [m])[0], rtol=1e-3)

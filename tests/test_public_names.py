@@ -9,8 +9,8 @@ import numpy as np
 import diffsim as ds
 
 GOLDEN = Path(__file__).with_name("public_names.txt")
-MODULES = ("diffsim", "diffsim.tree", "diffsim.errors", "diffsim.linalg", "diffsim.ode", "diffsim.optimize", "diffsim.fit", "diffsim.special",
-           "diffsim.testing")
+MODULES = ("diffsim", "diffsim.tree", "diffsim.errors", "diffsim.linalg", "diffsim.ode", "diffsim.optimize", "diffsim.fit",
+           "diffsim.special", "diffsim.testing")
 
 
 def names():

@@ -305,8 +305,11 @@ def _unknown_ufunc(ufunc, inputs, options):
     operands = [lift(x) for x in inputs]
     if not _holds_tracer(operands):
         return ufunc(*operands, **options)
+    if ufunc.types and all(set(kinds) <= set("O->") for kinds in ufunc.types):          # np.frompyfunc: called with each element
+        y = ufunc(*[np.asarray(x, dtype=object) for x in operands], **options)
+        return tuple(map(lift, y)) if isinstance(y, tuple) else lift(y)
     name = ufunc.__name__
-    home = "np" if getattr(np, name, None) is ufunc else "ufunc "
+    home = "np" if getattr(np, name, None) is ufunc else "ufunc"
     special = sys.modules.get("scipy.special")
     if special is not None and getattr(special, name, None) is ufunc:
         home = "scipy.special"

@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import errors, fit, linalg, numpy, ode, optimize, testing, tree
+    from . import errors, fit, linalg, numpy, ode, optimize, special, testing, tree
     from .api import (
         Pattern,
         checkpoint,
@@ -83,6 +83,7 @@ __all__ = [
     "sparse_hessian",
     "sparse_jacobian",
     "sparsity",
+    "special",
     "stop_gradient",
     "switch",
     "testing",
@@ -93,7 +94,7 @@ __all__ = [
     "while_loop",
 ]
 
-_PACKAGES = ("errors", "fit", "linalg", "numpy", "ode", "optimize", "testing", "tree")
+_PACKAGES = ("errors", "fit", "linalg", "numpy", "ode", "optimize", "special", "testing", "tree")
 _ODE = ("solve_ivp",)
 _HOME = {name: "ode" if name in _ODE else "api" for name in __all__ if name not in _PACKAGES}
 

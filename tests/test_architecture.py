@@ -10,7 +10,7 @@ PROJECT = Path(__file__).parent.parent
 ROOT = PROJECT / "diffsim"
 
 FLOORS = ({"errors"}, {"tree"}, {"core", "colouring"}, {"prims"}, {"numpy", "transforms", "passes", "codegen"},
-          {"control", "linalg", "seeing"}, {"api"},
+          {"control", "linalg", "seeing", "special"}, {"api"},
           {"ode", "optimize"}, {"fit"}, {"inverse"},
           {"testing"})
 FLOOR = {name: n for n, names in enumerate(FLOORS) for name in names}

@@ -86,6 +86,10 @@ def same(got, want, scale=None):
     assert np.all(close | (got == want) | (np.isnan(got) & np.isnan(want))), f"{got} is not {want}"
 
 
+#: What four units are taken of where the value is no measure: SciPy's gamma rounds by more, the others pass through zero or near it.
+SIZES = {"gamma": lambda y: 4 * np.abs(y), **dict.fromkeys(("logaddexp", "logaddexp2", "gammaln", "erfc", "ndtr"), lambda y: np.abs(y) + 1)}
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("prim", EMITTED, ids=lambda p: p.name)
 def test_emitted_code_is_the_numpy_rule(prim, dtype, rng):
@@ -96,7 +100,7 @@ def test_emitted_code_is_the_numpy_rule(prim, dtype, rng):
         x = tuple(np.asarray(a).astype(dtype) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for a in drawn)
         graph = one_equation(prim, x, params)
         want = np.asarray(prim.impl(*x, **params)).astype(graph.outputs[0].aval.dtype)
-        scale = None
+        scale = SIZES[prim.name](want) if prim.name in SIZES else None
         if prim is dot_general:
             scale = prim.impl(*map(np.abs, x), **params)
         elif prim.name in ("reduce_sum", "cumsum", "scatter_add"):
@@ -136,7 +140,7 @@ def test_long_loops_stay_within_four_units(prim, rng):
     x = tuple(np.resize(np.concatenate([np.ravel(each[n]) for each, _ in draws]), 200) for n in range(len(draws[0][0])))
     graph = one_equation(prim, x, params)
     want = prim.impl(*x, **params)
-    same(call(machine(nest(graph, 0)), graph, x)[0], want, np.abs(want) + 1 if prim.name == "logaddexp" else None)
+    same(call(machine(nest(graph, 0)), graph, x)[0], want, SIZES[prim.name](want) if prim.name in SIZES else None)
 
 
 def test_vector_forms_are_used_where_the_library_is_installed():

@@ -325,24 +325,23 @@ def test_every_dispatchable_function_is_differentiable_value_only_or_refused():
 
 
 @pytest.mark.parametrize("call", [
-    lambda x: np.linalg.qr(x, "raw"), lambda x: np.cov(x),
-    lambda x: np.percentile(x, 30), lambda x: np.unique(x), lambda x: np.convolve(x[:, 0], x[:, 1]), lambda x: np.spacing(x),
-    lambda x: np.i0(x),
-    lambda x: np.maximum.accumulate(x), lambda x: np.add.reduceat(x, [0, 2]), lambda x: np.sin(x, where=x > 1),
-    lambda x: np.gcd.reduce(x), lambda x: np.pad(x, 1, mode="mean")])
+    lambda x: np.linalg.qr(x, "raw"), lambda x: np.isnat(x), lambda x: np.packbits(x), lambda x: np.save("nowhere", x),
+    lambda x: np.sin(x, where=x > 1), lambda x: np.modf.outer(x, x),
+    lambda x: np.pad(x, 1, mode=lambda *a: None)])
 def test_a_function_without_rule_is_refused_by_name(call):
     with pytest.raises(NotImplementedError, match=r"np\.|norm|pad"):
         ds.grad(lambda x: np.sum(call(x)))(np.ones((4, 4)))
 
 
 def test_a_refusal_names_function_reason_and_line():
-    with pytest.raises(MissingRule, match=r"np\.spacing.*test_numpy_front\.py:\d+.*floating-point") as caught:
-        ds.grad(lambda x: np.spacing(x))(1.0)
-    assert caught.value.primitive == "np.spacing"
+    with pytest.raises(MissingRule, match=r"np\.isnat.*test_numpy_front\.py:\d+.*dates") as caught:
+        ds.grad(lambda x: np.isnat(x))(1.0)
+    assert caught.value.primitive == "np.isnat"
 
 
 def test_a_graph_cannot_hold_what_depends_on_numbers():
-    for call in (lambda x: x[x > 1], lambda x: np.nonzero(x), lambda x: np.sort(x), lambda x: np.argsort(x), lambda x: float(x[0] > 1) * x):
+    for call in (lambda x: x[x > 1], lambda x: np.nonzero(x), lambda x: np.unique(x), lambda x: np.partition(x, 1),
+                 lambda x: float(x[0] > 1) * x):
         with pytest.raises((ConcretizationError, DerivativeLost), match=r"test_numpy_front\.py:\d+"):
             ds.make_graph(call)(np.ones(3))
 

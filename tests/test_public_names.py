@@ -10,7 +10,7 @@ import diffsim as ds
 
 GOLDEN = Path(__file__).with_name("public_names.txt")
 MODULES = ("diffsim", "diffsim.tree", "diffsim.errors", "diffsim.linalg", "diffsim.ode", "diffsim.optimize", "diffsim.fit",
-           "diffsim.testing")
+           "diffsim.special", "diffsim.testing")
 
 
 def names():

@@ -41,6 +41,10 @@ def compiled_python(function):
     return made
 
 
+#: Functions of the C library that Python's math names otherwise.
+PYTHON = {"tgamma": "gamma"}
+
+
 class _Printer:
     def __init__(self, function):
         self.function, self.text, self.tables, self.scratch = function, {}, {}, {}
@@ -153,7 +157,7 @@ class _Printer:
             return f"{self.expr(args[0], rank + (rank == RANK['<']))} {BINARY[op]} {self.expr(args[1], rank + 1)}", rank
         name = FUNCTIONS[op][1] if op in FUNCTIONS else op.removeprefix("reduce_")
         inner = ", ".join(self.expr(a) for a in args)
-        return (f"math.{op}({inner})" if name is None else f"np.{name}({inner})"), ATOM
+        return (f"math.{PYTHON.get(op, op)}({inner})" if name is None else f"np.{name}({inner})"), ATOM
 
     def _loop(self, loop, out, depth):
         pad, i = "    " * depth, f"i{self.counters}"

@@ -5,22 +5,29 @@ Plain ``import numpy as np`` does as well: functions under a transform are run w
 
 import numpy as _np
 
-from . import array as _array
 from . import (  # noqa: F401  (they fill the tables)
+    apply,
     fourier,
     linear,
     lookup,
     matrices,
     methods,
     norms,
+    padding,
+    polynomials,
     rearrange,
     reductions,
     scipy_linalg,
     scipy_matrices,
     shapes,
+    sorting,
+    special,
+    statistics,
+    ufunc_methods,
     ufuncs,
     values,
 )
+from . import array as _array
 from .creation import CREATORS as _CREATORS
 from .rebind import original, rebound  # noqa: F401  (public names)
 

@@ -5,17 +5,19 @@ else come as plain ones, since they index, count and select but never carry a de
 """
 
 import math
+import operator
 
 import numpy as np
 
-from ..core import UFUNCS, ArrayTracer, Tracer
+from ..core import UFUNCS, ArrayTracer, Tracer, user_line
+from ..errors import ConcretizationError, MissingRule
 from ..prims import elementwise as ew
 from ..prims import layout
 from .array import Array, holding, laid, own_result
 from .dispatch import LIKE, lost, row, value_of
 from .memory import memory_order
 from .methods import in_order
-from .reductions import at_least_array
+from .reductions import at_least_array, axes_of, moved
 from .shapes import broadcast_to, concatenate, joined, part, reshaped
 from .stacking import OBJECT, Handle, holds_traced, lift, lift_all
 
@@ -175,39 +177,90 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
     if not holds_traced(start) and not holds_traced(stop):
         y = np.linspace(start, stop, num, endpoint, retstep, dtype, axis)
         return (_made(y[0]), y[1]) if retstep else _made(y)
-    y, step = _line(lift(start), lift(stop), int(num), endpoint)
-    y = holding(y)
+    y = linspace_rule(lift(start), lift(stop), num, endpoint, retstep, dtype, axis)
+    y, step = y if retstep else (y, None)
+    y = holding(y) if y.dtype.kind in "fc" else y
     return (y, step) if retstep else y
 
 
 def _line(start, stop, num, endpoint):
-    start, stop = at_least_array(start), at_least_array(stop)
+    """``num`` equal steps from start to stop along a new first axis, and the step."""
+    if num < 0:
+        raise ValueError(f"Number of samples, {num}, must be non-negative.")
+    dtype = np.result_type(*[x.dtype if hasattr(x, "shape") else x for x in (start, stop)], 1.0)
+    start, stop = (_as(x, dtype) for x in (start, stop))
     pieces = num - 1 if endpoint else num
     span = ew.sub(stop, start)
     step = ew.div(span, float(pieces)) if pieces > 0 else ew.mul(span, np.nan)
-    dtype = np.result_type(start.dtype, stop.dtype, 1.0)
     k = np.arange(num, dtype=dtype).reshape((num,) + (1,) * len(span.shape))
-    y = ew.add(ew.mul(k, step), start) if pieces > 0 else broadcast_to(start, (num, *tuple(span.shape)))
+    if pieces <= 0:
+        return broadcast_to(start, (num, *tuple(span.shape))), step
+    y = ew.add(ew.mul(k, step), start)
     if endpoint and num > 1:                                # the end itself, not what rounding makes of it
         last = broadcast_to(stop, (1, *tuple(span.shape)))
         y = concatenate([part(y, slice(0, num - 1)), last], 0)
     return y, step
 
 
+def _as(x, dtype):
+    x = at_least_array(x)
+    return x if x.dtype == dtype else layout.convert(x, dtype=dtype)
+
+
+def _placed(y, axis, dtype):
+    """A line of values along ``axis``, in the dtype asked for."""
+    n = len(y.shape)
+    i = axes_of(axis, n)[0]
+    y = moved(y, (*range(1, i + 1), 0, *range(i + 1, n)))
+    if dtype is None or y.dtype == np.dtype(dtype):
+        return y
+    return layout.convert(ew.floor(y) if np.dtype(dtype).kind in "iu" else y, dtype=np.dtype(dtype))
+
+
 @row(np.linspace, operands=2)
 def linspace_rule(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):
-    y, step = _line(start, stop, int(num), endpoint)
+    y, step = _line(start, stop, operator.index(num), endpoint)
+    y = _placed(y, axis, dtype)
     return (y, step) if retstep else y
 
 
 @row(np.logspace, operands=2)
 def logspace(start, stop, num=50, endpoint=True, base=10.0, dtype=None, axis=0):
-    return UFUNCS[np.power](lift(base), _line(start, stop, int(num), endpoint)[0])
+    base = lift(base)
+    if np.ndim(base):                                       # one line for each base
+        shape = np.broadcast_shapes(*[np.shape(x) for x in (start, stop, base)])
+        start, stop, base = (broadcast_to(at_least_array(x), shape) for x in (start, stop, base))
+        y = UFUNCS[np.power](reshaped(base, (1, *shape)), _line(start, stop, operator.index(num), endpoint)[0])
+    else:
+        y = UFUNCS[np.power](base, _line(start, stop, operator.index(num), endpoint)[0])
+    return _placed(y, axis, dtype)
 
 
 @row(np.geomspace, operands=2)
 def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
-    return ew.exp(_line(ew.log(start), ew.log(stop), int(num), endpoint)[0])
+    """Powers between the ends, which are met exactly; negative ends are mirrored."""
+    start, stop = at_least_array(start), at_least_array(stop)
+    if any(x.dtype.kind == "c" for x in (start, stop)):
+        raise MissingRule("np.geomspace", "derivative", f"{user_line()}: complex ends have no rule")
+    sign, num = ew.sign(start), operator.index(num)
+    try:
+        plain = [np.sign(value_of(x, "the sign of an end of np.geomspace")) for x in (start, stop)]
+        if np.any(plain[0] == 0) or np.any(plain[1] == 0):
+            raise ValueError("Geometric sequence cannot include zero")
+        if np.any(plain[0] != plain[1]):
+            raise MissingRule("np.geomspace", "derivative", f"{user_line()}: ends of opposite sign have no rule")
+    except ConcretizationError:                             # a graph: ends of opposite sign give NaN when it runs
+        sign = ew.where(ew.equal(sign, ew.sign(stop)), sign, np.nan)
+    own = np.result_type(start.dtype, stop.dtype, np.dtype(dtype or float))
+    own = own if own.kind == "f" else np.dtype(float)
+    start, stop = (_as(ew.absolute(x), own) for x in (start, stop))
+    y = ew.exp(_line(ew.log(start), ew.log(stop), num, endpoint)[0])
+    ends = [broadcast_to(x, (1, *tuple(y.shape[1:]))) for x in (start, stop)]
+    if num > 1 and endpoint:
+        y = concatenate([ends[0], part(y, slice(1, num - 1)), ends[1]], 0)
+    elif num > 0:
+        y = concatenate([ends[0], part(y, slice(1, num))], 0)
+    return _placed(ew.mul(y, sign if sign.dtype == y.dtype else layout.convert(sign, dtype=y.dtype)), axis, dtype)
 
 
 @row(np.meshgrid, operands=0)
@@ -227,8 +280,41 @@ def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
 def vander(x, N=None, increasing=False):                                    # noqa: N803  (NumPy's name)
     n, dtype = x.shape[0] if N is None else N, np.promote_types(x.dtype, int)
     x = x if x.dtype == dtype else layout.convert(x, dtype=dtype)
+    if n == 0:
+        return np.zeros((x.shape[0], 0), dtype)
     powers = range(n) if increasing else range(n - 1, -1, -1)
     return joined([reshaped(ew.integer_pow(x, n=k), (x.shape[0], 1)) for k in powers], 1)
+
+
+def joined_entries(entries, column):
+    """What ``np.r_`` (``np.c_``) makes of its entries: slices become ranges, numbers and arrays are joined along an axis.
+
+    Raises
+    ------
+    MissingRule
+        A matrix is asked for.
+    """
+    axis, ndim, start = (-1, 2, 0) if column else (0, 1, -1)
+    if isinstance(entries[0], str):
+        if entries[0] in ("r", "c"):
+            raise MissingRule("np.r_", "value", f"{user_line()}: {entries[0]!r} makes a matrix, which has no rule; use np.stack")
+        numbers = [int(n) for n in entries[0].split(",")]
+        axis, ndim, start = (*numbers, *(axis, ndim, start)[len(numbers):])
+        entries = entries[1:]
+    return concatenate([_entry(x, ndim, start) for x in entries], axis)
+
+
+def _entry(x, ndim, start):
+    """One entry of ``np.r_`` as an array of at least ``ndim`` dimensions, its own beginning at axis ``start``."""
+    if isinstance(x, slice):
+        first, step = 0 if x.start is None else lift(x.start), 1 if x.step is None else x.step
+        x = _line(first, lift(x.stop), int(abs(step)), True)[0] if isinstance(step, complex) else lift(arange(first, x.stop, step))
+    x = at_least_array(lift(x))
+    if not x.shape or len(x.shape) >= ndim:
+        return reshaped(x, (1,) * max(ndim - len(x.shape), 0) + tuple(x.shape))
+    free = ndim - len(x.shape)
+    before = free if start == -1 else (start if start >= 0 else free + start + 1)
+    return reshaped(x, (1,) * before + tuple(x.shape) + (1,) * (free - before))
 
 
 #: NumPy's creators and ours.
@@ -241,4 +327,4 @@ CREATORS = {
 
 LIKE.update({f.__name__: ours for f, ours in CREATORS.items()})
 
-__all__ = ["CREATORS", "array", "asarray"]
+__all__ = ["CREATORS", "array", "asarray", "joined_entries"]

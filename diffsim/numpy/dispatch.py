@@ -5,6 +5,7 @@ refused by name, with the reason where there is a particular one (``REFUSED``) a
 """
 
 import functools
+import sys
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from .operators import check_output
 from .order import as_laid, out_of_order
 from .stacking import READY, lift
 from .statement import stored_as
+
+#: Name in scipy.special -> our operation; entered in ``UFUNCS`` when the first of SciPy's ufuncs arrives, so that SciPy need not be loaded.
+LATE = {}
 
 #: NumPy functions that return plain values, and those that are refused, with the reason.
 VALUE_ONLY, REFUSED = set(), {}
@@ -204,24 +208,18 @@ def array_ufunc(ufunc, method, inputs, kwargs):
     if method == "__call__":
         if kwargs:
             return _with_options(ufunc, inputs, dict(kwargs), mutable)
-        apply = UFUNCS.get(ufunc)
+        apply = UFUNCS.get(ufunc) or _late(ufunc)
         result = apply(*inputs) if apply is not None else _unknown_ufunc(ufunc, inputs, {})
         if mutable:
             return result_of(result, inputs) if ufunc.nout == 1 else _settle(result, None, True)
         return handed(result, 4)
     if method == "at":
         return _at(ufunc, *inputs)
-    rule = UFUNC_METHODS.get((ufunc, method))
     out = kwargs.pop("out", None)
-    if rule is None and method == "outer":
-        rule = functools.partial(_outer, ufunc)
-    if rule is None:
-        if not _holds_tracer(inputs):
-            return _settle(getattr(ufunc, method)(*map(_plain, inputs), **kwargs), out, True)
-        raise MissingRule(f"np.{ufunc.__name__}.{method}", "derivative",
-                          f"{user_line()}: it is not available on traced values; available are add.reduce, multiply.reduce, "
-                          f"maximum.reduce, minimum.reduce, add.accumulate, multiply.accumulate, outer and add.at")
-    return _settle(rule(*map(lift, inputs), **kwargs), out, mutable or called_by_user(3))
+    if not _holds_tracer(inputs) and not _holds_tracer(kwargs.values()):
+        return _settle(getattr(ufunc, method)(*map(_plain, inputs), **{k: _plain(v) for k, v in kwargs.items()}), out, True)
+    result = UFUNC_METHODS[method](ufunc, *inputs, **kwargs)
+    return _settle(result, out, mutable or called_by_user(3))
 
 
 def handed(result, depth):
@@ -233,15 +231,19 @@ def handed(result, depth):
     return result
 
 
-def _outer(ufunc, a, b):
-    a, b = (x if hasattr(x, "shape") else np.asarray(x) for x in (a, b))
-    return UFUNCS[ufunc](layout.reshape(a, shape=tuple(a.shape) + (1,) * len(b.shape)), b)
+def _late(ufunc):
+    """Rule of a ufunc of SciPy's, or None."""
+    special = sys.modules.get("scipy.special")
+    if special is None or LATE.get(ufunc.__name__) is None or getattr(special, ufunc.__name__, None) is not ufunc:
+        return None
+    UFUNCS[ufunc] = apply = LATE[ufunc.__name__]
+    return apply
 
 
 #: Creators by name, for calls with ``like=``: NumPy dispatches those under functions of its own.
 LIKE = {}
 
-#: (ufunc, method) -> rule; filled beside the functions they share.
+#: Method of a ufunc -> ``rule(ufunc, *operands, **options)``.
 UFUNC_METHODS = {}
 
 
@@ -254,8 +256,13 @@ def _with_options(ufunc, inputs, options, mutable):
     operands, mask = [lift(x) for x in inputs], mask if mask is True else lift(mask)
     if not _holds_tracer([*operands, mask, out]):
         return _plain_with_options(ufunc, operands, {"where": mask, "dtype": dtype, **options}, out, mutable)
-    apply = UFUNCS.get(ufunc)
-    result = apply(*operands) if apply is not None and not options else _unknown_ufunc(ufunc, inputs, options)
+    apply = UFUNCS.get(ufunc) or _late(ufunc)
+    if dtype is not None and np.dtype(dtype).kind in "fc":              # NumPy casts the operands, not the result
+        operands = [x if getattr(x, "dtype", None) == np.dtype(dtype) else layout.convert(x, dtype=np.dtype(dtype)) for x in operands]
+    if apply is not None and options and ufunc.signature is not None:
+        result = UFUNC_METHODS["generalised"](ufunc, apply, operands, options)
+    else:
+        result = apply(*operands) if apply is not None and not options else _unknown_ufunc(ufunc, inputs, options)
     if dtype is not None and result.dtype != np.dtype(dtype):
         result = layout.convert(result, dtype=np.dtype(dtype))
     if mask is not True:
@@ -298,9 +305,16 @@ def _unknown_ufunc(ufunc, inputs, options):
     operands = [lift(x) for x in inputs]
     if not _holds_tracer(operands):
         return ufunc(*operands, **options)
+    if ufunc.types and all(set(kinds) <= set("O->") for kinds in ufunc.types):          # np.frompyfunc: called with each element
+        y = ufunc(*[np.asarray(x, dtype=object) for x in operands], **options)
+        return tuple(map(lift, y)) if isinstance(y, tuple) else lift(y)
     name = ufunc.__name__
+    home = "np" if getattr(np, name, None) is ufunc else "ufunc"
+    special = sys.modules.get("scipy.special")
+    if special is not None and getattr(special, name, None) is ufunc:
+        home = "scipy.special"
     reason = REFUSED.get(ufunc, "no rule is known for this ufunc")
-    raise MissingRule(f"np.{name}", "derivative", f"{user_line()}: {reason}. {ADVICE}")
+    raise MissingRule(f"{home}.{name}", "derivative", f"{user_line()}: {reason}. {ADVICE}")
 
 
 def _at(ufunc, target, key, *values):
@@ -373,5 +387,5 @@ METHODS["__array_function__"] = array_function
 METHODS["result_of"] = result_of
 METHODS["__getitem__"] = indexing.getitem
 
-__all__ = ["LIKE", "REFUSED", "UFUNC_METHODS", "VALUE_ONLY", "array_function", "array_ufunc", "elementwise_entry", "handed", "into", "lost",
-           "refuse", "row", "support", "ufunc_row", "value_of"]
+__all__ = ["LATE", "LIKE", "REFUSED", "UFUNC_METHODS", "VALUE_ONLY", "array_function", "array_ufunc", "elementwise_entry", "handed", "into",
+           "lost", "refuse", "row", "support", "ufunc_row", "value_of"]

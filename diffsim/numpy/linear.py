@@ -1,9 +1,10 @@
 """Products of arrays, composed of ``dot_general``."""
 
+import string
+
 import numpy as np
 
-from ..core import Tracer, user_line
-from ..errors import MissingRule
+from ..core import Tracer
 from ..prims import elementwise as ew
 from ..prims.contract import dot_general
 from ..prims.layout import reduce_sum
@@ -195,11 +196,19 @@ def _shown(spec, x):
     return set(terms[0]) == set(output)
 
 
+def _from_sublists(operands):
+    """``einsum(a, [0, 1], b, [1, 2], [0, 2])`` as ``einsum("ab,bc->ac", a, b)``."""
+    def text(sublist):
+        return "".join("..." if i is Ellipsis else string.ascii_letters[i] for i in sublist)
+    whole = len(operands) // 2 * 2
+    spec = ",".join(map(text, operands[1:whole:2]))
+    return (spec if whole == len(operands) else f"{spec}->{text(operands[-1])}", *operands[:whole:2])
+
+
 @row(np.einsum, operands=0, view=True)
 def einsum(*operands, optimize=False, **options):
     """Any subscripts, contracted two operands at a time (in NumPy's best order where ``optimize`` asks for it)."""
-    if not isinstance(operands[0], str):
-        raise MissingRule("np.einsum", "derivative", f"{user_line()}: subscripts are not a string; write np.einsum('ij,jk->ik', a, b)")
+    operands = operands if isinstance(operands[0], str) else _from_sublists(operands)
     if len(operands) == 2 and operands[1].__class__ is Array and not options and _shown(operands[0], operands[1]):
         return operands[1].moved(lambda a: np.einsum(operands[0], a), writeable=True)
     values = [at_least_array(x) for x in lift_all(operands[1:])]

@@ -1,11 +1,12 @@
-"""Tables: searching sorted arrays, piecewise linear interpolation, polynomials."""
+"""Tables: searching sorted arrays, piecewise linear interpolation."""
 
 import numpy as np
 
 from ..core import Tracer
 from ..errors import ConcretizationError
 from ..prims import elementwise as ew
-from ..prims.layout import concatenate, reduce_sum, reshape
+from ..prims.layout import concatenate, convert, reduce_sum, reshape
+from ..prims.order import sort as sorted_with
 from . import indexing
 from .dispatch import row, value_of
 from .reductions import at_least_array
@@ -44,7 +45,7 @@ def digitize(x, bins, right=False):
 @row(np.interp, operands=3)
 def interp(x, xp, fp, left=None, right=None, period=None):
     """Piecewise linear; at a knot the derivative is that of the cell to its right, beyond the ends zero."""
-    x, xp, fp = map(at_least_array, (x, xp, fp))
+    x, xp, fp = map(_double, (x, xp, fp))
     if len(xp.shape) != 1 or tuple(xp.shape) != tuple(fp.shape):
         raise ValueError(f"interp: xp and fp are vectors of one length, not of shapes {tuple(xp.shape)} and {tuple(fp.shape)}")
     if period is not None:
@@ -64,25 +65,20 @@ def interp(x, xp, fp, left=None, right=None, period=None):
     return ew.where(below, first, ew.where(above, end, inside))
 
 
+def _double(x):
+    """In double precision, in which NumPy interpolates whatever it is given."""
+    x = at_least_array(x)
+    return x if x.dtype.kind == "c" or x.dtype == np.float64 else convert(x, dtype=np.dtype(float))
+
+
 def _one_period(x, xp, fp, period):
     """Argument and table reduced to one period, the table continued by a knot at either side."""
     x, xp = ew.remainder(x, period), ew.remainder(xp, period)
-    order = np.argsort(value_of(xp, "the order of the knots of np.interp"))
-    xp, fp = indexing.getitem(xp, order), indexing.getitem(fp, order)
+    xp, fp = sorted_with(xp, fp, axis=0)
     ends = slice(-1, None), slice(0, 1)
     before, after = (indexing.getitem(xp, e) for e in ends)
     xp = concatenate(ew.sub(before, period), xp, ew.add(after, period), axis=0)
     return x, xp, concatenate(indexing.getitem(fp, ends[0]), fp, indexing.getitem(fp, ends[1]), axis=0)
 
 
-@row(np.polyval, operands=2)
-def polyval(p, x):
-    """By Horner's rule, the highest power first."""
-    p, x = at_least_array(p), at_least_array(x)
-    y = ew.mul(x, 0.0)
-    for i in range(p.shape[0]):
-        y = ew.add(ew.mul(y, x), indexing.getitem(p, i))
-    return y
-
-
-__all__ = ["digitize", "interp", "polyval", "searchsorted"]
+__all__ = ["digitize", "interp", "searchsorted"]

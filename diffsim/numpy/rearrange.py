@@ -5,17 +5,16 @@ import warnings
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ..core import Aval, Tracer, user_depth, user_line
-from ..errors import MissingRule
+from ..core import Aval, Tracer, user_depth
 from ..prims import complexes
 from ..prims import elementwise as ew
-from ..prims.gather import gather, put
-from ..prims.layout import basic, convert, index_set, like
+from ..prims.gather import put
+from ..prims.layout import convert, like
 from . import indexing
 from .array import Array, fresh, holding
 from .dispatch import into, row, value_of
 from .reductions import at_least_array, axes_of, sum
-from .shapes import along, broadcast_to, concatenate, part, permuted, reshaped
+from .shapes import along, broadcast_to, concatenate, part, reshaped
 from .stacking import lift, lift_all
 
 
@@ -57,21 +56,6 @@ def roll(a, shift, axis=None):
         if cut:
             a = concatenate([part(a, along(i, len(shape), slice(cut, None))), part(a, along(i, len(shape), slice(None, cut)))], i)
     return a
-
-
-@row(np.pad)
-def pad(array, pad_width, mode="constant", **options):
-    x = at_least_array(array)
-    positions = np.arange(int(np.prod(x.shape))).reshape(tuple(x.shape))
-    if mode == "constant":
-        values = options.pop("constant_values", 0)
-        frame = np.pad(np.zeros(tuple(x.shape), x.dtype), pad_width, mode, constant_values=value_of(values, "a padding value"), **options)
-        inside = np.pad(np.ones(tuple(x.shape), bool), pad_width, mode, **options)
-        starts = [int(np.argmax(inside.any(tuple(j for j in range(inside.ndim) if j != i)))) for i in range(inside.ndim)]
-        return index_set(frame, x, at=basic(frame.shape, tuple(slice(s, s + n) for s, n in zip(starts, x.shape, strict=True))))
-    if mode in ("edge", "wrap") or (mode in ("reflect", "symmetric") and options.get("reflect_type", "even") == "even"):
-        return gather(x, np.pad(positions, pad_width, mode, **options))
-    raise MissingRule("np.pad", "derivative", f"{user_line()}: mode {mode!r} has no rule; use constant, edge, reflect, symmetric or wrap")
 
 
 # ---------------------------------------------------------------- triangles and diagonals
@@ -203,28 +187,6 @@ def extract(condition, arr):
     return take(arr, np.flatnonzero(value_of(condition, "the condition of np.extract")))
 
 
-@row(np.sort)
-def sort(a, axis=-1, kind=None, order=None, *, stable=None):
-    """Sorted values: the derivative follows the permutation, which is stable at ties."""
-    a = at_least_array(a)
-    if axis is None:
-        a, axis = reshaped(a, (int(np.prod(a.shape)),)), 0
-    at = np.argsort(value_of(a, "the order of np.sort"), axis, kind="stable")
-    return take_along_axis(a, at, axis)
-
-
-@row(np.median)
-def median(a, axis=None, overwrite_input=False, keepdims=False):
-    axes = axes_of(axis, len(a.shape))
-    kept = tuple(i for i in range(len(a.shape)) if i not in axes)
-    from_shape = tuple(a.shape)
-    flat = reshaped(permuted(a, kept + axes), (*[from_shape[i] for i in kept], int(np.prod([from_shape[i] for i in axes]))))
-    ranked = sort(flat, -1)
-    n = flat.shape[-1]
-    middle = ew.mul(ew.add(part(ranked, (..., (n - 1) // 2)), part(ranked, (..., n // 2))), 0.5)
-    return reshaped(middle, tuple(1 if i in axes else s for i, s in enumerate(from_shape))) if keepdims else middle
-
-
 # ---------------------------------------------------------------- numbers repaired, copies
 @row(np.nan_to_num, view=True)
 def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
@@ -234,10 +196,18 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
             return fresh(y)
         x.write(y)
         return x
+    x, options = at_least_array(x), (lift(nan), posinf if posinf is None else lift(posinf), neginf if neginf is None else lift(neginf))
+    if x.dtype.kind == "c":                                 # real and imaginary part each, as NumPy
+        return complexes.make_complex(_repaired(complexes.real(x), *options), _repaired(complexes.imag(x), *options))
+    return _repaired(x, *options)
+
+
+def _repaired(x, nan, posinf, neginf):
     info = np.finfo(x.dtype)
     y = ew.where(ew.isnan(x), nan, x)
     y = ew.where(ew.equal(x, np.inf), info.max if posinf is None else posinf, y)
-    return ew.where(ew.equal(x, -np.inf), info.min if neginf is None else neginf, y)
+    y = ew.where(ew.equal(x, -np.inf), info.min if neginf is None else neginf, y)
+    return y if y.dtype == x.dtype else convert(y, dtype=x.dtype)
 
 
 @row(np.real, view=True)
@@ -316,7 +286,9 @@ def angle(z, deg=False):
     scale = 180.0 / np.pi if deg else 1.0
     if z.dtype.kind == "c":
         return ew.mul(ew.arctan2(complexes.imag(z), complexes.real(z)), scale)
-    return ew.where(ew.less(z, 0.0), 180.0 if deg else np.pi, 0.0)
+    z = z if z.dtype.kind == "f" else convert(z, dtype=np.dtype(float))
+    y = ew.arctan2(np.zeros((), z.dtype), z)
+    return ew.mul(y, scale) if deg else y
 
 
 @row(np.unwrap)
@@ -362,7 +334,9 @@ def _cycled(v, n):
 
 @row(np.put_along_axis, operands=0, view=True)
 def put_along_axis(arr, indices, values, axis):
-    target, indices = into(arr, "put_along_axis"), np.asarray(indices)
+    target, indices = into(arr, "put_along_axis"), np.asarray(value_of(indices, "the places of np.put_along_axis"))
+    if axis is None:
+        target, axis = target.reshaped(-1), 0
     axis = axes_of(axis, target.ndim)[0]
     target[_grid(indices.shape, axis, indices)] = broadcast_to(at_least_array(lift(values)), indices.shape)
 

@@ -19,8 +19,8 @@ import weakref
 import numpy
 
 from ..core import ArrayTracer
-from .creation import CREATORS, array
-from .stacking import Handle
+from .creation import CREATORS, array, joined_entries
+from .stacking import Handle, holds_traced
 from .standins import KINDS, PARENTS, STAND_INS, SWAPS, look_around, swapped
 
 FunctionType, MethodType, ModuleType, CellType = types.FunctionType, types.MethodType, types.ModuleType, types.CellType
@@ -37,7 +37,7 @@ class _Numpy(ModuleType):
         super().__init__("numpy", numpy.__doc__)
         for function, ours in CREATORS.items():
             setattr(self, function.__name__, ours)
-        self.r_, self.c_ = _Joined(numpy.r_), _Joined(numpy.c_)
+        self.r_, self.c_ = _Joined(numpy.r_, False), _Joined(numpy.c_, True)
         self.ndarray = _Ndarray
 
     def __getattr__(self, name):
@@ -73,13 +73,14 @@ class _Ndarray(metaclass=_ArrayClass):
 class _Joined:
     """``np.r_`` or ``np.c_``: what it joins, as an array of ours."""
 
-    __slots__ = ("real",)
+    __slots__ = ("column", "real")
 
-    def __init__(self, real):
-        self.real = real
+    def __init__(self, real, column):
+        self.real, self.column = real, column
 
     def __getitem__(self, key):
-        return array(self.real[key])
+        entries = key if isinstance(key, tuple) else (key,)
+        return joined_entries(entries, self.column) if any(map(holds_traced, entries)) else array(self.real[key])
 
     def __len__(self):
         return 0

@@ -2,13 +2,15 @@
 
 import numpy as np
 
+from ..core import Tracer
 from ..prims import elementwise as ew
 from ..prims import reduce as red
+from ..prims.complexes import imag, real
 from ..prims.layout import broadcast_to, concatenate, convert, reduce_sum, reshape
 from ..prims.layout import cumsum as running_sum
 from ..prims.layout import transpose as permute
 from . import indexing
-from .dispatch import UFUNC_METHODS, row
+from .dispatch import row
 from .stacking import lift, lift_all
 
 _NONE = np._NoValue
@@ -75,36 +77,59 @@ def mean(a, axis=None, dtype=None, keepdims=_NONE, *, where=_NONE):
 @row(np.average, operands=1)
 def average(a, axis=None, weights=None, returned=False, *, keepdims=_NONE):
     a = at_least_array(a)
+    axes = axes_of(axis, len(a.shape))
     if weights is None:
         y = mean(a, axis, None, keepdims)
-        total = ew.add(ew.mul(y, 0.0), float(count(a, axes_of(axis, len(a.shape)))))
-        return (y, total) if returned else y
-    w = at_least_array(lift(weights))
-    if tuple(w.shape) != tuple(a.shape):
-        if axis is None or len(w.shape) != 1 or isinstance(axis, tuple) or w.shape[0] != a.shape[axis]:
-            raise ValueError(f"average: weights of shape {tuple(w.shape)} for an array of shape {tuple(a.shape)} along axis {axis}")
-        axis = axis % len(a.shape)
-        w = reshape(w, shape=tuple(w.shape[0] if i == axis else 1 for i in range(len(a.shape))))
-        w = broadcast_to(w, shape=tuple(a.shape))
-    total = sum(w, axis, None, keepdims)
-    y = ew.div(sum(ew.mul(a, w), axis, None, keepdims), total)
-    return (y, total) if returned else y
+        total = np.full(tuple(y.shape), count(a, axes), y.dtype)
+    else:
+        w = _weights(at_least_array(lift(weights)), a, axis)
+        dtype = np.result_type(a.dtype, w.dtype, *([1.0] if a.dtype.kind in "biu" else []))
+        total = sum(w, axis, dtype, keepdims)
+        if not isinstance(total, Tracer) and np.any(total == 0.0):
+            raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+        y = ew.div(sum(ew.mul(a, w), axis, dtype, keepdims), total)
+    return (y, broadcast_to(total, shape=tuple(y.shape)) if tuple(total.shape) != tuple(y.shape) else total) if returned else y
+
+
+def _weights(w, a, axis):
+    """Weights in the shape of the array: given for all of it, or for the axes averaged over in their order."""
+    if tuple(w.shape) == tuple(a.shape):
+        return w
+    if axis is None:
+        raise TypeError(f"average: axis must be specified when the shapes of a {tuple(a.shape)} and weights {tuple(w.shape)} differ")
+    axes = np.lib.array_utils.normalize_axis_tuple(axis, len(a.shape))
+    if tuple(w.shape) != tuple(a.shape[i] for i in axes):
+        raise ValueError(f"average: weights of shape {tuple(w.shape)} for an array of shape {tuple(a.shape)} along axis {axis}")
+    w = moved(w, tuple(int(i) for i in np.argsort(axes)))
+    w = reshape(w, shape=tuple(s if i in axes else 1 for i, s in enumerate(a.shape)))
+    return broadcast_to(w, shape=tuple(a.shape))
+
+
+def _squared(x):
+    """Squared magnitude, real."""
+    return ew.square(x) if x.dtype.kind != "c" else ew.add(ew.square(real(x)), ew.square(imag(x)))
 
 
 @row(np.var)
 def var(a, axis=None, dtype=None, ddof=0, keepdims=_NONE, *, where=_NONE, mean=_NONE, correction=_NONE):
     ddof = ddof if correction is _NONE else correction
-    a = at_least_array(a) if dtype is None else convert(at_least_array(a), dtype=np.dtype(dtype))
+    a = at_least_array(a)
+    dtype = np.result_type(a.dtype, 1.0) if dtype is None and a.dtype.kind in "biu" else dtype
+    a = a if dtype is None else convert(a, dtype=np.dtype(dtype))
     axes = axes_of(axis, len(a.shape))
     if where is not _NONE and where is not True:
         mask = broadcast_to(at_least_array(lift(where)), shape=tuple(a.shape))
-        n = sum(convert(mask, dtype=a.dtype), axes, None, True)
-        centre = ew.div(sum(a, axes, None, True, _NONE, mask), n)
-        squares = sum(ew.square(ew.sub(a, centre)), axes, None, keepdims, _NONE, mask)
+        n = sum(convert(mask, dtype=_real_dtype(a.dtype)), axes, None, True)
+        centre = ew.div(sum(a, axes, None, True, _NONE, mask), n) if mean is _NONE else lift(mean)
+        squares = sum(_squared(ew.where(mask, ew.sub(a, centre), 0.0)), axes, None, keepdims)
         return ew.div(squares, ew.maximum(ew.sub(reshape(n, shape=tuple(squares.shape)), ddof), 0.0))
     n = float(count(a, axes))
     centre = ew.div(sum(a, axes, None, True), n) if mean is _NONE else lift(mean)
-    return ew.div(sum(ew.square(ew.sub(a, centre)), axes, None, keepdims), max_(n - ddof))
+    return ew.div(sum(_squared(ew.sub(a, centre)), axes, None, keepdims), max_(n - ddof))
+
+
+def _real_dtype(dtype):
+    return np.empty(0, dtype).real.dtype
 
 
 def max_(n):
@@ -231,19 +256,28 @@ def nancumprod(a, axis=None, dtype=None):
     return cumprod(ew.where(ew.isnan(a), 1.0, a), axis, dtype)
 
 
+def _present(a, where):
+    """The array with 0 for each NaN, and where it had none and is to be counted."""
+    present = ew.logical_not(ew.isnan(a))
+    clean = ew.where(present, a, 0.0)
+    return clean, present if where is _NONE or where is True else ew.logical_and(present, lift(where))
+
+
 @row(np.nanmean)
-def nanmean(a, axis=None, dtype=None, keepdims=_NONE):
-    return mean(a, axis, dtype, keepdims, where=ew.logical_not(ew.isnan(a)))
+def nanmean(a, axis=None, dtype=None, keepdims=_NONE, *, where=_NONE):
+    clean, present = _present(a, where)
+    return mean(clean, axis, dtype, keepdims, where=present)
 
 
 @row(np.nanvar)
-def nanvar(a, axis=None, dtype=None, ddof=0, keepdims=_NONE):
-    return var(a, axis, dtype, ddof, keepdims, where=ew.logical_not(ew.isnan(a)))
+def nanvar(a, axis=None, dtype=None, ddof=0, keepdims=_NONE, *, where=_NONE, mean=_NONE, correction=_NONE):
+    clean, present = _present(a, where)
+    return var(clean, axis, dtype, ddof, keepdims, where=present, mean=mean, correction=correction)
 
 
 @row(np.nanstd)
-def nanstd(a, axis=None, dtype=None, ddof=0, keepdims=_NONE):
-    return safe_sqrt(nanvar(a, axis, dtype, ddof, keepdims))
+def nanstd(a, axis=None, dtype=None, ddof=0, keepdims=_NONE, *, where=_NONE, mean=_NONE, correction=_NONE):
+    return safe_sqrt(nanvar(a, axis, dtype, ddof, keepdims, where=where, mean=mean, correction=correction))
 
 
 # ---------------------------------------------------------------- running
@@ -304,8 +338,13 @@ def diff(a, n=1, axis=-1, prepend=_NONE, append=_NONE):
 
 @row(np.ediff1d)
 def ediff1d(ary, to_end=None, to_begin=None):
-    y = diff(_flat_or_axis(ary, None)[0])
+    ary = _flat_or_axis(ary, None)[0]
+    y = diff(ary)
     parts = [_flat_or_axis(lift(x), None)[0] if x is not y else y for x in (to_begin, y, to_end) if x is not None]
+    for x in parts:
+        if not np.can_cast(x.dtype, ary.dtype, "same_kind"):
+            raise TypeError(f"ediff1d: dtype {x.dtype} of to_begin or to_end is not compatible with {ary.dtype}")
+    parts = [x if x.dtype == ary.dtype else convert(x, dtype=ary.dtype) for x in parts]
     return concatenate(*parts, axis=0) if len(parts) > 1 else y
 
 
@@ -341,7 +380,7 @@ def _gradient_along(f, h, axis, edge_order):
     if n < edge_order + 1:
         raise ValueError(f"gradient: {n} points along axis {axis} are too few; edge_order={edge_order} needs {edge_order + 1}")
     before, here, after = _halves(f, axis, 0, n - 2), _halves(f, axis, 1, n - 1), _halves(f, axis, 2, n)
-    if not h.shape:
+    if not np.ndim(h):
         inner = ew.div(ew.sub(after, before), ew.mul(h, 2.0))
         first = last = (h, h)
     else:
@@ -350,7 +389,8 @@ def _gradient_along(f, h, axis, edge_order):
         inner = (-b / (a * (a + b))) * before + ((b - a) / (a * b)) * here + (a / (b * (a + b))) * after
         at = [indexing.getitem(h, i) for i in range(-min_(2, n - 1), min_(2, n - 1))]
         first, last = (at[len(at) // 2], at[-1]), (at[len(at) // 2 - 1], at[0])
-    return concatenate(_edge(f, first, axis, edge_order, True), inner, _edge(f, last, axis, edge_order, False), axis=axis)
+    parts = _edge(f, first, axis, edge_order, True), inner, _edge(f, last, axis, edge_order, False)
+    return concatenate(*[x if x.dtype == f.dtype else convert(x, dtype=f.dtype) for x in parts], axis=axis)
 
 
 def min_(a, b):
@@ -367,10 +407,12 @@ def gradient(f, *varargs, axis=None, edge_order=1):
     if len(spacing) != len(axes):
         raise TypeError(f"gradient: {len(varargs)} spacings for {len(axes)} axes")
     out = []
-    for i, h in zip(axes, map(at_least_array, spacing), strict=True):
-        if h.shape and h.shape[0] != f.shape[i]:
+    f = f if f.dtype.kind in "fc" else convert(f, dtype=np.dtype(float))
+    for i, h in zip(axes, spacing, strict=True):
+        h = h if hasattr(h, "shape") and h.shape else lift(h)
+        if np.ndim(h) and h.shape[0] != f.shape[i]:
             raise ValueError(f"gradient: {h.shape[0]} coordinates for {f.shape[i]} points along axis {i}")
-        out.append(_gradient_along(f, diff(h) if h.shape else h, i, edge_order))
+        out.append(_gradient_along(f, diff(h) if np.ndim(h) else h, i, edge_order))
     return out[0] if len(out) == 1 else tuple(out)
 
 
@@ -378,11 +420,5 @@ def gradient(f, *varargs, axis=None, edge_order=1):
 @row(np.count_nonzero, value=True)
 def count_nonzero(a, axis=None, *, keepdims=False):
     return sum(convert(ew.not_equal(a, 0), dtype=np.dtype(np.intp)), axis, None, keepdims)
-
-
-for _ufunc, _rule in {np.add: sum, np.multiply: prod, np.maximum: max, np.minimum: min, np.logical_and: all, np.logical_or: any}.items():
-    UFUNC_METHODS[_ufunc, "reduce"] = lambda a, axis=0, *rest, _rule=_rule, dtype=None, **options: _rule(a, axis, **options)
-UFUNC_METHODS[np.add, "accumulate"] = lambda a, axis=0, dtype=None: cumsum(a, axis, dtype)
-UFUNC_METHODS[np.multiply, "accumulate"] = lambda a, axis=0, dtype=None: cumprod(a, axis, dtype)
 
 __all__ = ["at_least_array", "axes_of", "count", "safe_sqrt"]

@@ -5,6 +5,7 @@ What NumPy returns as a view is entered with ``view=True`` and built of three st
 """
 
 import builtins
+import operator
 
 import numpy as np
 
@@ -289,20 +290,39 @@ def append(arr, values, axis=None):
 
 @row(np.insert, operands=1)
 def insert(arr, obj, values, axis=None):
+    """NumPy inserts marks among the positions; the new elements are joined to the old ones and picked in that order."""
     values = at_least_array(lift(values))
+    obj = indexing.concrete(lift(obj), "the places of np.insert") if not isinstance(obj, slice) else obj
     if axis is None:
         arr, axis = reshaped(arr, (_size(arr),)), 0
     axis = axes_of(axis, len(arr.shape))[0]
-    n = arr.shape[axis]
+    n, ndim = arr.shape[axis], len(arr.shape)
+    if not isinstance(obj, slice) and np.ndim(obj) == 0 and not isinstance(obj, (bool, np.bool_)):
+        values = _grown(values, ndim)                       # one place: the values' first axis is the one inserted along
+        values = permuted(values, _front(axis, ndim))
+        obj = [operator.index(obj)] * values.shape[axis]
+    if isinstance(obj, (list, np.ndarray)) and np.size(obj) == 0:
+        return arr
     order = np.insert(np.arange(n), obj, -1)                # where NumPy puts the new ones
     new = np.flatnonzero(order < 0)
     shape = tuple(len(new) if i == axis else s for i, s in enumerate(arr.shape))
-    if np.ndim(obj) == 0 and len(values.shape) == len(shape) and len(new) != values.shape[axis]:
-        order = np.insert(np.arange(n), [int(obj)] * values.shape[axis], -1)
-        new = np.flatnonzero(order < 0)
-        shape = tuple(values.shape)
     pick = np.where(order < 0, n + np.cumsum(order < 0) - 1, order)
-    return part(concatenate([arr, broadcast_to(values, shape)], axis), along(axis, len(arr.shape), pick))
+    values = values if values.dtype == arr.dtype else layout.convert(values, dtype=arr.dtype)
+    values = _as_given(values, obj, n, shape, axis)
+    return part(concatenate([arr, values], axis), along(axis, ndim, pick))
+
+
+def _front(axis, ndim):
+    """Order of axes that takes the first one to ``axis``."""
+    return (*range(1, axis + 1), 0, *range(axis + 1, ndim))
+
+
+def _as_given(values, obj, n, shape, axis):
+    """New elements in the order of their places: NumPy sorts the places, and values along the axis go with them."""
+    wide = broadcast_to(values, shape)
+    at = np.arange(n)[obj] if isinstance(obj, slice) else np.asarray(obj)
+    at = np.flatnonzero(at) if at.dtype == bool else np.where(at < 0, at + n, at).ravel()
+    return part(wide, along(axis, len(shape), np.argsort(at, kind="stable")))
 
 
 # ---------------------------------------------------------------- splits

@@ -11,7 +11,7 @@ from .array import result_of
 from .dispatch import VALUE_ONLY, elementwise_entry, refuse, ufunc_row
 from .stacking import lift
 
-LN2, MATRIX = 0.6931471805599453, 2
+MATRIX = 2
 DEGREE = np.pi / 180
 
 _VALUED = (ew.sign, ew.floor, ew.ceil, ew.rint, ew.trunc, ew.floor_divide, ew.isfinite, ew.isnan, ew.isinf, ew.equal, ew.not_equal, ew.less,
@@ -62,7 +62,7 @@ def power(x, y):
             if np.isfinite(y):
                 return _constant_power(x, y)
         elif isinstance(y, np.ndarray) and y.dtype.kind in "iu":
-            y = y.astype(x.dtype)
+            y = y.astype(np.result_type(x.dtype, y.dtype))
     return ew.power(x, y)
 
 
@@ -120,11 +120,6 @@ def fmax(x, y):
 @ufunc_row(np.fmin)
 def fmin(x, y):
     return ew.minimum(ew.where(ew.isnan(x), y, x), ew.where(ew.isnan(y), x, y))
-
-
-@ufunc_row(np.logaddexp2)
-def logaddexp2(x, y):
-    return ew.div(ew.logaddexp(ew.mul(x, LN2), ew.mul(y, LN2)), LN2)
 
 
 @ufunc_row(np.heaviside)
@@ -244,9 +239,6 @@ def vecmat(a, b):
     return _contract(conjugate(a), b, n, n, n)
 
 
-refuse("the spacing of floating-point numbers is not a function to differentiate", np.spacing, np.nextafter)
-refuse("it takes floating-point numbers apart into integers", np.frexp)
-refuse("it is defined for integers", np.gcd, np.lcm, np.left_shift, np.right_shift, np.bitwise_count)
 refuse("it is defined for dates", np.isnat)
 
 __all__ = ["float_power", "fmax", "fmin", "matmul", "power"]

@@ -97,7 +97,7 @@ def _of_numbers(function):
 
 
 for _function in (
-        np.nonzero, np.flatnonzero, np.argwhere, np.argsort, np.argpartition, np.lexsort, np.isclose,
+        np.nonzero, np.flatnonzero, np.argwhere, np.argpartition, np.lexsort, np.isclose,
         np.allclose, np.array_equal, np.array_equiv, np.isneginf, np.isposinf, np.nanargmax, np.nanargmin, np.isin, np.tril_indices_from,
         np.triu_indices_from, np.diag_indices_from, np.unravel_index, np.ravel_multi_index, np.ix_):
     _of_numbers(_function)
@@ -114,22 +114,11 @@ def _refuse(reason, names, home=np):
     refuse(reason, *[getattr(home, name) for name in names.split()])
 
 
-_refuse("it depends on the values only through counts or distinct elements",
-        "unique histogram histogram2d histogramdd bincount histogram_bin_edges union1d intersect1d setdiff1d setxor1d")
-_refuse("how many elements it returns depends on their values", "trim_zeros unique_all unique_counts unique_inverse unique_values")
-_refuse("percentiles have no rule yet; np.sort and np.median have", "percentile quantile nanpercentile nanquantile nanmedian")
-_refuse("convolutions have no rule yet; sum shifted slices, or multiply by a matrix", "convolve correlate")
-_refuse("covariances have no rule yet; centre the data and use np.dot", "cov corrcoef")
-_refuse("polynomial helpers have no rule yet; write the sum of powers",
-        "polyfit polyadd polysub polymul polydiv polyint polyder poly roots")
-_refuse("it calls a Python function once an element; apply the function to the whole array", "apply_along_axis apply_over_axes")
 _refuse("it packs bits", "packbits unpackbits")
 _refuse("it reads or writes a file; do that with plain values outside the transform",
         "save savez savez_compressed savetxt loadtxt genfromtxt fromfile")
 _refuse("it is defined for dates", "busday_count busday_offset is_busday datetime_as_string")
-_refuse("sorting by other means than np.sort has no rule yet", "partition sort_complex")
 _refuse("it makes arrays of something else than traced numbers; use np.array", "frombuffer fromfunction fromiter fromstring")
-_refuse("Bessel functions have no rule yet", "i0")
 _refuse("its result is complex for part of the arguments; use the function of the same name in numpy",
         "arccos arcsin arctanh log log10 log2 logn power sqrt", np.emath)
 

@@ -1,10 +1,14 @@
 """First-order primitives: one file a family, one row a primitive."""
 
 from . import (
+    bessel,
     complexes,
     contract,
+    convolution,
+    distributions,
     elementwise,
     fourier,
+    gammas,
     gather,
     layout,
     linalg,
@@ -15,9 +19,35 @@ from . import (
     linalg_scalar,
     linalg_spectral,
     linalg_values,
+    order,
+    orthogonal,
     reduce,
+    special,
     update,
 )
 
-__all__ = ["complexes", "contract", "elementwise", "fourier", "gather", "layout", "linalg", "linalg_equation", "linalg_factor",
-           "linalg_function", "linalg_gauge", "linalg_scalar", "linalg_spectral", "linalg_values", "reduce", "update"]
+__all__ = [
+    "bessel",
+    "complexes",
+    "contract",
+    "convolution",
+    "distributions",
+    "elementwise",
+    "fourier",
+    "gammas",
+    "gather",
+    "layout",
+    "linalg",
+    "linalg_equation",
+    "linalg_factor",
+    "linalg_function",
+    "linalg_gauge",
+    "linalg_scalar",
+    "linalg_spectral",
+    "linalg_values",
+    "order",
+    "orthogonal",
+    "reduce",
+    "special",
+    "update",
+]

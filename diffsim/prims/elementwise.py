@@ -206,6 +206,21 @@ arctan2 = elementwise("arctan2", np.arctan2, lambda y, x, z: _arctan2_part(x, y,
                       domain=(REAL, NONZERO))
 logaddexp = elementwise("logaddexp", np.logaddexp, lambda x, y, z: _softmax_part(x, z), lambda x, y, z: _softmax_part(y, z),
                         emit=lambda k, x, y: k.logaddexp(x, y), domain=(REAL, REAL))
+
+
+def _softmax2_part(x, z):
+    """2**(x - z); 1/2 where both operands of logaddexp2 are -inf."""
+    return where(equal(z, -np.inf), 0.5, exp2(x - where(equal(z, -np.inf), 0.0, z)))
+
+
+def _logaddexp2_emit(k, x, y):
+    ln2 = 0.6931471805599453
+    x, y = (k.mul(a, k.const(ln2, a.dtype)) for a in (x, y))
+    return k.mul(k.logaddexp(x, y), k.const(1 / ln2, x.dtype))
+
+
+logaddexp2 = elementwise("logaddexp2", np.logaddexp2, lambda x, y, z: _softmax2_part(x, z), lambda x, y, z: _softmax2_part(y, z),
+                         emit=_logaddexp2_emit, domain=(REAL, REAL))
 remainder = elementwise("mod", np.remainder, 1, lambda x, y, z: -floor(x / y), emit=lambda k, x, y: k.mod(x, y), domain=(REAL, NONZERO))
 fmod = elementwise("fmod", np.fmod, 1, lambda x, y, z: -trunc(x / y), emit=lambda k, x, y: k.fmod(x, y),
                    domain=(REAL, NONZERO))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..core import Linear, bind
+from ..core import Linear, Tracer, bind
 from ..prims.elementwise import add, neg
 from ..prims.layout import like, unbroadcast
 from .linear import LinearTrace, Ref, culprit, record
@@ -125,6 +125,11 @@ def _pull(avals, equations, cotangents, outputs):
     return bars
 
 
+def _symbolic(args):
+    """Whether an operand is a tracer: positions of a graph, which no array can be indexed with."""
+    return any(isinstance(a, Tracer) for a in args)
+
+
 def _pull_equation(avals, bars, owned, eqn):
     out, prim, args, params = eqn
     if prim.multiple:
@@ -140,7 +145,7 @@ def _pull_equation(avals, bars, owned, eqn):
             return
         bars[out] = None
     first = args[0]
-    if prim.linear_fast is not None and first.__class__ is Ref and y_bar.__class__ in PLAIN:
+    if prim.linear_fast is not None and first.__class__ is Ref and y_bar.__class__ in PLAIN and not _symbolic(args):
         n = first.n
         if bars[n] is None:
             bars[n], owned[n] = np.zeros(avals[n].shape, avals[n].dtype), 1

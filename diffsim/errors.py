@@ -59,6 +59,24 @@ class SolveError(DiffsimError, ArithmeticError):
         super().__init__(message)
 
 
+class ConvergenceError(DiffsimError, ArithmeticError):
+    """An iteration did not reach its solution, so there is nothing to differentiate.
+
+    Attributes
+    ----------
+    residual : float
+        How far it was from the solution: the size of the last residual or step.
+    """
+
+    def __init__(self, message, residual=float("nan")):
+        self.residual = residual
+        super().__init__(message)
+
+
+class SingularError(DiffsimError, ArithmeticError):
+    """A linear system, or the Jacobian of an equation at its solution, has no inverse."""
+
+
 class NotANumberError(DiffsimError, FloatingPointError):
     """An operation gave NaN while ``debug_nans`` was watching."""
 
@@ -77,6 +95,10 @@ class FallbackWarning(DiffsimWarning):
 
 class StrongZeroWarning(DiffsimWarning):
     """A derivative met 0 * inf, which was taken as 0."""
+
+
+class DifferencesWarning(DiffsimWarning):
+    """A derivative is approximated by finite differences, as no rule was given."""
 
 
 class CacheWarning(DiffsimWarning):

@@ -10,14 +10,17 @@ import diffsim.ode  # noqa: F401  (both register primitives)
 from diffsim.core import REGISTRY, Absent, Aval, Primitive
 from diffsim.core.emission import Scalar
 from diffsim.prims.family import REAL, draw
-from diffsim.testing import LAWS, check_primitive, samples
+from diffsim.testing import EXACT_LAWS, LAWS, check_primitive, samples, variants
 
-PRIMITIVES = [p for p in REGISTRY.values() if not isinstance(p.samples, Absent)]
+PRIMITIVES = [p for p in REGISTRY.values() if not isinstance(p.samples, Absent) and "." not in p.name]
 
-#: Whole simulations and control flow are checked by the tests of `diffsim.ode` and by tests/test_control.py; stop_gradient denies its
-#: derivative on purpose.
-WITHOUT_SAMPLES = {"checkpoint", "odeint", "odeint_adjoint", "odeint_curvature", "odeint_tangent", "replay", "scan", "stop_gradient",
-                   "switch", "while", "while_derivative"}
+#: Whole simulations and control flow are checked by the tests of `diffsim.ode` and by tests/test_control.py, functions of users by those
+#: of their verbs; stop_gradient denies its derivative on purpose.
+WITHOUT_SAMPLES = {
+    "checkpoint", "custom", "custom_tangent", "external", "external_pull", "external_push", "kernel", "kernel_pull",
+    "kernel_push", "odeint", "odeint_adjoint", "odeint_curvature", "odeint_tangent", "operator_solve", "replay", "scan",
+    "solution", "stop_gradient", "switch", "while", "while_derivative"
+}
 
 
 @pytest.mark.parametrize("law", LAWS, ids=attrgetter("__name__"))
@@ -27,8 +30,16 @@ def test_every_primitive_keeps_every_law(prim, law, rng):
         law(sample, rng)
 
 
+@pytest.mark.parametrize("prim", PRIMITIVES, ids=attrgetter("name"))
+def test_exact_laws_hold_in_single_precision_strided_and_for_single_elements(prim, rng):
+    for sample in samples(prim, rng):
+        for _, other in variants(sample):
+            for law in EXACT_LAWS:
+                law(other, rng)
+
+
 def test_primitives_without_samples_are_the_known_ones():
-    assert {p.name for p in REGISTRY.values() if isinstance(p.samples, Absent)} == WITHOUT_SAMPLES
+    assert {p.name for p in REGISTRY.values() if isinstance(p.samples, Absent) and "." not in p.name} == WITHOUT_SAMPLES
 
 
 def test_there_are_at_least_sixty_primitives_under_the_laws():

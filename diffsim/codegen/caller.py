@@ -37,6 +37,10 @@ class Caller:
     # ------------------------------------------------------------ memory and numbers
     def pointer(self, buffer):
         """Address of a buffer's first element."""
+        if buffer.kind == "argument":                     # a number passed by value
+            address = self.alloca(1)
+            self.store(address, f"%{buffer.base}")
+            return address
         return self.printer.pointer(buffer)
 
     def scalar(self, buffer):

@@ -155,6 +155,12 @@ def compile_ir(texts, entries, loops=True):
     return load_object(code)
 
 
+def joined(texts, entries):
+    """Text of one module made of several, everything but the entries internal to it."""
+    with _LOCK:
+        return str(link(texts, entries))
+
+
 def cleaned(texts, entries):
     """Text of one module in which everything is inlined into the entries and no loop is transformed yet."""
     with _LOCK:

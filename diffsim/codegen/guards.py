@@ -59,7 +59,7 @@ class Guards:
 
     def leave(self):
         """Leave the function, if anything is wrong so far, before a call that might not end for it."""
-        if self.kinds:
+        if self.kinds and self.report:
             p = self.printer
             n = p.fresh()[2:]
             bad, status, index = self._found()

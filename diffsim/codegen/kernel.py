@@ -1,12 +1,16 @@
 """Kernels: C-callable functions of a graph, for stepping loops to link with."""
 
+import functools
+
 import numpy as np
 
 from ..core import Absent
 from ..core.emission import Call
 from ..errors import MissingRule
-from ..passes import optimise
-from .llvm_printer import FunctionPrinter, Text
+from ..passes import inline, optimise
+from . import engine
+from .caller import Caller
+from .llvm_printer import LONG_LOOPS, FunctionPrinter, Text
 from .lower import Output, lower
 from .nest import FLOAT
 from .python_printer import compiled_python, python_source
@@ -44,15 +48,30 @@ def kernel_ir(symbol, params, graph, inputs, outputs, unroll=None):
         A primitive cannot be emitted.
     """
     function = _nest(symbol, params, graph, inputs, outputs, unroll)
-    text = Text()
-    printer = FunctionPrinter(function, text)
+    text, modules = Text(), []
+    link = functools.partial(_link, modules, {})
+    printer = FunctionPrinter(function, text, link=link)
     if printer.scratch_size <= STACK:
         printer.print()
     else:
         function.name = f"{symbol}.body"
-        printer = FunctionPrinter(function, text, scratch="param").print()
+        printer = FunctionPrinter(function, text, scratch="param", link=link).print()
         text.functions.append(_on_heap(symbol, params, function.name, printer.scratch_size, text))
-    return str(text)
+    if not modules:
+        return str(text)
+    joined = engine.joined([str(text), *modules], [symbol])
+    return f"{LONG_LOOPS}\n{joined}" if text.long_loops else joined
+
+
+class _Inside(Caller):
+    """Writes calls of linked functions within a kernel, which has no status to report: such functions give NaN where they fail."""
+
+    def check(self, status):
+        pass
+
+
+def _link(modules, shared, printer, statement):
+    statement.rule(_Inside(printer, modules, 0, 0, shared, 1), statement.outs, statement.ins, **statement.eqn.params)
 
 
 def _on_heap(symbol, params, body, size, text):
@@ -90,10 +109,11 @@ def kernel_python(symbol, params, graph, inputs, outputs, unroll=None):
 
 
 def _nest(symbol, params, graph, inputs, outputs, unroll):
+    graph = inline(graph)
     for eqn in graph.eqns:
         if isinstance(eqn.prim.emit, Absent):
             raise MissingRule(eqn.prim.name, "emit", eqn.prim.emit.why)
-        if isinstance(eqn.prim.emit, Call):
+        if isinstance(eqn.prim.emit, Call) and not eqn.prim.emit.inside:
             raise MissingRule(eqn.prim.name, "emit", "a simulation cannot run inside the kernel of another one")
     width = np.dtype(FLOAT).itemsize
     places = [(name, width * at, FLOAT) for name, at in inputs]

@@ -319,6 +319,11 @@ class _Writer:
         inner = getattr(x, "__diffsim_wraps__", None)
         if inner is not None:
             self.function(inner)
+            rules = getattr(x, "__diffsim_rules__", ())
+            if rules:
+                self.require(f"{name}.__diffsim_rules__ == {self.keep(rules)}")
+            for rule in rules:
+                self.function(rule)
             return
         if (not _is_users(type(x)) and not isinstance(x, types.SimpleNamespace)) or not self.first_time(x):
             return

@@ -15,7 +15,7 @@ from ..errors import ConcretizationError, DerivativeLost, FallbackWarning, Input
 from ..numpy.array import Array, lent
 from ..numpy.rebind import original, rebound
 from ..numpy.stacking import is_value, stacked
-from ..passes import optimise
+from ..passes import inline, optimise
 from ..transforms import trace
 from ..transforms.watch import WATCH
 from .entrance import builder, matcher
@@ -59,7 +59,7 @@ class Compiled:
     def run(self, leaves):
         """Flat outputs on concrete leaves."""
         if self.program is None:
-            self.program = Program(optimise(self.graph), constants=self.captured)
+            self.program = Program(optimise(inline(self.graph)), constants=self.captured)
         return self.program(*leaves)
 
     def result(self, out):

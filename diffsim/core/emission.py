@@ -40,6 +40,9 @@ class Call:
     ``rule(k, outs, ins, **params)`` writes it: ``outs`` and ``ins`` are buffers (for an opaque input: the number of its producer's
     request), ``k`` is ``diffsim.codegen.program.Caller``.
 
+    ``inside`` says that it may also be called within the kernel of a stepping loop, where nobody answers requests and ``k.check`` does
+    nothing: what it could not compute must be NaN.
+
     ``request(params, avals_in, avals_out)`` is what a call needs from the caller of the program, an object with
 
     ``words``
@@ -57,3 +60,4 @@ class Call:
 
     rule: Any
     request: Any
+    inside: bool = False

@@ -185,7 +185,7 @@ def _canonical(graph):
         for v in eqn.outputs:
             number[v] = len(number)
         params = ",".join(f"{k}={canonical_param(v)}" for k, v in sorted(eqn.params.items()))
-        lines.append(f"{eqn.prim.name}|{params}|{','.join(map(show, eqn.inputs))}|{';'.join(str(v.aval) for v in eqn.outputs)}")
+        lines.append(f"{eqn.prim.digest}|{params}|{','.join(map(show, eqn.inputs))}|{';'.join(str(v.aval) for v in eqn.outputs)}")
     lines.append(",".join(map(show, graph.outputs)))
     return "\n".join(lines)
 

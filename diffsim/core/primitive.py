@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from ..errors import MissingRule
 from .aval import Aval
-from .tracer import ArrayTracer, Tracer
+from .tracer import ArrayTracer, Tracer, user_line
 
 REGISTRY = {}
 
@@ -84,21 +84,25 @@ class Primitive:
     together : callable, optional
         ``together(x, x_dot, **params) -> (y, y_dot)``: value and tangent in one go, for forward mode; for primitives whose tangent
         would otherwise compute the value again.
+    ruled : callable, optional
+        ``ruled(x, x_dot, reverse, **params) -> (y, y_dot)``: value and tangent by a user's rules, called instead of all else by a
+        transform that differentiates; ``reverse`` says that the tangent will be transposed.
+    body : callable, optional
+        ``body(*avals, **params) -> Graph``: the program the primitive stands for; code is generated from that.
     """
 
-    __slots__ = ("aval", "batch", "derivs", "emit", "impl", "jvp", "linear_fast", "multiple", "name", "plain_derivs", "prepare",
-                 "quick", "samples", "sparsity",
-                 "together", "transpose")
+    __slots__ = ("aval", "batch", "body", "derivs", "emit", "impl", "jvp", "linear_fast", "multiple", "name", "plain_derivs", "prepare",
+                 "quick", "ruled", "samples", "sparsity", "together", "transpose")
 
     def __init__(self, name, *, impl, aval, jvp, transpose, emit, samples, batch=ONE_BY_ONE, sparsity=DENSE, multiple=False, derivs=None,
-                 quick=None, linear_fast=None, prepare=None, together=None):
+                 quick=None, linear_fast=None, prepare=None, together=None, ruled=None, body=None):
         if name in REGISTRY:
             raise ValueError(f"a primitive named {name!r} exists already")
         self.name, self.impl, self.aval, self.jvp, self.transpose = name, impl, aval, jvp, transpose
         self.emit, self.samples, self.multiple = emit, samples, multiple
         self.batch, self.sparsity = batch, sparsity
         self.derivs, self.quick, self.linear_fast, self.prepare = derivs, quick or impl, linear_fast, prepare
-        self.plain_derivs, self.together = None, together
+        self.plain_derivs, self.together, self.ruled, self.body = None, together, ruled, body
         for slot in SLOTS:
             rule = getattr(self, slot)
             if rule is None:
@@ -115,8 +119,13 @@ class Primitive:
         """
         rule = getattr(self, slot)
         if isinstance(rule, Absent):
-            raise MissingRule(self.name, slot, rule.why)
+            raise MissingRule(self.name, slot, f"{rule.why} (asked for at {user_line()})")
         return rule
+
+    @property
+    def digest(self):
+        """What programs that use it are told apart by: equal names mean equal rules."""
+        return self.name
 
     def __call__(self, *args, **params):
         return bind(self, args, params)

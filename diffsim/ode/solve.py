@@ -14,7 +14,7 @@ from ..errors import ConcretizationError, DerivativeLost, InputError, InputTypeE
 from ..numpy.array import Array, lent
 from ..numpy.rebind import original, rebound
 from ..numpy.stacking import stacked
-from ..passes import optimise
+from ..passes import inline, optimise
 from ..prims.elementwise import sub
 from ..prims.layout import basic, concatenate, convert, index, reshape, transpose
 from ..transforms import trace
@@ -290,11 +290,11 @@ def _system(fun, t0, y0, args):
 
 def _check_emission(graph):
     """Raise MissingRule, with the user's remedy, if an equation cannot become code."""
-    for eqn in graph.eqns:
+    for eqn in inline(graph).eqns:
         emit = eqn.prim.emit
         if isinstance(emit, Absent):
             raise MissingRule(eqn.prim.name, "emit", emit.why)
-        if isinstance(emit, Call):
+        if isinstance(emit, Call) and not emit.inside:
             raise MissingRule(eqn.prim.name, "emit", "a solve inside a right-hand side is not compiled")
         if any(v.aval.dtype.kind not in "fiub" for v in eqn.outputs):
             raise MissingRule(eqn.prim.name, "emit", f"its value has dtype {eqn.outputs[0].aval.dtype}")

@@ -3,6 +3,7 @@
 from .cse import cse
 from .dce import dce
 from .fold import fold
+from .inline import inline
 from .simplify import simplify
 
 PASSES = (fold, simplify, cse, dce)
@@ -31,4 +32,4 @@ def optimise(graph):
     return graph
 
 
-__all__ = ["PASSES", "cse", "dce", "fold", "optimise", "simplify"]
+__all__ = ["PASSES", "cse", "dce", "fold", "inline", "optimise", "simplify"]

@@ -137,7 +137,7 @@ def winners(at, size):
 
 def _put_impl(x, new, at):
     out = np.array(x, order="C")                            # so that the flat view is no copy
-    out.reshape(-1)[at] = new
+    out.reshape(-1)[np.ascontiguousarray(at)] = np.ascontiguousarray(new)     # in row-major order, for the last of several writes
     return out
 
 

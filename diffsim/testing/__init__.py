@@ -1,6 +1,7 @@
 """Checks of derivatives: for users, and the laws every primitive keeps."""
 
 from .checks import check_grads, check_primitive, taylor_test
-from .laws import LAWS, Sample, samples
+from .coverage import slot_table
+from .laws import EXACT_LAWS, LAWS, Sample, samples, variants
 
-__all__ = ["LAWS", "Sample", "check_grads", "check_primitive", "samples", "taylor_test"]
+__all__ = ["EXACT_LAWS", "LAWS", "Sample", "check_grads", "check_primitive", "samples", "slot_table", "taylor_test", "variants"]

@@ -76,9 +76,10 @@ def samples(prim, rng):
 
 # ---------------------------------------------------------------- helpers of the laws
 def random_like(a, rng):
-    """Numbers between -1 and 1 in the shape and dtype of an array; complex ones in both parts."""
-    x = rng.uniform(-1, 1, a.shape)
-    return np.asarray(x + 1j * rng.uniform(-1, 1, a.shape) if a.dtype.kind == "c" else x).astype(a.dtype)
+    """Numbers between -1 and 1 in the shape, dtype and memory order of an array; complex ones in both parts."""
+    x, made = rng.uniform(-1, 1, a.shape), np.empty_like(a)
+    made[...] = x + 1j * rng.uniform(-1, 1, a.shape) if a.dtype.kind == "c" else x
+    return made
 
 
 def single(a):
@@ -331,7 +332,7 @@ def graph_is_the_program(sample, rng):
 
     graph, _ = trace(gradient, avals)
     graph.verify()
-    close(eval_graph(graph, *sample.point), gradient(*sample.point), 1e-14, f"{sample.prim.name}: graph of the pullback")
+    close(eval_graph(graph, *sample.point), gradient(*sample.point), 64 * _precision(sample), f"{sample.prim.name}: graph of the pullback")
 
 
 def _same_bits(name, a, b):
@@ -429,4 +430,41 @@ LAWS = [aval_predicts_impl, tangent_is_the_derivative, tangent_keeps_shape_and_d
         pattern_covers_the_map, second_derivatives_agree, nested_derivatives_keep_apart, graph_is_the_program, batch_is_a_stack_of_calls,
         directions_come_in_batches]
 
-__all__ = ["LAWS", "Sample", "samples"]
+#: Laws without differences: they hold to the rounding of whatever precision a sample has.
+EXACT_LAWS = [pullback_is_the_adjoint, transpose_rule_transposes, graph_is_the_program]
+
+
+def _strided(a):
+    """The same numbers with gaps between them; in column order where there are two axes or more."""
+    a = np.asarray(a)
+    if a.ndim > 1:
+        return np.asfortranarray(a)
+    if not a.ndim:
+        return a
+    wide = np.zeros(2 * a.size, a.dtype)
+    wide[::2] = a
+    return wide[::2]
+
+
+def _first(a):
+    """One element of an operand, with as many axes."""
+    a = np.asarray(a)
+    return a[(slice(0, 1),) * a.ndim]
+
+
+def variants(sample):
+    """A sample in other forms: ``(description, Sample)``.
+
+    Single precision and strided operands for all rows; for elementwise ones also each operand reduced to one element, which broadcasts.
+    """
+    x = [np.asarray(a) for a in sample.x]
+    made = [("single precision", [single(a) for a in x])] if any(is_float(a.dtype) for a in x) else []
+    if any(a.ndim for a in x):
+        made.append(("not contiguous", [_strided(a) for a in x]))
+    if sample.prim.derivs is not None:
+        made += [(f"operand {i} of one element", [_first(a) if k == i else a for k, a in enumerate(x)])
+                 for i, b in enumerate(x) if b.size > 1]
+    return [(how, Sample(sample.prim, tuple(y), sample.params)) for how, y in made]
+
+
+__all__ = ["EXACT_LAWS", "LAWS", "Sample", "samples", "variants"]

@@ -3,6 +3,7 @@
 from .batch import batch
 from .forward import jvp
 from .linear import linearize
+from .linearity import fault, record
 from .sparsity import fingerprint, linearize_for_pattern, pattern_of
 from .stage import trace
 from .sweep import pull, push
@@ -11,6 +12,7 @@ from .watch import debug_nans
 __all__ = [
     "batch",
     "debug_nans",
+    "fault",
     "fingerprint",
     "jvp",
     "linearize",
@@ -18,5 +20,6 @@ __all__ = [
     "pattern_of",
     "pull",
     "push",
+    "record",
     "trace",
 ]

@@ -8,9 +8,10 @@ import functools
 import numpy as np
 
 from ..core import NO_PARAMS, Absent, ArrayTracer, Aval, Opaque, Trace, Tracer, aval_of, bind, user_line, wrap
-from ..errors import ConcretizationError
+from ..errors import ConcretizationError, InputError
 from ..prims.layout import Basic, aligned, index, stack
 from .operands import strong
+from .rest import CLOSED_OVER
 from .watch import WATCH, Watched
 
 BINARY = 2
@@ -89,6 +90,8 @@ class BatchTrace(Trace):
         """A tracer of one member from the values of all."""
         if y.__class__ is tuple:
             return wrap(self, aval_of(y[0]), y)
+        if isinstance(y, Tracer) and y.owner.level >= self.level:
+            raise InputError(CLOSED_OVER)
         return wrap(self, _member(tuple(y.shape), y.dtype), y)
 
     def _one_by_one(self, prim, operands, batched, params):

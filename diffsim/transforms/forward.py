@@ -7,6 +7,7 @@ from ..core.plain import plain_derivs
 from ..prims.layout import like
 from .linear import culprit
 from .operands import split
+from .rest import AtRest, at_rest, both, of, resting
 from .strong import product, repaired
 from .watch import WATCH, Watched
 
@@ -14,7 +15,7 @@ from .watch import WATCH, Watched
 class ForwardTrace(Trace):
     """Interprets a primitive on dual numbers: ``primal`` is the value, ``dual`` its tangent or None for zero."""
 
-    __slots__ = ("times",)
+    __slots__ = ("met", "times")
     direct = True
 
     def __init__(self, verb):
@@ -23,6 +24,8 @@ class ForwardTrace(Trace):
 
     def process(self, prim, args, params):
         primals, tangents = split(self, args)
+        if prim.ruled is not None and any(t is not None for t in tangents):
+            return self._ruled(prim, primals, tangents, params)
         if prim.together is not None:
             y, y_dot = prim.together(primals, tangents, **params)
         else:
@@ -38,6 +41,14 @@ class ForwardTrace(Trace):
         if prim.multiple:
             return tuple(v if t is None else wrap(self, v, t) for v, t in zip(y, y_dot, strict=True))
         return wrap(self, y, y_dot)
+
+    def _ruled(self, prim, primals, tangents, params):
+        with at_rest(self, RestingForward):
+            y, y_dot = prim.ruled(primals, tangents, False, **params)
+            y, y_dot = resting(self, y), resting(self, y_dot)
+        if self.met:                                      # the rule closes over values of this trace: what they add to the tangent
+            y_dot = [both(t, v.dual) if of(self, v) else t for v, t in zip(prim.impl(*primals, **params), y_dot, strict=True)]
+        return tuple(v if t is None else wrap(self, v, t) for v, t in zip(y, y_dot, strict=True))
 
     def _elementwise(self, prim, primals, y, tangents, params):
         """The sum over operands of derivative times tangent."""
@@ -88,6 +99,12 @@ class ForwardTrace(Trace):
 
     def concrete(self, tracer, what):
         return tracer.primal
+
+
+class RestingForward(AtRest, ForwardTrace):
+    """The same while a user's rule runs."""
+
+    __slots__ = ()
 
 
 def jvp(f, primals, tangents, verb="jvp"):

@@ -15,7 +15,9 @@ import numpy as np
 from ..core import NO_PARAMS, TRACED, ArrayTracer, Aval, Trace, Tracer, aval_of, bind, user_line, wrap
 from ..core.held import Held
 from ..core.plain import plain_derivs
+from ..errors import InputError
 from .operands import split, strong
+from .rest import AtRest, at_rest, both, of, resting
 from .strong import finite
 from .watch import WATCH, Watched
 
@@ -60,10 +62,9 @@ class TangentTrace(Trace):
         self.level, self.list = level, linear_list
 
     def process(self, prim, args, params):
-        args = strong(args)
-        avals = [aval_of(x) for x in args]
+        args = tuple(self._operand(x) for x in strong(args))
+        avals = [self.list.avals[x.n] if x.__class__ is Ref else aval_of(x) for x in args]
         out = prim.rule("aval")(*avals, **params)
-        args = tuple(Ref(x.dual) if isinstance(x, Tracer) and x.owner is self else x for x in args)
         if prim.multiple:
             numbers = tuple(self.list.new(a) for a in out)
             self.list.eqns.append((numbers, prim, args, params))
@@ -72,11 +73,23 @@ class TangentTrace(Trace):
         self.list.eqns.append((number, prim, args, params))
         return wrap(self, out, number)
 
+    def _operand(self, x):
+        if not isinstance(x, Tracer) or x.owner.level != self.level:
+            return x
+        if x.owner is self:
+            return Ref(x.dual)
+        x.owner.met = True                                # a value of the linear trace, met by a rule that closes over it
+        return x.primal
+
+    def concrete(self, tracer, what):
+        raise InputError(f"{user_line()}: {what} needs the number behind a tangent or cotangent; a rule is linear in it and cannot choose "
+                         f"by it")
+
 
 class LinearTrace(Trace):
     """Computes values and records how tangents follow: ``primal`` is the value, ``dual`` the number of its tangent or None."""
 
-    __slots__ = ("held", "list", "tangents")
+    __slots__ = ("held", "list", "met", "tangents")
     direct = True
 
     def __init__(self, verb, lasting=False):
@@ -178,6 +191,8 @@ class LinearTrace(Trace):
 
     def _general(self, prim, args, params):
         primals, numbers = split(self, args)
+        if prim.ruled is not None and any(n is not None for n in numbers):
+            return self._ruled(prim, primals, numbers, params)
         if prim.prepare is not None:
             params = prim.prepare(primals, tuple(n is not None for n in numbers), params)
         y = bind(prim, primals, params)
@@ -189,8 +204,21 @@ class LinearTrace(Trace):
         if y_dot is None:
             return y
         if prim.multiple:
-            return tuple(v if t is None else wrap(self, v, t.dual) for v, t in zip(y, y_dot, strict=True))
+            return tuple(wrap(self, v, t.dual) if of(self.tangents, t) else v for v, t in zip(y, y_dot, strict=True))
         return wrap(self, y, y_dot.dual) if isinstance(y_dot, Tracer) and y_dot.owner is self.tangents else y
+
+    def _ruled(self, prim, primals, numbers, params):
+        primals = tuple(self.held.keep(x) if x.__class__ is np.ndarray else x for x in primals)
+        tangents = tuple(None if n is None else wrap(self.tangents, self.list.avals[n], n) for n in numbers)
+        with at_rest(self, RestingLinear):
+            y, y_dot = prim.ruled(primals, tangents, True, **params)
+            y, y_dot = resting(self, y), resting(self, y_dot)
+        y_dot = [t if of(self.tangents, t) else None for t in y_dot]
+        if self.met:                                      # the rule closes over values of this trace: what they add to the tangent
+            extra = [wrap(self.tangents, v.primal, v.dual) if of(self, v) and v.dual is not None else None
+                     for v in prim.impl(*primals, **params)]
+            y_dot = [both(a, b) for a, b in zip(y_dot, extra, strict=True)]
+        return tuple(v if t is None else wrap(self, v, t.dual) for v, t in zip(y, y_dot, strict=True))
 
     def close(self):
         """End the trace: its tracers are dead, arrays it locked are writeable again."""
@@ -199,6 +227,12 @@ class LinearTrace(Trace):
 
     def concrete(self, tracer, what):
         return tracer.primal
+
+
+class RestingLinear(AtRest, LinearTrace):
+    """The same while a user's rule runs."""
+
+    __slots__ = ()
 
 
 class LinedTrace(LinearTrace):

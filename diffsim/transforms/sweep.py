@@ -1,12 +1,14 @@
 """Sweeps over a list of linear equations: ``push`` runs it forwards, ``pull`` transposes it."""
 
+import warnings
+
 import numpy as np
 
 from ..core import Linear, Tracer, bind
 from ..prims.elementwise import add, neg
 from ..prims.layout import like, unbroadcast
 from .linear import LinearTrace, Ref, culprit, record
-from .strong import product, repaired
+from .strong import STRONG, product, repaired
 from .watch import WATCH, watched_sweep
 
 PLAIN = (np.ndarray, np.float64, np.float32)
@@ -82,8 +84,13 @@ def _consumed(linear_list, cotangents, outputs, n_inputs):
         return bars
 
     def again():
-        _, more, _ = record(LinearTrace, *linear_list.origin)
-        return _pull(more.avals, _emptied(more.eqns), cotangents, outputs)[:n_inputs]
+        token = STRONG.set(False)                             # the same list as before: only this sweep is strong
+        try:
+            with warnings.catch_warnings(action="ignore"):    # said already
+                _, more, numbers = record(LinearTrace, *linear_list.origin)
+        finally:
+            STRONG.reset(token)
+        return _pull(more.avals, _emptied(more.eqns), cotangents, numbers[:len(outputs)])[:n_inputs]
     values = [v for v, bar in zip(linear_list.values, cotangents, strict=False) if bar is not None]
     return repaired(again, bars, [*values, *cotangents], lambda: culprit(linear_list.origin))
 

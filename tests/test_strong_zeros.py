@@ -123,3 +123,12 @@ def test_debug_nans_is_silent_on_good_programs_and_ends_with_its_block():
 def test_debug_nans_says_where_a_nan_came_in():
     with ds.debug_nans(), pytest.raises(NotANumberError, match="operand was NaN already"):
         ds.grad(lambda x: x * np.nan)(1.0)
+
+
+def test_a_product_that_is_zero_and_finite_keeps_its_derivative():
+    """log(1) = 0 is a factor of the gradient of x log x, whose own derivative at 1 is 1."""
+    def f(x):
+        return np.sum(np.where(x > 0, np.log(x), 0.0) * x)
+    with np.errstate(all="ignore"), pytest.warns(StrongZeroWarning):
+        got = ds.hessian(f)(np.array([0.0, 1.0, 2.0]))
+    np.testing.assert_allclose(got, np.diag([0.0, 1.0, 0.5]), atol=1e-15)

@@ -15,7 +15,7 @@ import numpy as np
 from ..core import Tracer, user_depth
 from ..core.aval import is_float
 from ..errors import StrongZeroWarning
-from ..prims.elementwise import equal, isfinite, logical_and, logical_or, mul, where
+from ..prims.elementwise import equal, isfinite, logical_and, logical_not, logical_or, mul, where
 from ..prims.layout import convert
 from ..prims.reduce import reduce_all
 
@@ -32,7 +32,7 @@ def strong_product(g, d):
     """``g * d``, and 0 where either is 0, whatever the other."""
     with np.errstate(all="ignore"):
         part = mul(g, d)
-        zero = logical_or(equal(g, 0.0), equal(d, 0.0))
+        zero = logical_and(logical_or(equal(g, 0.0), equal(d, 0.0)), logical_not(isfinite(part)))     # else it has a derivative
         out = where(zero, 0.0, part)
     return out if out.dtype == part.dtype else convert(out, dtype=part.dtype)
 

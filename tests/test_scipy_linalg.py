@@ -88,7 +88,7 @@ PROGRAMS = {
     "functions": (lambda a: [f(a / 3) for f in (sla.sinm, sla.cosm, sla.tanm, sla.sinhm, sla.coshm, sla.tanhm)], [SQUARE]),
     "logm": (lambda a: sla.logm(spd(a)), [SQUARE]),
     "sqrtm": (lambda a: sla.sqrtm(spd(a)), [SQUARE]),
-    "fractional_matrix_power": (lambda a: [sla.fractional_matrix_power(spd(a), t) for t in (0.3, 2, -1)], [SQUARE]),
+    "fractional_matrix_power": (lambda a, t: [sla.fractional_matrix_power(spd(a), e) for e in (0.3, 2, -1, t)], [SQUARE, ()]),
     "polar": (lambda a: [*sla.polar(apart(a)), *sla.polar(apart(a).T), *sla.polar(apart(a), side="left")], [TALL]),
     "orthogonal_procrustes": (lambda a, b: list(sla.orthogonal_procrustes(apart(a), apart(b))), [TALL, TALL]),
     "solve_sylvester": (lambda a, b, q: sla.solve_sylvester(heavy(a), b + 5 * np.eye(2), q), [SQUARE, (2, 2), (3, 2)]),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..core import user_line
+from ..core import Tracer, user_line
 from ..errors import InputError, MissingRule
 from ..prims import elementwise as ew
 from ..prims import linalg_equation as equation
@@ -10,7 +10,6 @@ from ..prims import linalg_function as function
 from ..prims.layout import basic, concatenate, embed
 from ..prims.linalg_base import adjoint, conjugate, product, swap
 from . import fourier, indexing, linear, matrices
-from .dispatch import value_of
 from .matrices import inexact, same_lead, square
 from .reductions import at_least_array
 from .reductions import sum as total
@@ -47,10 +46,12 @@ def sqrtm(A, disp=True, blocksize=64):                      # noqa: N803
 
 @entry()
 def fractional_matrix_power(A, t):                          # noqa: N803
-    """Power of a matrix, with an exponent that is not differentiated."""
-    t = float(value_of(t, "the exponent of fractional_matrix_power"))
+    """Power of a matrix: exp(t log A), or repeated products for a constant integer; the exponent may be differentiated."""
     a = square(inexact(A), "fractional_matrix_power")
-    return matrices.matrix_power(a, int(t)) if t == int(t) else function.power_of_matrix(a, t=t)
+    t = lift(t)
+    if not isinstance(t, Tracer) and t == int(t):
+        return matrices.matrix_power(a, int(t))
+    return function.expm(ew.mul(function.logm(a), t))
 
 
 @entry()

@@ -38,7 +38,7 @@ def real_part(x):
     return real(x) if x.dtype.kind == "c" else x
 
 
-def _square_root_scaled(rng, lead, n, kind):
+def _spread_spectrum(rng, lead, n, kind):
     """Hermitian matrices whose eigenvalues lie apart."""
     a = positive_definite(rng, (*lead, n, n), kind)
     return a + np.diag(3.0 * np.arange(n))
@@ -73,7 +73,7 @@ eigh = batch_leading(Primitive(
     jvp=_eigh_jvp,
     transpose=NOT_LINEAR,
     emit=BY_LAPACK,
-    samples=lambda rng: [((_square_root_scaled(rng, lead, n, "f"),), {"lower": lower}) for lead, n, lower in (
+    samples=lambda rng: [((_spread_spectrum(rng, lead, n, "f"),), {"lower": lower}) for lead, n, lower in (
         ((), 3, True), ((2,), 2, False), ((), 1, True))],   # of complex matrices differences see LAPACK's phases
     multiple=True,
 ))
@@ -105,8 +105,8 @@ eigh_pair = batch_leading(Primitive(
     jvp=_pair_jvp,
     transpose=NOT_LINEAR,
     emit=BY_LAPACK,
-    samples=lambda rng: [((_square_root_scaled(rng, lead, 3, "f"), positive_definite(rng, (*lead, 3, 3))), {"lower": lower})
-                         for lead, lower in (((), True), ((2,), False))],
+    samples=lambda rng: [((np.diag([1.0, 5.0]) + either(rng, (2, 2), "f") / 4, np.diag([1.0, 2.0]) + either(rng, (2, 2), "f") / 4),
+                          {"lower": lower}) for lower in (True, False)],
     multiple=True,
 ))
 

@@ -9,6 +9,8 @@ from ..api import hvp, jvp, vjp
 from ..core import Primitive
 from ..core.aval import is_float
 from ..errors import InputError, InputTypeError
+from ..numpy.rebind import rebound
+from ..numpy.stacking import holds_traced
 from .laws import EXACT_LAWS, LAWS, close, inner, richardson, samples, variants
 
 #: Below this the first-order Taylor remainder does not fall as h².
@@ -71,9 +73,10 @@ class _Moving:
         self.names = [path for path, on in zip(paths, self.on, strict=True) if on]
 
     def value(self, point):
-        """The value's tree, at other leaves."""
+        """The value's tree, at other leaves; NumPy is rebound where a leaf is traced, as a transform of the function itself would."""
+        f = rebound(self.f) if any(map(holds_traced, point)) else self.f
         point = iter(point)
-        return self.f(*tree.unflatten(self.struct, [next(point) if on else x for x, on in zip(self.leaves, self.on, strict=True)]))
+        return f(*tree.unflatten(self.struct, [next(point) if on else x for x, on in zip(self.leaves, self.on, strict=True)]))
 
     def __call__(self, *point):
         return [y for y in tree.leaves(self.value(point)) if _carries(y)]

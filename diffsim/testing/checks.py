@@ -9,6 +9,8 @@ from ..api import hvp, jvp, vjp
 from ..core import Primitive
 from ..core.aval import is_float
 from ..errors import InputError, InputTypeError
+from ..numpy import rebound
+from ..numpy.stacking import holds_traced
 from .laws import EXACT_LAWS, LAWS, close, inner, richardson, samples, variants
 
 #: Below this the first-order Taylor remainder does not fall as h².
@@ -72,8 +74,9 @@ class _Moving:
 
     def value(self, point):
         """The value's tree, at other leaves."""
+        f = rebound(self.f) if holds_traced(list(point)) else self.f       # transforms do not reach through our code
         point = iter(point)
-        return self.f(*tree.unflatten(self.struct, [next(point) if on else x for x, on in zip(self.leaves, self.on, strict=True)]))
+        return f(*tree.unflatten(self.struct, [next(point) if on else x for x, on in zip(self.leaves, self.on, strict=True)]))
 
     def __call__(self, *point):
         return [y for y in tree.leaves(self.value(point)) if _carries(y)]

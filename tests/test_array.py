@@ -463,7 +463,7 @@ def test_a_plain_value_or_a_number_is_lent_as_it_is():
     (lambda a, t: a.__setitem__(slice(None), np.ones((2, 6)) * t), ValueError), (lambda a, t: a.nothing, AttributeError),
     (lambda a, t: float(a), TypeError),
     (lambda a, t: hash(a), TypeError), (lambda a, t: [1, 2][a], TypeError), (lambda a, t: bool(a), ValueError),
-    (lambda a, t: np.isnat.at(a, [0], t), MissingRule),
+    (lambda a, t: np.isnat.at(a * t, [0]), MissingRule),
     (lambda a, t: np.array([t, t], dtype=int), DerivativeLost)])
 def test_misuse_raises_what_numpy_users_expect(use, error):
     def f(t):

@@ -1,4 +1,4 @@
-"""Methods of ufuncs: ``reduce``, ``accumulate``, ``reduceat``, ``outer``, ``at``; ``axes``, ``axis`` and ``keepdims`` of products.
+"""Methods of ufuncs: ``reduce``, ``accumulate``, ``reduceat``, ``outer``; ``axes``, ``axis`` and ``keepdims`` of products.
 
 Sums, products, extremes and truths go to the reductions of their own; any other ufunc of two operands is applied element after element.
 """
@@ -8,8 +8,7 @@ import numpy as np
 from ..core import UFUNCS, user_line
 from ..errors import MissingRule
 from ..prims import elementwise as ew
-from ..prims.gather import gather, put
-from ..prims.layout import broadcast_to, concatenate, convert, reshape
+from ..prims.layout import concatenate, convert, reshape
 from . import dispatch, indexing, reductions
 from .dispatch import UFUNC_METHODS
 from .reductions import at_least_array, axes_of, moved
@@ -24,7 +23,7 @@ _REORDERABLE = {np.hypot, np.logaddexp, np.logaddexp2, np.fmax, np.fmin, np.logi
 
 
 def _method(rule):
-    UFUNC_METHODS[rule.__name__.rstrip("_")] = rule
+    UFUNC_METHODS[rule.__name__] = rule
     return rule
 
 
@@ -135,30 +134,6 @@ def outer(ufunc, a, b, **options):
     a, b = at_least_array(lift(a)), at_least_array(lift(b))
     a = reshape(a, shape=tuple(a.shape) + (1,) * len(b.shape))
     return ufunc(a, b, **options) if options else _binary(ufunc, "outer")(a, b)
-
-
-@_method
-def at_(ufunc, target, key, *values):
-    """As ``ufunc.at``: elements named repeatedly are updated one time after the other."""
-    if ufunc.nin == 2:
-        apply = _binary(ufunc, "at")
-    elif (apply := UFUNCS.get(ufunc)) is None:
-        raise MissingRule(f"np.{ufunc.__name__}.at", "derivative", f"{user_line()}: no rule is known for this ufunc")
-
-    def update(x):
-        at = np.asarray(indexing.concrete(indexing.positions(tuple(x.shape), key), f"np.{ufunc.__name__}.at"))
-        flat = at.reshape(-1)
-        wide = [reshape(broadcast_to(at_least_array(v), shape=at.shape), shape=flat.shape) for v in values]
-        order = np.argsort(flat, kind="stable")
-        first = np.concatenate([[0], np.flatnonzero(np.diff(flat[order])) + 1]).astype(int) if flat.size else np.zeros(0, int)
-        turn = np.zeros(flat.size, int)                     # how often the element was named before
-        turn[order] = np.arange(flat.size) - np.repeat(first, np.diff([*first, flat.size]))
-        for n in range(turn.max(initial=-1) + 1):
-            chosen = np.flatnonzero(turn == n)
-            new = apply(gather(x, flat[chosen]), *[gather(v, chosen) for v in wide])
-            x = put(x, new if new.dtype == x.dtype else convert(new, dtype=x.dtype), flat[chosen])
-        return x
-    target.write(update(target.read()))
 
 
 @_method

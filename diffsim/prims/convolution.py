@@ -87,6 +87,21 @@ def _batch_of_kernels(n, a, b):
     return stack(*[convolve(a, row, mode="valid") for row in rows], axis=0)
 
 
+def _sparsity(i, a, b, *, mode):
+    """Element k of the value meets a[k - j] b[j] (full), or a[k + n - 1 - j] b[j] (valid)."""
+    reach = b.shape if i == 0 or mode == "valid" else a.shape
+    over = (a.shape if i == 0 else b.shape) if mode == "full" else _shape(a.shape, b.shape, mode)
+    grid = np.indices(over + reach).reshape(2, len(over), -1) if over else np.zeros((2, 0, 1), int)
+    first, second = grid
+    out = _shape(a.shape, b.shape, mode)
+    if mode == "full":
+        return np.ravel_multi_index(first + second, out), np.ravel_multi_index(first, over)
+    rows = np.ravel_multi_index(first, out)
+    if i == 0:
+        return rows, np.ravel_multi_index(first + second, a.shape)
+    return rows, np.ravel_multi_index(second, b.shape)
+
+
 def _emit(k, at, a, b, *, mode):
     """y[k] = sum_j a[k - j] b[j], or a[k + n - 1 - j] b[j] with every term inside."""
     def term(j):
@@ -113,6 +128,7 @@ convolve = Primitive(
     jvp=_jvp,
     transpose=_transpose,
     batch=_batch,
+    sparsity=_sparsity,
     emit=Gather(_emit, work=lambda a, b, *, mode: math.prod(_shape(a.shape, b.shape, mode)) * b.size),
     samples=_samples,
 )

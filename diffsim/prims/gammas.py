@@ -36,12 +36,8 @@ digamma = special("digamma", lambda x, y: polygamma(1, x), domain=POSITIVE)
 psi = SPECIAL["psi"] = digamma
 
 
-def _polygamma_impl(n, x):
-    return scipy_function("polygamma")(n, x)
-
-
 polygamma = Primitive(
-    "polygamma", impl=_polygamma_impl,
+    "polygamma", impl=lambda n, x: scipy_function("polygamma")(n, x),
     aval=lambda n, x: Aval(broadcast_shapes(n.shape, x.shape), np.dtype(np.float64)),
     derivs=(refused("polygamma", "the order n, an integer"), lambda n, x, y: polygamma(n + 1, x)),
     jvp=elementwise_jvp((refused("polygamma", "the order n, an integer"), lambda n, x, y: polygamma(n + 1, x))),

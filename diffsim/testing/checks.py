@@ -9,7 +9,7 @@ from ..api import hvp, jvp, vjp
 from ..core import Primitive
 from ..core.aval import is_float
 from ..errors import InputError, InputTypeError
-from ..numpy.rebind import rebound
+from ..numpy import rebound
 from ..numpy.stacking import holds_traced
 from .laws import EXACT_LAWS, LAWS, close, inner, richardson, samples, variants
 
@@ -73,8 +73,8 @@ class _Moving:
         self.names = [path for path, on in zip(paths, self.on, strict=True) if on]
 
     def value(self, point):
-        """The value's tree, at other leaves; NumPy is rebound where a leaf is traced, as a transform of the function itself would."""
-        f = rebound(self.f) if any(map(holds_traced, point)) else self.f
+        """The value's tree, at other leaves."""
+        f = rebound(self.f) if holds_traced(list(point)) else self.f       # transforms do not reach through our code
         point = iter(point)
         return f(*tree.unflatten(self.struct, [next(point) if on else x for x, on in zip(self.leaves, self.on, strict=True)]))
 

@@ -154,4 +154,4 @@ PROGRAMS = {
 }
 
 #: Programs whose course depends on their numbers: they have no graph.
-BY_VALUE = {viterbi, edit_costs, ranked}
+BY_VALUE = {viterbi, edit_costs}

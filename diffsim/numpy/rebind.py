@@ -18,7 +18,7 @@ import weakref
 
 import numpy
 
-from ..core import ArrayTracer
+from ..core import ArrayTracer, Tracer
 from .creation import CREATORS, array, joined_entries
 from .stacking import Handle, holds_traced
 from .standins import KINDS, PARENTS, STAND_INS, SWAPS, look_around, swapped
@@ -118,7 +118,23 @@ def _import(name, globals=None, locals=None, fromlist=(), level=0):
     return translated(module, real)
 
 
-_BUILTINS = dict(vars(builtins), __import__=_import)
+def _isinstance(x, classes):
+    """``isinstance``, for which a traced number is one of its dtype: a program branches as it does for the number itself."""
+    if isinstance(x, classes):
+        return True
+    if x.__class__ is not Tracer:
+        return False
+    dtype = x.dtype
+    return issubclass(dtype.type, classes) or (dtype.kind in "biu" and issubclass(bool if dtype.kind == "b" else int, classes))
+
+
+def _isscalar(element):
+    return element.__class__ is Tracer or numpy.isscalar(element)
+
+
+functools.update_wrapper(_isscalar, numpy.isscalar)
+SWAPS[numpy.isscalar] = PROXY.isscalar = _isscalar
+_BUILTINS = dict(vars(builtins), __import__=_import, isinstance=_isinstance)
 
 
 class Globals(dict):

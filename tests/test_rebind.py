@@ -3,6 +3,8 @@
 
 import functools
 import gc
+import math
+import numbers
 import sys
 import textwrap
 import types
@@ -11,7 +13,7 @@ import weakref
 import numpy
 import numpy as np
 import pytest
-from numpy import array, linalg, zeros
+from numpy import array, isscalar, linalg, zeros
 from numpy import ones as all_ones
 
 import diffsim as ds
@@ -372,3 +374,30 @@ def test_traced_arrays_are_arrays_to_isinstance():
     np.testing.assert_array_equal(ds.jit(ds.grad(f))(x), [2.0, 2.0, 2.0])
     sol = ds.solve_ivp(lambda t, y: -y if isinstance(y, np.ndarray) else -2 * y, (0, 1), [1.0], t_eval=[1.0], rtol=1e-9)
     assert sol.y[0, 0] == pytest.approx(np.exp(-1))
+
+
+def branches_on_kind(x):
+    kinds = (isinstance(x, float), isinstance(x, (int, list)), np.isscalar(x), isscalar(x), isinstance(x, numbers.Real),
+             isinstance(x, np.floating), isinstance(x, np.ndarray), isinstance(x, (list, np.ndarray, float)))
+    return sum(2.0**i * x for i, kind in enumerate(kinds) if kind)
+
+
+@pytest.mark.filterwarnings("ignore::diffsim.errors.FallbackWarning")
+@pytest.mark.parametrize("x", [np.float64(1.5), np.float32(1.5), np.complex128(1.5), np.array([1.5, 2.0])])
+def test_a_branch_on_the_kind_of_a_number_is_taken_as_in_numpy(x):
+    wanted = branches_on_kind(x)
+    for y in (ds.jvp(branches_on_kind, (x,), (x,))[1], ds.jit(branches_on_kind)(x),
+              ds.jvp(lambda x: ds.jvp(branches_on_kind, (x,), (x,))[1], (x,), (x,))[1]):
+        np.testing.assert_array_equal(y, wanted)
+    np.testing.assert_array_equal(ds.vmap(branches_on_kind)(np.stack([x, x]))[0], wanted)
+
+
+@pytest.mark.filterwarnings("ignore::diffsim.errors.FallbackWarning")
+def test_a_traced_number_is_rounded():
+    def f(x):
+        return round(x, 1) * x + round(x) * x + math.floor(x) * x + math.ceil(x) * x + math.trunc(x) * x
+    for x in (2.37, -2.37):
+        y, y_dot = ds.jvp(f, (x,), (1.0,))
+        assert (y, y_dot) == (f(x), pytest.approx(f(x) / x))
+        assert ds.jit(ds.grad(f))(x) == pytest.approx(f(x) / x)
+        assert ds.grad(ds.grad(f))(x) == 0.0

@@ -9,7 +9,7 @@ import scipy.special as sc
 from scipy.special import logsumexp
 
 import diffsim as ds
-from diffsim.core import REGISTRY
+from diffsim.core import REGISTRY, eval_graph
 from diffsim.errors import MissingRule
 from diffsim.numpy.dispatch import LATE
 from diffsim.prims import gammas
@@ -187,3 +187,18 @@ def test_limits_are_met():
 
 def test_special_rows_are_under_the_laws():
     assert {"erf", "gammainc", "betainc_parameter", "kv_order", "airy_ai", "ellipeinc", "stdtr", "convolve", "sort"} <= set(REGISTRY)
+
+
+@pytest.mark.parametrize("dtype", [float, np.float32])
+@pytest.mark.parametrize("name", ["eval_hermite", "eval_hermitenorm", "eval_legendre", "expn", "kn"])
+def test_a_python_int_is_an_integer_in_graphs_too(name, dtype):
+    x, f = X.astype(dtype) / 2, getattr(sc, name)
+    graph = ds.make_graph(lambda x: f(2, x))(x)
+    (got,) = eval_graph(graph, x)
+    assert got.dtype == f(2, x).dtype
+    np.testing.assert_array_equal(got, f(2, x))
+    if name == "eval_legendre":
+        assert ds.make_graph(lambda n: f(n, 2))(x).outputs[0].aval.dtype == f(x, 2).dtype
+    wanted = ds.grad(lambda x: np.sum(f(2, x)))(x)
+    (got,) = eval_graph(ds.make_graph(ds.grad(lambda x: np.sum(f(2, x))))(x), x)
+    np.testing.assert_allclose(got, wanted, rtol=1e-14 if dtype is float else 1e-6)

@@ -107,6 +107,14 @@ def test_debug_nans_names_the_first_operation_and_its_line():
             run()
 
 
+def test_debug_nans_looks_at_results_of_results():
+    def f(x):
+        return np.sum(np.sqrt(x - 1.0))
+    for derivative in (lambda: ds.grad(f)(np.zeros(2)), lambda: ds.jvp(f, (np.zeros(2),), (np.ones(2),))):
+        with ds.debug_nans(), pytest.raises(NotANumberError, match=r"`sqrt` gave NaN[^;]*$"), np.errstate(all="ignore"):
+            derivative()
+
+
 def test_debug_nans_finds_what_arises_on_the_way_back():
     f = lambda x: np.sum(np.exp(x * np.sqrt(x) + x))        # noqa: E731
     with np.errstate(all="ignore"), ds.debug_nans(), pytest.raises(FloatingPointError, match=f"backward.*`sqrt`.*{line_of(f)}"):

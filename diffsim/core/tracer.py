@@ -9,6 +9,7 @@ A tracer answers NumPy's two protocols (NEP 13 for ufuncs, NEP 18 for functions)
 """
 
 import itertools
+import math
 import sys
 
 import numpy as np
@@ -221,6 +222,20 @@ class Tracer:
 
     def __int__(self):
         return int(self._concrete("int()"))
+
+    def __trunc__(self):
+        return int(self._concrete("math.trunc()"))
+
+    def __floor__(self):
+        return math.floor(self._concrete("math.floor()"))
+
+    def __ceil__(self):
+        return math.ceil(self._concrete("math.ceil()"))
+
+    def __round__(self, ndigits=None):
+        if ndigits is not None:
+            return FUNCTIONS[np.round](self, ndigits)
+        return round(self._concrete("round() to an integer"))
 
     def __index__(self):
         if self.dtype.kind not in "iub":

@@ -18,8 +18,9 @@ import weakref
 
 import numpy
 
-from ..core import ArrayTracer
+from ..core import ArrayTracer, Tracer
 from .creation import CREATORS, array, joined_entries
+from .sequences import LISTS, NAMESPACES
 from .stacking import Handle, holds_traced
 from .standins import KINDS, PARENTS, STAND_INS, SWAPS, look_around, swapped
 
@@ -39,6 +40,10 @@ class _Numpy(ModuleType):
             setattr(self, function.__name__, ours)
         self.r_, self.c_ = _Joined(numpy.r_, False), _Joined(numpy.c_, True)
         self.ndarray = _Ndarray
+        for function, ours in LISTS.items():
+            if getattr(numpy, function.__name__, None) is function:
+                setattr(self, function.__name__, ours)
+        self.linalg, self.fft = NAMESPACES[numpy.linalg], NAMESPACES[numpy.fft]
 
     def __getattr__(self, name):
         value = getattr(numpy, name)
@@ -118,7 +123,23 @@ def _import(name, globals=None, locals=None, fromlist=(), level=0):
     return translated(module, real)
 
 
-_BUILTINS = dict(vars(builtins), __import__=_import)
+def _isinstance(x, classes):
+    """``isinstance``, for which a traced number is one of its dtype: a program branches as it does for the number itself."""
+    if isinstance(x, classes):
+        return True
+    if x.__class__ is not Tracer:
+        return False
+    dtype = x.dtype
+    return issubclass(dtype.type, classes) or (dtype.kind in "biu" and issubclass(bool if dtype.kind == "b" else int, classes))
+
+
+def _isscalar(element):
+    return element.__class__ is Tracer or numpy.isscalar(element)
+
+
+functools.update_wrapper(_isscalar, numpy.isscalar)
+SWAPS[numpy.isscalar] = PROXY.isscalar = _isscalar
+_BUILTINS = dict(vars(builtins), __import__=_import, isinstance=_isinstance)
 
 
 class Globals(dict):
@@ -234,12 +255,14 @@ def _module(value):
         return STAND_INS[name]
     if name in PARENTS:
         return _ModuleView(value)
+    if value in NAMESPACES:
+        return NAMESPACES[value]
     return value if _root(there) in _LEFT_ALONE or _installed(there) or _root(there) in sys.builtin_module_names else _ModuleView(value)
 
 
 def _creator(value):
     try:
-        return CREATORS.get(value) or SWAPS.get(value, value)
+        return CREATORS.get(value) or LISTS.get(value) or SWAPS.get(value, value)
     except TypeError:                                       # a callable without hash is none of NumPy's
         return value
 

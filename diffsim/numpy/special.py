@@ -4,6 +4,7 @@ SciPy's ufuncs find their rule through NumPy's protocol (``LATE`` in dispatch), 
 that are no ufuncs (``logsumexp``, ``softmax``, ...) do not dispatch: rebound functions see ours in their place.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -20,8 +21,28 @@ from .reductions import at_least_array, axes_of, max, sum
 from .stacking import lift
 from .standins import StandIn
 
+
+@functools.cache
+def _integers(name):
+    """Positions where a ufunc has a loop of its own for an integer."""
+    loops = [types.partition("->")[0] for types in sp.scipy_function(name).types]
+    return frozenset(i for loop in loops for i, kind in enumerate(loop) if kind == "l")
+
+
+def _special_entry(name, prim):
+    """The entry of a ufunc: a Python int is an integer to one that has a loop for it, also where a graph is recorded."""
+    entry = elementwise_entry(prim, len(prim.derivs))
+
+    @functools.wraps(entry)
+    def apply(*x):
+        if any(v.__class__ is int for v in x):
+            x = tuple(np.asarray(v) if v.__class__ is int and i in _integers(name) else v for i, v in enumerate(x))
+        return entry(*x)
+    return apply
+
+
 for _name, _prim in sp.SPECIAL.items():
-    LATE[_name] = elementwise_entry(_prim, len(_prim.derivs))
+    LATE[_name] = _special_entry(_name, _prim)
 for _name, _ufunc in {"cbrt": np.cbrt, "exp2": np.exp2, "expm1": np.expm1, "log1p": np.log1p, "round": np.rint}.items():
     LATE[_name] = lambda x, _ufunc=_ufunc: UFUNCS[_ufunc](x)
 

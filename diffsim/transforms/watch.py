@@ -7,6 +7,7 @@ import numpy as np
 
 from ..core import user_line
 from ..errors import NotANumberError
+from .operands import tracer
 from .strong import numbers
 
 #: Whether transforms watch for NaN.
@@ -41,7 +42,7 @@ def debug_nans():
 
 def has_nan(x):
     """Whether a value, or its tangent, holds NaN."""
-    return any(np.asarray(n).dtype.kind in "fc" and np.isnan(n).any() for n in numbers(x))
+    return any(np.asarray(n).dtype.kind in "fc" and np.isnan(n).any() for n in numbers(tracer(x)))
 
 
 class Watched:

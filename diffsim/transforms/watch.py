@@ -5,7 +5,7 @@ from contextvars import ContextVar
 
 import numpy as np
 
-from ..core import user_line
+from ..core import ArrayTracer, Tracer, user_line
 from ..errors import NotANumberError
 from .strong import numbers
 
@@ -40,7 +40,9 @@ def debug_nans():
 
 
 def has_nan(x):
-    """Whether a value, or its tangent, holds NaN."""
+    """Whether a value, or its tangent, holds NaN.  An array that stands for a tracer is looked at as that."""
+    if not isinstance(x, Tracer) and getattr(x, "owner", None) is not None:
+        x = ArrayTracer(x.owner, x.primal, x.dual)
     return any(np.asarray(n).dtype.kind in "fc" and np.isnan(n).any() for n in numbers(x))
 
 

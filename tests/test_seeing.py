@@ -99,7 +99,7 @@ def choose():
 
     def rule(self, slot):
         raise MissingRule("choose", slot, why.why)
-    return type("Choose", (), {"rule": rule, "name": "choose", "multiple": False} | dict.fromkeys(SLOTS, why))()
+    return type("Choose", (), {"rule": rule, "name": "choose", "digest": "choose", "multiple": False} | dict.fromkeys(SLOTS, why))()
 
 
 def nested(*values):

@@ -60,6 +60,10 @@ class Linear:
     def ndim(self):
         return len(self.aval.shape)
 
+    @property
+    def size(self):
+        return self.aval.size
+
 
 class Primitive:
     """An operation with its rules.

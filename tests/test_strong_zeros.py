@@ -95,6 +95,22 @@ def test_a_right_hand_side_with_a_guarded_root_has_a_gradient():
         np.testing.assert_allclose(ds.jit(ds.grad(level))(p), wanted, rtol=1e-5)
 
 
+def test_the_adjoint_of_a_solve_is_repaired():
+    """y' = -y + f(p): dy(1)/dp = f'(p) (1 - 1/e).  The program of the first sweep, which gave NaN, must not serve the second."""
+    def end(p):
+        f = np.where(p > 0, np.log(p), 0.0)
+        return ds.solve_ivp(lambda t, y, f: -y + np.where(f > 0, np.log(f), 0.0), (0.0, 1.0), f, t_eval=[1.0], args=(p,)).y[:, -1]
+
+    p = np.array([0.0, 1.0])
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", StrongZeroWarning)
+        forwards = ds.jacfwd(end)(p)
+        assert forwards[0, 0] == 0.0 and np.isfinite(forwards).all()
+        for _ in range(2):
+            np.testing.assert_allclose(ds.jacrev(end)(p), forwards, rtol=1e-4, atol=1e-12)
+        np.testing.assert_allclose(ds.jit(ds.grad(lambda p: np.sum(end(p))))(p), np.sum(forwards, axis=0), rtol=1e-4, atol=1e-12)
+
+
 def line_of(f):
     return f"test_strong_zeros.py:{f.__code__.co_firstlineno}"
 

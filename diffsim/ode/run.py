@@ -19,7 +19,7 @@ _programs, _lock = {}, threading.Lock()
 # ---------------------------------------------------------------- compiled
 def compiled(prim, args, params):
     """Value of one solve primitive by its compiled program, made once for each system and, up to a power of two, number of outputs."""
-    m = len(args[SIGMA])
+    m, params = len(args[SIGMA]), {**params, "system": params["system"].repairing()}
     args = _padded(prim, args, params, m)
     avals = tuple(aval_of(x) for x in args)
     key = (prim.name, avals, tuple(sorted(params.items(), key=lambda item: item[0])))

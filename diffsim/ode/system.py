@@ -66,6 +66,15 @@ class System:
         """dy/dt on arrays or tracers."""
         return self.fun(t, y, *p) if self.graph is None else eval_graph(self.graph, t, y, *p)[0]
 
+    def repairing(self):
+        """This system; while products are strong one with another digest: programs made of its derivatives before are not its programs."""
+        if not STRONG.get():
+            return self
+        if "strong" not in self._derived:
+            digest = hashlib.sha256(f"{self.digest} strong".encode()).hexdigest()
+            self._derived["strong"] = System(self.n, self.p_avals, self.graph, self.fun, digest)
+        return self._derived["strong"]
+
     def augmented(self, wrt, tangent_first=True):
         """System of the state and one tangent.
 

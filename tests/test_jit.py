@@ -296,3 +296,12 @@ def test_stats_and_source_are_shown():
     assert "sin" in str(f.graph)
     assert "sin" in f.source
     assert f.stats["equations"] >= 2
+
+
+def test_static_arguments_that_are_equal_and_not_the_same_have_programs_of_their_own():
+    f = ds.jit(lambda x, n: x * 2 if isinstance(n, bool) else x * 3 if isinstance(n, int) else x / n, static_argnums=1)
+    assert [float(f(1.0, n)) for n in (True, 1, 1.0, 1)] == [2.0, 3.0, 1.0, 3.0]
+    with np.errstate(divide="ignore"):
+        assert [float(f(1.0, n)) for n in (0.0, -0.0)] == [np.inf, -np.inf]
+    g = ds.jit(lambda x, n: x * 2 if isinstance(n[0], bool) else x * 3, static_argnums=1)
+    assert [float(g(1.0, n)) for n in ((1,), (True,))] == [3.0, 2.0]

@@ -86,6 +86,13 @@ def spoiled(out):
     return False
 
 
+def typed(x):
+    """What tells apart constants that are equal and not the same: 1, 1.0 and True; 0.0 and -0.0."""
+    if type(x) in (float, complex):
+        return repr(x)
+    return (type(x), *map(typed, x)) if isinstance(x, tuple) else type(x)
+
+
 def _numba_error():
     """Numba's error class; nothing if Numba has not been imported."""
     errors = sys.modules.get("numba.core.errors")
@@ -207,8 +214,8 @@ class Jitted:
             if not -len(args) <= i < len(args):
                 raise InputError(f"jit: static_argnums names argument {i}, but {described(self.__wrapped__)} was called with {len(args)}")
             numbers.add(i % len(args))
-        static = tuple((i, args[i]) for i in sorted(numbers))
-        for i, x in static:
+        static = tuple((i, args[i], typed(args[i])) for i in sorted(numbers))
+        for i, x, _ in static:
             try:
                 hash(x)
             except TypeError:
@@ -237,7 +244,7 @@ class Jitted:
     def _trace(self, signature, leaves):
         struct, kinds, static = signature
         f, found = self.__wrapped__, {}
-        guard = snapshot(f, [k[2] for k in kinds if k[0] == "static" and callable(k[2])] + [x for _, x in static])
+        guard = snapshot(f, [k[2] for k in kinds if k[0] == "static" and callable(k[2])] + [x for _, x, _ in static])
         if guard.volatile:
             self._refuse(signature, f"it reads {guard.volatile}, whose value changes from call to call; a compiled program would "
                                     f"repeat the first one. Draw random numbers and read clocks outside, and pass them as arguments.")
@@ -247,7 +254,7 @@ class Jitted:
             values = iter(traced)
             moving, kwargs = tree.unflatten(struct, [k[2] if k[0] == "static" else lent(next(values)) for k in kinds])
             args = list(moving)
-            for i, x in sorted(static):
+            for i, x, _ in sorted(static):
                 args.insert(i, x)
             out, found["struct"] = tree.flatten(rebound(f)(*args, **kwargs))
             found["constants"] = [(i, x) for i, x in enumerate(out) if not is_value(x)]

@@ -429,3 +429,22 @@ def test_a_batch_inside_a_right_hand_side():
         return np.tanh(A[:, :2] @ y)[:2] - y
     f, g = (ds.grad(lambda y0, rhs=rhs: np.sum(ds.solve_ivp(rhs, (0.0, 1.0), y0, t_eval=TIMES).y ** 2)) for rhs in (batched, plain))
     agree(f(Y0[0]), g(Y0[0]), 1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::diffsim.errors.FallbackWarning")
+def test_an_index_without_a_branch_is_refused_for_any_member():
+    def f(i, x):
+        return ds.switch(i, [np.sin, np.cos, np.exp], x)
+
+    ones = np.ones(2)
+    for verb in (ds.vmap(f), ds.vmap(ds.grad(f, argnums=1)), ds.jit(ds.vmap(f))):
+        np.testing.assert_array_equal(np.isfinite(verb(np.array([0, 2]), ones)), True)
+        for bad in (-1, 3):
+            with pytest.raises(IndexError, match=rf"test_vmap\.py.*switch: index {bad}"):
+                verb(np.array([0, bad]), ones)
+
+
+def test_choices_and_loops_of_no_members():
+    none = np.zeros(0)
+    for f in (lambda x: ds.cond(x < 3, np.sin, np.cos, x), lambda x: ds.while_loop(lambda c: c < 3, lambda c: 2 * c + 1, x)):
+        assert ds.vmap(f)(none).shape == ds.vmap(ds.grad(f))(none).shape == (0,)

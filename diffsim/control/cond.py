@@ -7,12 +7,12 @@ import hashlib
 
 import numpy as np
 
-from ..core import Aval, Graph, Linear, Primitive, Var, bind
+from ..core import Aval, Graph, Linear, Primitive, Tracer, Var, bind, user_line
 from ..prims.elementwise import add, equal, mul, where
 from ..prims.family import zeros
 from ..prims.gather import gather
 from ..prims.layout import convert, reshape
-from ..prims.reduce import argmax, reduce_any
+from ..prims.reduce import argmax, reduce_any, reduce_max, reduce_min
 from ..transforms import trace
 from . import bodies
 from .bodies import NO_SAMPLES, NOT_EMITTED, derived, selected, spread, used
@@ -43,7 +43,7 @@ def branches_of(graphs):
 def _impl(i, *x, branches):
     n = int(i)
     if not 0 <= n < len(branches):
-        raise IndexError(f"branch {n} was asked for, there are branches 0 to {len(branches) - 1}")
+        raise IndexError(f"{user_line()}: switch: index {n}, but there are branches 0 to {len(branches) - 1}")
     return bodies.runner(branches[n])(*x)
 
 
@@ -131,6 +131,8 @@ def rows(x, at):
 
 def like_them(pick, n):
     """Each picked member itself, for the others the first picked one: numbers they never meet give no NaN to their derivatives."""
+    if not n:
+        return np.arange(0)
     return where(pick, np.arange(n), argmax(pick, axis=0))
 
 
@@ -145,6 +147,16 @@ def _all_wide(graph, n, flags):
     return lambda *x: [bodies.widened(v, n, on) for v, on in zip(bodies.eval_graph(made.graph, *x), made.out, strict=True)]
 
 
+def _within(i, n, branches):
+    """The indices of all members; computing them raises IndexError where one names no branch."""
+    if not n or (not isinstance(i, Tracer) and 0 <= np.min(i) and np.max(i) < len(branches)):
+        return i
+    same = _each(branches, ("within", n), lambda: Branches([trace(lambda i: [i], [Aval((n,), INDEX)], verb="vmap")[0]] * len(branches)))
+    for extreme in (reduce_min, reduce_max):
+        (i,) = bind(switch, [extreme(i, axes=(0,)), i], {"branches": same})
+    return i
+
+
 def _batch(n, flags, i, *x, branches):
     flags = tuple(flags)
     given = [bodies.wide(a, n, on) for a, on in zip(bodies.avals(branches[0]), flags[1:], strict=True)]
@@ -152,6 +164,7 @@ def _batch(n, flags, i, *x, branches):
         def make():
             return Branches(trace(_all_wide(g, n, flags[1:]), given, verb="vmap")[0] for g in branches)
         return bind(switch, [i, *x], {"branches": _each(branches, ("wide", n, flags), make)})
+    i = _within(i, n, branches)
     outs = [bodies.wide(a, n) for a in bodies.out_avals(branches[0])]
     y = [zeros(a) for a in outs]
     for b, g in enumerate(branches):

@@ -467,3 +467,11 @@ def test_fingerprints_are_the_same_in_another_process_and_differ_with_the_progra
     assert ds.sparsity(lambda x: x[[0, 1]], X).path != ds.sparsity(lambda x: x[[0, 2]], X).path
     assert ds.sparsity(lambda x: x[:2], X).path != ds.sparsity(lambda x: x[1:3], X).path
     assert ds.sparsity(lambda x: np.diag([1.0, 0.0]) @ x[:2], X).path != ds.sparsity(lambda x: np.eye(2) @ x[:2], X).path
+
+
+@pytest.mark.parametrize("f", [lambda x: x[:-2].astype(float) * 0.1 + x[2:], lambda x: (x[:-2] * np.float32(0.1) + x[2:]).astype(float)])
+@pytest.mark.parametrize("mode", ["fwd", "rev"])
+def test_single_precision_on_the_way_is_no_missing_entry(f, mode):
+    x = np.random.default_rng(0).normal(size=30).astype(np.float32)
+    matrix = ds.sparse_jacobian(f, mode=mode, check=True)(x)
+    np.testing.assert_allclose(matrix.toarray(), ds.jacobian(f)(x), rtol=1e-6)

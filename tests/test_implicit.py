@@ -151,7 +151,7 @@ def test_a_singular_jacobian_is_named():
         return np.array([x[0] + x[1] - p, 2.0 * (x[0] + x[1] - p)])
 
     with pytest.raises(SingularError, match=r"Jacobian of root of f .*test_implicit\.py.*singular"):
-        ds.grad(lambda p: np.sum(ds.root(f, np.zeros(2), args=(p,), method="newton")))(1.0)
+        ds.grad(lambda p: np.sum(ds.root(f, np.full(2, 0.5), args=(p,), method="newton")))(1.0)
 
 
 @pytest.mark.parametrize(("call", "error", "why"), [
@@ -302,3 +302,16 @@ def test_trees_of_unknowns():
 def test_what_cannot_be_solved_is_said(call, error, why):
     with pytest.raises(error, match=why):
         call()
+
+
+@pytest.mark.parametrize("x0", [0.0, 1.0])
+def test_a_singular_jacobian_away_from_a_root_is_no_solution(x0):
+    with pytest.raises(ConvergenceError, match=r"test_implicit\.py"):
+        ds.root(lambda x: x**2 + 1.0, x0)
+    with pytest.raises(SingularError):
+        ds.root(lambda x: (x - x0) ** 2, x0)
+
+
+def test_an_integer_guess_is_refused_with_the_remedy():
+    with pytest.raises(InputTypeError, match=r"write 1\.0"):
+        ds.root(lambda x: x**2 - 4.0, 1)

@@ -42,7 +42,7 @@ class _Flat:
         self.a_place, self.operands = Place.of(tuple(args))
         self.x = [v if is_float(v.dtype) else convert(v, dtype=np.dtype(float)) for v in map(value_of, x)]
         if not self.x:
-            raise InputTypeError(f"{verb}: x0 holds no numbers")
+            raise InputTypeError(f"{verb}: x0 holds no numbers to solve for; Python's ints are constants: write 1.0 instead of 1")
         self.avals = tuple(map(aval_of, self.x))
         self.graph = None
         self._close()
@@ -161,7 +161,7 @@ def root(f, x0, args=(), *, method="hybr", tol=None, maxiter=100, linear_solver=
         x = ravel(x0, float)
         if method != "newton":
             x = _by_scipy(flat, eq, x, a, method, tol)
-        return unravel(_newton(flat, eq, x, a, maxiter), flat.avals)
+        return unravel(_newton(flat, eq, x, a, maxiter, ravel(x0, float)), flat.avals)
 
     return _solved(flat, flat, find, linear_solver)
 
@@ -181,7 +181,7 @@ def _by_scipy(flat, eq, x, a, method, tol):
     return np.asarray(found.x, float)
 
 
-def _newton(flat, eq, x, a, maxiter):
+def _newton(flat, eq, x, a, maxiter, x0):
     """Newton's method with halved steps.  It ends where the next step is rounding: there the Jacobian is known and factorised."""
     r = _plain(flat(unravel(x, flat.avals), a), flat)
     last, scale = np.inf, 0.0
@@ -189,7 +189,13 @@ def _newton(flat, eq, x, a, maxiter):
         size = float(np.linalg.norm(r))
         if not np.isfinite(size):
             raise ConvergenceError(f"root: {flat.name} is not finite at the point reached", size)
-        step = -ravel(eq.jacobian.solve([*unravel(x, flat.avals), *a], unravel(r, flat.avals), False), float)
+        try:
+            step = -ravel(eq.jacobian.solve([*unravel(x, flat.avals), *a], unravel(r, flat.avals), False), float)
+        except SingularError:
+            if size <= STALLED * float(np.linalg.norm(_plain(flat(unravel(x0, flat.avals), a), flat))):
+                raise                                      # this is the solution
+            raise ConvergenceError(f"root: the Jacobian of {flat.name} is singular at the point reached, where its size is {size:.3g}; "
+                                   f"start elsewhere, or try another method", size) from None
         scale = max(scale, float(np.max(np.abs(x))))       # of the largest iterate: solutions may be 0
         relative = float(np.max(np.abs(step))) / scale if scale else np.inf
         if relative <= SETTLED or (relative <= STALLED and relative >= 0.5 * last) or size == 0.0:

@@ -293,7 +293,7 @@ def test_switch():
             ds.switch(i, branches, 5.0)
     graph = ds.make_graph(lambda i, x: ds.switch(i, branches, x))(1, np.float64(5.0)).verify()
     assert [eval_graph(graph, np.int64(i), 5.0)[0] for i in range(3)] == [5.0, 25.0, 3.0]
-    with pytest.raises(IndexError, match="branch 3"):
+    with pytest.raises(IndexError, match=r"index 3.*branches 0 to 2"):
         eval_graph(graph, np.int64(3), 5.0)
     assert [ds.grad(lambda x, i=i: eval_graph(graph, np.int64(i), x)[0])(5.0) for i in range(3)] == [1.0, 10.0, 0.0]
 

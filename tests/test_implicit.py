@@ -315,3 +315,10 @@ def test_a_singular_jacobian_away_from_a_root_is_no_solution(x0):
 def test_an_integer_guess_is_refused_with_the_remedy():
     with pytest.raises(InputTypeError, match=r"write 1\.0"):
         ds.root(lambda x: x**2 - 4.0, 1)
+
+
+@pytest.mark.parametrize(("f", "why"), [(lambda v: v * v, "it applies `mul` to its argument$"),
+                                        (lambda v: 2.0 * v + 1.0, "it returns is not zero for a zero argument$")])
+def test_a_function_that_is_not_linear_is_told_in_words_of_the_user(f, why):
+    with pytest.raises(InputError, match=why):
+        ds.linear_solve(f, np.ones(2))

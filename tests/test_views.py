@@ -401,3 +401,20 @@ def test_powers_of_numbers_round_as_numpys_operator():
         return [[v**2, v**3, v**-1, v**1.7, 1.0 / v**4] for v in x]
     for a, b in zip(ds.tree.leaves(ds.jvp(f, (x,), (x,))[0]), ds.tree.leaves(f(x)), strict=True):
         assert a == b
+
+
+LAID_OUT = {"F": np.asfortranarray(np.arange(6.0).reshape(2, 3)), "T": np.arange(6.0).reshape(3, 2).T,
+            "strided": np.arange(24.0).reshape(2, 3, 4)[:, ::2, ::-1], "C": np.arange(6.0).reshape(2, 3)}
+ORDERLY = {"ravel K": lambda a: np.ravel(a, order="K"), "of a product": lambda a: (a * 1).ravel("K"),
+           "reshape A": lambda a: np.reshape(a, -1, order="A"), "transposed": lambda a: a.T.ravel("K"), "copy K": lambda a: a.copy("K").ravel("A"), "flatten": lambda a: np.sin(a).flatten("K"),
+           "sum": lambda a: (a + np.ones_like(a)).ravel("K")}
+
+
+@pytest.mark.parametrize("f", ORDERLY.values(), ids=ORDERLY)
+@pytest.mark.parametrize("a", LAID_OUT.values(), ids=LAID_OUT)
+def test_an_argument_lies_in_memory_as_the_callers_does(a, f):
+    wanted, compiled = f(a), ds.jit(f)
+    for got in (ds.jvp(f, (a,), (a,))[0], ds.vjp(f, a)[0], compiled(a), compiled(a)):
+        np.testing.assert_allclose(got, wanted, rtol=1e-15)
+    np.testing.assert_allclose(compiled(np.ascontiguousarray(a)), f(np.ascontiguousarray(a)), rtol=1e-15)
+    np.testing.assert_allclose(compiled(a), wanted, rtol=1e-15)

@@ -214,7 +214,7 @@ def holomorphic_only(x, y, verb, f):
 
 def own(x):
     """Copies of arrays the caller may write to before the derivative is used."""
-    return [v.copy() if v.__class__ is np.ndarray else v for v in x]
+    return [v.copy(order="K") if v.__class__ is np.ndarray else v for v in x]
 
 
 __all__ = ["Flat", "arguments", "array", "as_tuple", "count", "directions", "fitting", "holomorphic_only", "leaves_of", "name_of", "own",

@@ -378,7 +378,8 @@ def _by_function(f, b, symmetric, positive, method):
     values, equations, outputs = record(lambda *v: list(flat(v, flat.operands)), flat.avals, "linear_solve")
     why = fault(values, equations, len(flat.avals), outputs)
     if why:
-        raise InputError(f"linear_solve: {flat.name} is not linear: {why.replace('tangents', 'its argument')}")
+        why = why.replace("the tangents, which is not linear in them", "its argument").replace("zero tangents", "a zero argument")
+        raise InputError(f"linear_solve: {flat.name} is not linear: {why}")
     return place.build(operator_solve(*flat.operands, *leaves, op=op, n=len(flat.operands), adjoint=False))
 
 

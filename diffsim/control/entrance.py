@@ -63,6 +63,8 @@ def _take(out, name, struct, kinds, leaves):
             return
         shape, dtype = kind
         test = f"{name}.__class__ is ndarray and {name}.shape == {shape} and {name}.dtype is {out.keep(dtype)}"
+        if len(shape) > 1:                                  # another order of memory is another signature
+            test += f" and {name}.flags.c_contiguous"
         if kind == PLAIN_FLOAT:
             test = f"{name}.__class__ is float or {name}.__class__ is float64 or ({test})"
         out.require(test)

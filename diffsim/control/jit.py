@@ -13,6 +13,7 @@ from ..codegen.program import Program
 from ..core import Aval, Tracer, eval_graph, user_depth
 from ..errors import ConcretizationError, DerivativeLost, FallbackWarning, InputError, InputTypeError, MissingRule
 from ..numpy.array import Array, lent
+from ..numpy.memory import memory_order
 from ..numpy.rebind import original, rebound
 from ..numpy.stacking import is_value, stacked
 from ..passes import inline, optimise
@@ -180,7 +181,8 @@ class Jitted:
             if kind is np.ndarray:
                 if x.dtype.kind not in "fiubc":
                     raise InputTypeError(f"jit: an argument is an array of dtype {x.dtype}; compiled functions take numbers")
-                kinds.append((x.shape, x.dtype))
+                order = None if len(x.shape) < MATRIX or x.flags.c_contiguous else memory_order(x)
+                kinds.append((x.shape, x.dtype) if order is None else (x.shape, x.dtype, order))
                 leaves.append(x)
             elif kind is float or kind is np.float64:
                 kinds.append(FLOAT)
@@ -252,7 +254,7 @@ class Jitted:
 
         def flat(*traced):
             values = iter(traced)
-            moving, kwargs = tree.unflatten(struct, [k[2] if k[0] == "static" else lent(next(values)) for k in kinds])
+            moving, kwargs = tree.unflatten(struct, [k[2] if k[0] == "static" else lent(next(values), *k[2:]) for k in kinds])
             args = list(moving)
             for i, x, _ in sorted(static):
                 args.insert(i, x)
@@ -269,7 +271,8 @@ class Jitted:
         except (ConcretizationError, DerivativeLost, MissingRule) as reason:
             self._refuse(signature, reason)
             return None
-        match = None if static or struct[2][1][2] else matcher(struct, kinds)
+        laid_out = any(len(k) > MATRIX and k[0] != "static" for k in kinds)
+        match = None if static or struct[2][1][2] or laid_out else matcher(struct, kinds)
         captured = [x if isinstance(x, Tracer) else np.array(x) for x in captured]
         return Compiled(graph, captured, builder(found["struct"]), found["constants"], guard.holds, match)
 
@@ -300,5 +303,7 @@ class Jitted:
         return self._shown().program.stats
 
 
+#: Arrays of fewer dimensions lie in one order only; a kind of this length says no order.
+MATRIX = 2
 FLOAT = ((), np.dtype(np.float64))
 __all__ = ["Compiled", "Jitted", "warn_once"]

@@ -459,14 +459,20 @@ def own_result(y):
     return Array(y.owner, y.primal, y.dual) if y.__class__ is ArrayTracer else y
 
 
-def lent(value):
-    """A traced input as an array whose views alias and which refuses to be written.
+def lent(value, order=None):
+    """A traced input as an array whose views alias and which refuses to be written; its elements lie in memory as the caller's do.
 
-    Values of no dimension, and plain ones, are handed through.
+    Values of no dimension, and plain ones, are handed through.  ``order`` gives the axes from the slowest to the fastest where the value
+    behind a symbol is not known.
     """
     if not isinstance(value, Tracer) or not value.shape or value.dtype.kind not in "fc":
         return value
-    x = holding(value)
+    plain = value
+    while isinstance(plain, Tracer):
+        plain = plain.primal
+    if plain.__class__ is np.ndarray:
+        order = memory.memory_order(plain)
+    x = holding(value) if order is None else laid(value, order)
     x._cell.frozen = (
         f"writing into an input of {value.owner.verb}. Write into a copy (y = y.copy()) or into an array the function creates "
         f"(np.zeros, np.empty_like).")

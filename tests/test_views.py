@@ -406,7 +406,8 @@ def test_powers_of_numbers_round_as_numpys_operator():
 LAID_OUT = {"F": np.asfortranarray(np.arange(6.0).reshape(2, 3)), "T": np.arange(6.0).reshape(3, 2).T,
             "strided": np.arange(24.0).reshape(2, 3, 4)[:, ::2, ::-1], "C": np.arange(6.0).reshape(2, 3)}
 ORDERLY = {"ravel K": lambda a: np.ravel(a, order="K"), "of a product": lambda a: (a * 1).ravel("K"),
-           "reshape A": lambda a: np.reshape(a, -1, order="A"), "transposed": lambda a: a.T.ravel("K"), "copy K": lambda a: a.copy("K").ravel("A"), "flatten": lambda a: np.sin(a).flatten("K"),
+           "reshape A": lambda a: np.reshape(a, -1, order="A"), "transposed": lambda a: a.T.ravel("K"),
+           "copy K": lambda a: a.copy("K").ravel("A"), "flatten": lambda a: np.sin(a).flatten("K"),
            "sum": lambda a: (a + np.ones_like(a)).ravel("K")}
 
 

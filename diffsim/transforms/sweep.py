@@ -1,5 +1,6 @@
 """Sweeps over a list of linear equations: ``push`` runs it forwards, ``pull`` transposes it."""
 
+import operator
 import warnings
 
 import numpy as np
@@ -12,6 +13,8 @@ from .strong import STRONG, product, repaired
 from .watch import WATCH, watched_sweep
 
 PLAIN = (np.ndarray, np.float64, np.float32)
+#: Arrays larger than this are multiplied in place where they may be: fresh memory costs more than the multiplication.
+IN_PLACE = 4096
 
 
 def push(linear_list, tangents, outputs):
@@ -101,7 +104,7 @@ def _emptied(equations):
         yield equations.pop()
 
 
-def _pull(avals, equations, cotangents, outputs):
+def _pull(avals, equations, cotangents, outputs):           # noqa: C901  (the hot path is written out)
     """Cotangents of all variables; ``equations`` come last to first."""
     times = product()
     bars, owned = [None] * len(avals), bytearray(len(avals))
@@ -116,14 +119,28 @@ def _pull(avals, equations, cotangents, outputs):
         if y_bar is None:
             continue
         bars[out] = None
+        mine = owned[out] and times is operator.mul         # nobody else holds this array: the last factor may overwrite it
+        left = len(args)
         for n, d in args:
-            bar = times(y_bar, d) if d.__class__ is not int else y_bar if d == 1 else -y_bar
+            left -= 1
+            fresh = True
+            if d.__class__ is not int:
+                if mine and not left and y_bar.size > IN_PLACE and _fits(d, y_bar):
+                    y_bar *= d
+                    bar = y_bar
+                else:
+                    bar = times(y_bar, d)
+            elif d == 1:
+                bar, fresh, mine = y_bar, mine and not left, False
+            else:
+                bar = -y_bar
             aval = avals[n]
             if bar.shape != aval.shape or bar.dtype is not aval.dtype:
                 bar = unbroadcast(bar, aval)
             have = bars[n]
             if have is None:
                 bars[n] = bar
+                owned[n] = fresh and bar.__class__ is np.ndarray
             elif owned[n] and bar.__class__ is np.ndarray:
                 have += bar
             else:
@@ -135,6 +152,13 @@ def _pull(avals, equations, cotangents, outputs):
 def _symbolic(args):
     """Whether an operand is a tracer: positions of a graph, which no array can be indexed with."""
     return any(isinstance(a, Tracer) for a in args)
+
+
+def _fits(d, y_bar):
+    """Whether a product with ``d`` may take the place of ``y_bar``."""
+    if d.__class__ is float:
+        return True
+    return d.__class__ in PLAIN and d.dtype == y_bar.dtype and (d.shape == y_bar.shape or not d.shape)
 
 
 def _pull_equation(avals, bars, owned, eqn):

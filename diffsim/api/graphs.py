@@ -41,7 +41,8 @@ def make_graph(f, optimised=False):
 def jit(f, static_argnums=()):
     """``f`` compiled: traced once for each structure and shape of its arguments, then run as machine code.
 
-    Python ints, bools and strings among the arguments are static: another value compiles anew.  A program is used again only while what
+    Python ints, bools and strings among the arguments are static: another value compiles anew.  Python floats are double precision inside:
+    unlike outside, they do not take the precision of a single-precision array beside them.  A program is used again only while what
     the function closed over (globals, cells, defaults, attributes) is unchanged.  What cannot be compiled runs as it is, with one warning.
 
     Parameters

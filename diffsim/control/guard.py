@@ -85,7 +85,9 @@ GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 
 
 def _is_volatile(x):
-    """Whether a value is a random number generator, a function of one, or a clock."""
+    """Whether a value is a random number generator, a function of one, a clock, or an iterator of Python's own."""
+    if isinstance(x, collections.abc.Iterator) and type(x).__module__ in ("builtins", "itertools"):
+        return True
     if isinstance(x, GENERATORS) or isinstance(getattr(x, "__self__", None), GENERATORS):
         return True
     return isinstance(x, (types.BuiltinFunctionType, types.FunctionType)) and x.__module__ in VOLATILE and x.__name__ not in REPEATABLE

@@ -52,10 +52,12 @@ class SolveError(DiffsimError, ArithmeticError):
         Status of the stepping loop (see ``diffsim.ode``).
     t : float
         Time the solve had reached.
+    not_finite : bool
+        Whether a number that is not finite stopped it, which may have been a tangent.
     """
 
-    def __init__(self, message, status=-1, t=float("nan")):
-        self.status, self.t = status, t
+    def __init__(self, message, status=-1, t=float("nan"), not_finite=False):
+        self.status, self.t, self.not_finite = status, t, not_finite
         super().__init__(message)
 
 

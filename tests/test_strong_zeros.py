@@ -112,6 +112,25 @@ def test_the_adjoint_of_a_solve_is_repaired():
         np.testing.assert_allclose(ds.jit(ds.grad(lambda p: np.sum(end(p))))(p), np.sum(forwards, axis=0), rtol=1e-4, atol=1e-12)
 
 
+@pytest.mark.parametrize("derivative", [ds.grad, lambda f: ds.jit(ds.grad(f)), lambda f: (lambda p: ds.jvp(f, (p,), (np.ones(2),))[1])])
+def test_a_tangent_inside_a_solve_keeps_its_zeros(derivative):
+    """The probe in the error norm, and the tangent of the state, meet the root of a sum of squares at 0."""
+    def loss(p):
+        return ds.solve_ivp(lambda t, y, p: y * np.sqrt(np.sum(p * p)), (0.0, 1.0), np.ones(1), t_eval=[1.0], args=(p,)).y[0, 0]
+
+    with np.errstate(all="ignore"), pytest.warns(StrongZeroWarning):
+        np.testing.assert_array_equal(derivative(loss)(np.zeros(2)), 0.0)
+
+
+def test_a_solve_that_is_not_finite_still_fails_under_a_derivative():
+    def loss(p):
+        return ds.solve_ivp(lambda t, y, p: -y + np.log(p - 1.0), (0.0, 1.0), np.ones(1), t_eval=[1.0], args=(p,)).y[0, 0]
+
+    for derivative in (ds.grad(loss), ds.jit(ds.grad(loss))):
+        with np.errstate(all="ignore"), pytest.raises(ds.errors.SolveError):
+            derivative(0.5)
+
+
 def line_of(f):
     return f"test_strong_zeros.py:{f.__code__.co_firstlineno}"
 

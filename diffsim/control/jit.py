@@ -11,13 +11,14 @@ import numpy as np
 from .. import tree
 from ..codegen.program import Program
 from ..core import Aval, Tracer, eval_graph, user_depth
-from ..errors import ConcretizationError, DerivativeLost, FallbackWarning, InputError, InputTypeError, MissingRule
+from ..errors import ConcretizationError, DerivativeLost, FallbackWarning, InputError, InputTypeError, MissingRule, SolveError
 from ..numpy.array import Array, lent
 from ..numpy.memory import memory_order
 from ..numpy.rebind import original, rebound
 from ..numpy.stacking import is_value, stacked
 from ..passes import inline, optimise
 from ..transforms import trace
+from ..transforms.strong import finite
 from ..transforms.watch import WATCH
 from .entrance import builder, matcher
 from .guard import snapshot
@@ -58,10 +59,20 @@ class Compiled:
         return any(isinstance(x, Tracer) for x in self.captured)
 
     def run(self, leaves):
-        """Flat outputs on concrete leaves."""
+        """Flat outputs on concrete leaves, compiled at the first call; None as of :meth:`outputs`."""
         if self.program is None:
             self.program = Program(optimise(inline(self.graph)), constants=self.captured)
-        return self.program(*leaves)
+        return self.outputs(leaves)
+
+    def outputs(self, leaves):
+        """Flat outputs, or None where a derivative is not finite: it is then to be computed with the care of an uncompiled one."""
+        try:
+            out = self.program(*leaves)
+        except SolveError as error:
+            if self.derives and error.not_finite and finite(leaves):
+                return None
+            raise
+        return None if self.derives and spoiled(out) else out
 
     def result(self, out):
         """The result's tree from the program's outputs."""
@@ -71,7 +82,7 @@ class Compiled:
 
 
 def spoiled(out):
-    """Whether results of a compiled derivative are not finite, so that it is to be computed again with the care of an uncompiled one.
+    """Whether results of a compiled derivative are not finite.
 
     A first result that is a number and not finite is taken for the function's value: then there is nothing to repair.
     """
@@ -149,10 +160,8 @@ class Jitted:
         if last is not None and not kwargs and last.match is not None and len(args) == self._arguments:
             leaves = last.match(*args)
             if leaves is not None and last.holds() and not WATCH.get():
-                out = last.program(*leaves)
-                if last.derives and spoiled(out):
-                    return self.__wrapped__(*args)
-                return last.result(out)
+                out = last.outputs(leaves)
+                return self.__wrapped__(*args) if out is None else last.result(out)
         if WATCH.get():
             return self.__wrapped__(*args, **kwargs)
         leaves, signature, traced = self._signature(args, kwargs)
@@ -167,9 +176,7 @@ class Jitted:
             self._refuse(signature, missing)
             return self.__wrapped__(*args, **kwargs)
         self._last, self._arguments = entry, len(args)
-        if entry.derives and spoiled(out):
-            return self.__wrapped__(*args, **kwargs)
-        return entry.result(out)
+        return self.__wrapped__(*args, **kwargs) if out is None else entry.result(out)
 
     def _signature(self, args, kwargs):
         """Traceable leaves, the hashable rest, and whether any leaf is a tracer."""

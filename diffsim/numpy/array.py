@@ -445,13 +445,24 @@ def holding(value, shared=True):
 
 
 def result_of(y, operands):
-    """The result of an elementwise operation as an array, in the memory order NumPy gives it."""
-    for x in operands:
+    """The result of an elementwise operation as an array, in the memory order NumPy gives it.
+
+    Products of matrices and vectors come this way too: theirs lie in row-major order.
+    """
+    for x in operands if _elementwise(y, operands) else ():
         if x.__class__ is Array and x._path and len(y.shape) > 1 and memory.out_of_order(x._path):
             shadows = [x._shadow() if x.__class__ is Array else x if x.__class__ is np.ndarray else
                        memory.shadow(tuple(getattr(x, "shape", np.shape(x))), np.dtype(np.int8), ()) for x in operands]
             return laid(y, memory.result_order(shadows, tuple(y.shape)))
     return Array(y.owner, y.primal, y.dual) if y.__class__ is ArrayTracer else fresh(y)
+
+
+def _elementwise(y, operands):
+    """Whether the result has the shape the operands broadcast to."""
+    try:
+        return tuple(y.shape) == np.broadcast_shapes(*[tuple(getattr(x, "shape", ())) for x in operands])
+    except ValueError:
+        return False
 
 
 def own_result(y):

@@ -40,6 +40,6 @@ def failure(status, record, t0, span):
     error = SolveError(
         f"solve_ivp stopped at t = {t:.6g} of {t0:.6g} to {end:.6g}: {reason}. Accepted {s['accepted']} steps, rejected {s['rejected']}, "
         f"last step size {s['h']:.3g}, last error norm {s['error']:.3g}, worst component {worst}. Remedy: {remedy}.",
-        status=int(status), t=t)
+        status=int(status), t=t, not_finite=status == stepsize.NOT_FINITE)
     error.record = record
     return error

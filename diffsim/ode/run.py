@@ -1,11 +1,14 @@
 """Running the solve primitives on arrays: as a compiled program of one equation, or the same loops as Python."""
 
 import threading
+import warnings
 
 import numpy as np
 
 from ..codegen.program import Program
-from ..core import REGISTRY, Eqn, Graph, Var, aval_of
+from ..core import REGISTRY, Eqn, Graph, Var, aval_of, user_depth
+from ..errors import SolveError, StrongZeroWarning
+from ..transforms.strong import STRONG, strong_zeros
 from . import erk
 from .control import PROBE_FACTOR, REPLAYING, order_of_error, probe_signs
 from .failure import failure
@@ -38,6 +41,8 @@ def compiled(prim, args, params):
     return tuple(out) if prim.multiple else out[0]
 
 
+#: Primitives that always carry a tangent.
+WITH_TANGENT = ("odeint_tangent", "odeint_curvature")
 #: Position of the output times among the operands; primitives whose first value has a row for each of them.
 SIGMA = 3
 STATES_FIRST = ("odeint", "replay", "odeint_tangent")
@@ -60,11 +65,31 @@ def _padded(prim, args, params, m):
 
 
 def _either(name, python):
-    """Impl of a primitive: compiled if the system has a graph."""
-    def impl(*args, **params):
+    """Impl of a primitive: compiled if the system has a graph.
+
+    A tangent inside that is not finite (0 * inf) stops the solve; where one is carried, the solve is tried again with strong zeros.
+    """
+    def run(*args, **params):
         if params["system"].graph is None:
             return python(*args, **params)
         return compiled(REGISTRY[name], args, params)
+
+    def impl(*args, **params):
+        try:
+            return run(*args, **params)
+        except SolveError as error:
+            carried = params.get("probe") is not None or name in WITH_TANGENT
+            if not carried or not error.not_finite or STRONG.get():
+                raise
+            try:
+                with strong_zeros():
+                    out = run(*args, **params)
+            except SolveError:
+                raise error from None
+            warnings.warn("a tangent of a solve met 0 * inf, which was taken as 0: the derivative of some operation of the right-hand side "
+                          "is not finite. That is right where dy/dt does not depend on that operation there.", StrongZeroWarning,
+                          stacklevel=user_depth())
+            return out
     return impl
 
 

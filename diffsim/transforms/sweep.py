@@ -176,7 +176,8 @@ def _pull_equation(avals, bars, owned, eqn):
             return
         bars[out] = None
     first = args[0]
-    if prim.linear_fast is not None and first.__class__ is Ref and y_bar.__class__ in PLAIN and not _symbolic(args):
+    in_place = prim.linear_fast is not None and first.__class__ is Ref and y_bar.__class__ in PLAIN and not _symbolic(args)
+    if in_place and y_bar.dtype == avals[first.n].dtype:    # a complex cotangent of a real operand goes the general way
         n = first.n
         if bars[n] is None:
             bars[n], owned[n] = np.zeros(avals[n].shape, avals[n].dtype), 1

@@ -452,15 +452,22 @@ def _first(a):
     return a[(slice(0, 1),) * a.ndim]
 
 
+#: Rows linear in an operand that is real by definition, or whose samples have equal singular values once they are complex.
+REAL_ONLY = frozenset(("make_complex", "rfft", "unrotated", "logm_frechet"))
+
+
 def variants(sample):
     """A sample in other forms: ``(description, Sample)``.
 
-    Single precision and strided operands for all rows; for elementwise ones also each operand reduced to one element, which broadcasts.
+    Single precision and strided operands for all rows; complex ones for those that are linear in an operand (analytic rows offer such
+    samples themselves); for elementwise ones also each operand reduced to one element, which broadcasts.
     """
     x = [np.asarray(a) for a in sample.x]
     made = [("single precision", [single(a) for a in x])] if any(is_float(a.dtype) for a in x) else []
     if any(a.ndim for a in x):
         made.append(("not contiguous", [_strided(a) for a in x]))
+    if not isinstance(sample.prim.transpose, Absent) and sample.prim.name not in REAL_ONLY and any(a.dtype == float for a in x):
+        made.append(("complex", [a * (1.0 - 0.5j) + 0.25j if a.dtype == float else a for a in x]))
     if sample.prim.derivs is not None:
         made += [(f"operand {i} of one element", [_first(a) if k == i else a for k, a in enumerate(x)])
                  for i, b in enumerate(x) if b.size > 1]

@@ -353,14 +353,14 @@ class Array(Converts):
 
     # ------------------------------------------------------------ NumPy's protocols
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        owner = self.owner
+        if owner is not None and not kwargs and len(inputs) == 1 and method == "__call__":
+            prim = PRIMITIVE_OF.get(ufunc)
+            if prim is not None and owner.direct and owner.alive:
+                y = owner.unary(prim, self, Array)
+                return y if y.__class__ is Array else fresh(y)
         apply = UFUNCS.get(ufunc)
         if method == "__call__" and not kwargs and apply is not None and ufunc.nout == 1:
-            owner = self.owner
-            if owner is not None and owner.direct and len(inputs) == 1:
-                prim = PRIMITIVE_OF.get(ufunc)
-                if prim is not None and owner.alive:
-                    y = owner.unary(prim, self, Array)
-                    return y if y.__class__ is Array else fresh(y)
             return result_of(apply(*inputs), inputs)
         return METHODS["__array_ufunc__"](ufunc, method, inputs, kwargs)
 

@@ -108,9 +108,9 @@ class LinearTrace(Trace):
 
     def unary(self, prim, x, made=ArrayTracer):
         """One equation of one term.  With ``binary`` the hot path of eager derivatives, hence written out."""
-        n, x = x.dual, x.primal
-        kind = x.__class__
-        if kind is ArrayTracer or kind is Tracer:
+        n = x.dual
+        x = x.primal
+        if x.__class__ in TRACED:
             y = bind(prim, (x,), NO_PARAMS)
             d = prim.derivs[0]
         else:
@@ -122,10 +122,13 @@ class LinearTrace(Trace):
             d = d(x, y)
         linear_list = self.list
         avals = linear_list.avals
-        out, aval, shape = len(avals), avals[n], y.shape
-        avals.append(aval if shape == aval.shape and y.dtype is aval.dtype else Aval(shape, y.dtype))
+        out = len(avals)
+        aval = avals[n]
+        if y.dtype is not aval.dtype:
+            aval = Aval(aval.shape, y.dtype)
+        avals.append(aval)
         linear_list.eqns.append((out, None, ((n, d),), prim))
-        return made(self, y, out) if shape else Tracer(self, y, out)
+        return made(self, y, out) if aval.shape else Tracer(self, y, out)
 
     def binary(self, prim, x, y, made=ArrayTracer):         # noqa: C901  (written out: calls cost more than the work)
         """One equation of one or two terms."""
@@ -150,7 +153,7 @@ class LinearTrace(Trace):
                     dx = float(dx)
             terms = ((n, dx),)
         else:
-            terms = ()
+            terms = None
         if m is not None and dy is not None:
             if dy.__class__ is not int:
                 dy = dy(x, y, z)
@@ -158,13 +161,17 @@ class LinearTrace(Trace):
                     dy = self.held.keep(dy)
                 elif dy.__class__ is int:
                     dy = float(dy)
-            terms = (*terms, (m, dy)) if terms else ((m, dy),)
-        if not terms:
+            terms = ((m, dy),) if terms is None else ((n, dx), (m, dy))
+        if terms is None:
             return z
         linear_list = self.list
         avals = linear_list.avals
-        out, aval, shape = len(avals), avals[terms[0][0]], z.shape
-        avals.append(aval if shape == aval.shape and z.dtype is aval.dtype else Aval(shape, z.dtype))
+        out = len(avals)
+        aval = avals[m if n is None else n]
+        shape = z.shape
+        if shape != aval.shape or z.dtype is not aval.dtype:
+            aval = Aval(shape, z.dtype)
+        avals.append(aval)
         linear_list.eqns.append((out, None, terms, prim))
         return made(self, z, out) if shape else Tracer(self, z, out)
 

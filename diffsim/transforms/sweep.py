@@ -107,6 +107,7 @@ def _emptied(equations):
 def _pull(avals, equations, cotangents, outputs):           # noqa: C901  (the hot path is written out)
     """Cotangents of all variables; ``equations`` come last to first."""
     times = product()
+    overwrite = times is operator.mul
     bars, owned = [None] * len(avals), bytearray(len(avals))
     for n, bar in zip(outputs, cotangents, strict=True):
         if n is not None and bar is not None:
@@ -119,19 +120,22 @@ def _pull(avals, equations, cotangents, outputs):           # noqa: C901  (the h
         if y_bar is None:
             continue
         bars[out] = None
-        mine = owned[out] and times is operator.mul         # nobody else holds this array: the last factor may overwrite it
+        mine = owned[out]                                   # nobody else holds this array: the last factor may overwrite it
+        large = mine and overwrite and y_bar.size > IN_PLACE
         left = len(args)
         for n, d in args:
             left -= 1
             fresh = True
             if d.__class__ is not int:
-                if mine and not left and y_bar.size > IN_PLACE and _fits(d, y_bar):
+                if large and not left and _fits(d, y_bar):
                     y_bar *= d
                     bar = y_bar
                 else:
                     bar = times(y_bar, d)
             elif d == 1:
-                bar, fresh, mine = y_bar, mine and not left, False
+                bar = y_bar
+                fresh = mine and not left
+                large = mine = False
             else:
                 bar = -y_bar
             aval = avals[n]

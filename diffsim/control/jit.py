@@ -5,6 +5,7 @@ import sys
 import types
 import warnings
 import weakref
+from math import isfinite
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from .entrance import builder, matcher
 from .guard import snapshot
 
 STATIC = (bool, int, str, bytes, type(None))
+ndarray, float64 = np.ndarray, np.float64
 #: Programs kept for one function and one signature: a closure that alternates between a few values stays compiled.
 PER_SIGNATURE = 8
 _warned = set()
@@ -86,16 +88,20 @@ def spoiled(out):
 
     A first result that is a number and not finite is taken for the function's value: then there is nothing to repair.
     """
-    for i, x in enumerate(out):
-        if x.__class__ is np.ndarray:
-            if x.dtype.kind == "f":
-                flat = x.reshape(-1)
-                size = flat.dot(flat)                       # the cheapest test of many numbers; it may overflow
-                if size - size != 0.0 and not np.isfinite(flat).all():
-                    return True
-        elif x.__class__ is np.float64 and x - x != 0.0:
-            return i > 0 or len(out) == 1
+    for x in out:
+        if x.__class__ is ndarray:                          # a weighted sum is the cheapest test of many numbers
+            total = (x if x.ndim == 1 else x.reshape(-1)).dot(_small(x.size))
+            if not isfinite(total) and not np.isfinite(x).all():
+                return True
+        elif x.__class__ is float64 and not isfinite(x):
+            return x is not out[0] or len(out) == 1
     return False
+
+
+@functools.lru_cache(maxsize=256)
+def _small(n):
+    """Weights so small that no sum overflows."""
+    return np.full(n, 1e-150)
 
 
 def typed(x):

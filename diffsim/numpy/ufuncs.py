@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from ..core import UFUNCS, ArrayTracer, Primitive, Tracer, called_by_user
+from ..core import UFUNCS, Primitive, Tracer
 from ..prims import elementwise as ew
 from ..prims.complexes import conj
 from ..prims.contract import dot_general
 from ..prims.layout import broadcast_to, convert
-from .array import result_of
 from .dispatch import VALUE_ONLY, elementwise_entry, refuse, ufunc_row
 from .stacking import lift
 
@@ -22,21 +21,6 @@ for _ufunc, _prim in list(UFUNCS.items()):
         UFUNCS[_ufunc] = elementwise_entry(_prim, _ufunc.nin)
         if _prim in _VALUED:
             VALUE_ONLY.add(_ufunc)
-
-
-
-
-def _operator(apply):
-    """An operator of values that are no mutable arrays, without the look into the table at each call; the user's arrays can be written."""
-    def operator(self, other):
-        y = apply(self, other)
-        return result_of(y, (self, other)) if y.__class__ is ArrayTracer and called_by_user(2) else y
-    return operator
-
-
-Tracer.__add__ = Tracer.__radd__ = _operator(UFUNCS[np.add])
-Tracer.__mul__ = Tracer.__rmul__ = _operator(UFUNCS[np.multiply])
-Tracer.__sub__, Tracer.__truediv__ = _operator(UFUNCS[np.subtract]), _operator(UFUNCS[np.true_divide])
 
 UFUNCS[np._core.umath.clip] = elementwise_entry(ew.clip, 3)                 # what ``a.clip(low, high)`` of a plain array calls
 

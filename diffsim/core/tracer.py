@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import ConcretizationError, DerivativeLost, DiffsimError, MutationError
 from .aval import Aval, Opaque
+from .heap import keep_heap
 
 UFUNCS, FUNCTIONS, METHODS = {}, {}, {}
 #: The primitive of a ufunc that is one, for those who need not go through its entry.
@@ -32,6 +33,8 @@ class Trace:
 
     def __init__(self, verb):
         self.level, self.verb, self.alive = next(_levels), verb, True
+        if not self.level:                                  # the first trace of the process
+            keep_heap()
 
     def process(self, prim, args, params):
         """Interpret one primitive; at least one operand is a tracer of this trace."""

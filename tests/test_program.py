@@ -114,7 +114,7 @@ def test_a_primitive_without_emission_is_named():
 def test_the_source_is_readable_python():
     assert (
         Program(graph_of(lambda x: [e.add(x, 1.0)], ())).source
-        == "def diffsim_body(inputs, outputs, ctx):\n    outputs[0] = inputs[0] + 1.0\n"
+        == "def diffsim_body(x0, numbers, ctx):\n    numbers[0] = x0[0] + 1.0\n"
     )
 
 
@@ -187,7 +187,7 @@ def test_indices_proven_in_bounds_are_not_checked(rng):
 
     for n in (3, 100):
         program = Program(graph_of(f, (5,), Aval((n,), INT)))
-        assert program._checks == []
+        assert program._context.checks == []
         x, i = rng.normal(size=5), rng.integers(-9, 9, n)
         np.testing.assert_array_equal(program(x, i)[0], x[np.clip(i, 1, 4) - 1])
 

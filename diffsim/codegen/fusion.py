@@ -3,10 +3,11 @@
 from ..core import Const, Graph, Var
 from ..core.emission import Call, Scalar
 from ..errors import MissingRule
+from .calling import Places
 from .count import counted
-from .lower import Lowering, Output
+from .entry import BODY
+from .lower import Lowering
 from .plan import ELEMENTS, INLINE, MEMORY, OPAQUE
-from .program import BODY, PARAMS, packed
 
 #: Where an equation's value is: a few single scalars; nowhere (computed in the loops that read it); memory; a call's own memory.
 SCALARS, FUSED, STORED, CALLED = "scalars", "fused", "stored", "called"
@@ -113,11 +114,8 @@ def lowered(graph):
     """The lowering of a graph as a program, and the body of its function."""
     for e in graph.eqns:
         e.prim.rule("emit")
-    inputs, _ = packed([v.aval for v in graph.inputs])
-    outputs, _ = packed([x.aval for x in graph.outputs])
-    places, targets = [p and ("inputs", *p[:2]) for p in inputs], [p and Output("outputs", *p[:2]) for p in outputs]
-    lowering = Lowering(graph, None)
-    function = lowering.function(BODY, PARAMS, places, targets)
+    places, lowering = Places(graph), Lowering(graph, None)
+    function = lowering.function(BODY, places.params, places.sources(), places.targets())
     return lowering, function.body
 
 

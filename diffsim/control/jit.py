@@ -5,7 +5,6 @@ import sys
 import types
 import warnings
 import weakref
-from math import isfinite
 
 import numpy as np
 
@@ -25,7 +24,6 @@ from .entrance import builder, matcher
 from .guard import snapshot
 
 STATIC = (bool, int, str, bytes, type(None))
-ndarray, float64 = np.ndarray, np.float64
 #: Programs kept for one function and one signature: a closure that alternates between a few values stays compiled.
 PER_SIGNATURE = 8
 _warned = set()
@@ -63,45 +61,23 @@ class Compiled:
     def run(self, leaves):
         """Flat outputs on concrete leaves, compiled at the first call; None as of :meth:`outputs`."""
         if self.program is None:
-            self.program = Program(optimise(inline(self.graph)), constants=self.captured)
+            self.program = Program(optimise(inline(self.graph)), constants=self.captured, watch=self.derives)
         return self.outputs(leaves)
 
     def outputs(self, leaves):
         """Flat outputs, or None where a derivative is not finite: it is then to be computed with the care of an uncompiled one."""
         try:
-            out = self.program(*leaves)
+            return self.program(*leaves)
         except SolveError as error:
             if self.derives and error.not_finite and finite(leaves):
                 return None
             raise
-        return None if self.derives and spoiled(out) else out
 
     def result(self, out):
         """The result's tree from the program's outputs."""
         for i, x in self.constants:
             out.insert(i, x)
         return self.build(out)
-
-
-def spoiled(out):
-    """Whether results of a compiled derivative are not finite.
-
-    A first result that is a number and not finite is taken for the function's value: then there is nothing to repair.
-    """
-    for x in out:
-        if x.__class__ is ndarray:                          # a weighted sum is the cheapest test of many numbers
-            total = (x if x.ndim == 1 else x.reshape(-1)).dot(_small(x.size))
-            if not isfinite(total) and not np.isfinite(x).all():
-                return True
-        elif x.__class__ is float64 and not isfinite(x):
-            return x is not out[0] or len(out) == 1
-    return False
-
-
-@functools.lru_cache(maxsize=256)
-def _small(n):
-    """Weights so small that no sum overflows."""
-    return np.full(n, 1e-150)
 
 
 def typed(x):

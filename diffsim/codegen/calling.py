@@ -1,0 +1,189 @@
+"""The Python around a program's entry: where its values are, memory of its calls, and calling code written for it.
+
+Arrays are used where they are, without a copy: inputs in the caller's memory, results in fresh arrays, which Python makes before the call.
+Only results of no dimension are packed, into ``numbers``, memory of the call.  An input that lies in another order, or is of another dtype
+of the same meaning, is told by the entry and copied; nothing is spent on that otherwise.
+"""
+
+import numpy as np
+
+from ..core import Opaque
+from ..errors import InputError
+from .entry import NOT_FINITE, process_words
+from .lower import Output
+from .nest import FLOAT, WIDTH, canonical
+
+
+class Place:
+    """Where a value is: a parameter of the program's body, bytes from its start, dtype and shape."""
+
+    __slots__ = ("base", "dtype", "offset", "shape")
+
+    def __init__(self, base, offset, aval):
+        self.base, self.offset, self.dtype, self.shape = base, offset, canonical(aval.dtype), tuple(aval.shape)
+
+
+class Places:
+    """Where the values of a graph are while it runs as a program; None for opaque ones.
+
+    Attributes
+    ----------
+    inputs, outputs : list of Place or None
+    numbers : int
+        Bytes of the outputs of no dimension.
+    params : list of (str, "ptr")
+        Of the program's body.
+    """
+
+    def __init__(self, graph):
+        self.inputs = [None if isinstance(v.aval, Opaque) else Place(f"x{i}", 0, v.aval) for i, v in enumerate(graph.inputs)]
+        self.outputs, self.numbers = [], 0
+        for j, x in enumerate(graph.outputs):
+            if isinstance(x.aval, Opaque):
+                self.outputs.append(None)
+            elif x.aval.shape:
+                self.outputs.append(Place(f"y{j}", 0, x.aval))
+            else:
+                self.outputs.append(Place("numbers", self.numbers, x.aval))
+                self.numbers += 8
+        names = [p.base for p in (*self.inputs, *self.outputs) if p and p.base != "numbers"]
+        self.params = [(name, "ptr") for name in (*names, *["numbers"] * bool(self.numbers), "ctx")]
+
+    def sources(self):
+        """What ``lower`` takes for inputs."""
+        return [p and (p.base, p.offset, p.dtype) for p in self.inputs]
+
+    def targets(self):
+        """What ``lower`` takes for outputs."""
+        return [p and Output(p.base, p.offset, p.dtype) for p in self.outputs]
+
+
+class Calling:
+    """Calls of one program.
+
+    Parameters
+    ----------
+    places : Places
+    entry : callable
+        See ``entry.builtin``.
+    constants : sequence of array
+        Values of the last inputs.
+    scratch : int
+        Bytes of scratch memory beside the stack.
+    context : Context
+        The table of words that calls into stepping loops keep their memory in.
+    """
+
+    def __init__(self, places, entry, constants, scratch, context):
+        self._places, self._entry, self._scratch, self._context = places, entry, scratch, context
+        self._free = len(places.inputs) - len(constants)
+        own = zip(constants, places.inputs[self._free :], strict=True)
+        self._constants = [np.require(np.asarray(x), place.dtype, "CA") for x, place in own]
+        self._given = [i for i, place in enumerate(places.inputs[: self._free]) if place]
+        self._pool = []
+        arrays = [(f"y{j}", place) for j, place in enumerate(places.outputs) if place and place.base != "numbers"]
+        self._arrays = [name for name, _ in arrays]
+        self.scope = {
+            "pop": self._pool.pop, "push": self._pool.append, "make": self._frame, "entry": entry, "again": self._again, "empty": np.empty,
+            "export": context.export, "ndarray": np.ndarray, "asarray": np.asarray, **{f"t_{d.name}": d for d in WIDTH},
+        }  # fmt: skip
+        # what no call writes to beside its arrays is shared by all
+        self._shared = not (places.numbers or scratch or context.used)
+        if self._shared:
+            self.scope["frame"], self.scope["ctx"], self.scope["memory"], *_ = self._frame()
+        self.names = [f"x{i}" for i in range(self._free)]
+        self.run = self._function("run", self.names, fresh=True)
+        self._into = None
+
+    def into(self, *values):
+        """Call with the inputs and then the arrays to write to, one for each output that has a dimension; returns as ``run``."""
+        if self._into is None:
+            self._into = self._function("into", [*self.names, *self._arrays], fresh=False)
+        return self._into(*values)
+
+    # ------------------------------------------------------------ memory
+    def _frame(self):
+        """Memory of one call at a time: frame, context words, memory of requests, views of the numbers, and what else is to stay alive."""
+        numbers, scratch = aligned(self._places.numbers), aligned(self._scratch)
+        ctx, memory = self._context.allocate()
+        addresses = [x.ctypes.data for x in (numbers, scratch, ctx, *self._constants)]
+        frame = np.array(process_words() + addresses, np.int64)
+        views = [numbers[p.offset : p.offset + p.dtype.itemsize].view(p.dtype) for p in self._places.outputs if p and p.base == "numbers"]
+        return frame, ctx, memory, *views, (numbers, scratch)
+
+    # ------------------------------------------------------------ code
+    def _function(self, name, names, fresh):
+        unfit = [f"if status and again(status, frame, ({self._arguments(self.names)}), ctx, memory):", "    return None"]
+        lines = self.lines(self.names, unfit, lambda results: f"[{', '.join(results)}]", fresh)
+        source = "\n".join([f"def {name}({', '.join(names)}):", *(f"    {line}" for line in lines), ""])
+        scope = dict(self.scope)
+        exec(compile(source, "<program call>", "exec"), scope)
+        return scope[name]
+
+    def _arguments(self, names):
+        return "".join(f"{name}, " for name in (*[names[i] for i in self._given], *self._arrays))
+
+    def lines(self, names, unfit, finish, fresh=True):
+        """Lines of a function that calls the program; they use the names in ``scope``.
+
+        Parameters
+        ----------
+        names : list of str
+            Variables that hold the inputs, the constants not among them.
+        unfit : list of str
+            What to do if the ``status`` is not zero: nothing was computed, or a call within wants more memory, or a result is not finite.
+        finish : callable
+            ``finish(expressions of the outputs) -> expression`` that is returned.
+        fresh : bool
+            Whether results are fresh arrays; else they are in variables y0, y1 and so on.
+        """
+        places, views = self._places, []
+        for j, place in enumerate(places.outputs):
+            if place and place.base == "numbers":
+                views.append(f"v{j}")
+        before = [] if self._shared else ["try:", "    state = pop()", "except IndexError:", "    state = make()",
+                                          f"frame, ctx, memory, {''.join(f'{v}, ' for v in views)}_ = state"]  # fmt: skip
+        call = [f"{name} = empty({places.outputs[int(name[1:])].shape}, t_{places.outputs[int(name[1:])].dtype.name})"
+                for name in self._arrays if fresh]  # fmt: skip
+        for name, place, i in zip(names, places.inputs, range(self._free), strict=False):
+            if place is None:
+                call.append(self._context.write(i, name))
+            elif not place.shape and place.dtype is not FLOAT:
+                call += [f"if {name}.__class__ is not ndarray:", f"    {name} = asarray({name}, t_{place.dtype.name})"]
+        call += [f"status = entry(frame, {self._arguments(names)})", *unfit, f"return {finish(self._results())}"]
+        if self._shared:
+            return call
+        return [*before, "try:", *(f"    {line}" for line in call), "finally:", "    push(state)"]
+
+    def _results(self):
+        """Expressions of the outputs."""
+        return [f"export({j}, ctx, memory)" if p is None else f"v{j}[0]" if p.base == "numbers" else f"y{j}"
+                for j, p in enumerate(self._places.outputs)]  # fmt: skip
+
+    # ------------------------------------------------------------ what the entry does not take
+    def _again(self, status, frame, values, ctx, memory):
+        """Do what a status asks for, and call once more; returns whether a result is not finite."""
+        values = list(values)
+        while status and status != NOT_FINITE:
+            if status < 0:
+                values[-1 - status] = self._fit(self._given[-1 - status], values[-1 - status])
+            else:
+                self._context.settle(status, ctx, memory)
+            status = self._entry(frame, *values)
+        return status == NOT_FINITE
+
+    def _fit(self, i, x):
+        """Input i as an array that the entry takes."""
+        place = self._places.inputs[i]
+        made = np.asarray(x)
+        if made.shape != place.shape:
+            raise InputError(f"a compiled program was called with an array of shape {made.shape} for input {i}, which is {place.shape}")
+        made = np.require(made, place.dtype, "CA")
+        return made if made.dtype is place.dtype else made.view(place.dtype)
+
+
+def aligned(size):
+    """Bytes that start at a multiple of 64."""
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size]

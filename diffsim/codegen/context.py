@@ -1,0 +1,93 @@
+"""The context of a program: words that its calls into stepping loops keep their memory in, and what they say when they give up."""
+
+import numpy as np
+
+from ..core import Absent, Opaque
+from ..core.emission import Call
+from ..errors import MissingRule
+from .scalars import out_of_bounds
+
+
+class Context:
+    """Requests of the calls of a graph, and where their words are.
+
+    Attributes
+    ----------
+    requests : list
+        One for each call, in program order.
+    bases : dict of int to int
+        First word of each request by the number of its equation.
+    opaque : list of (int, int or None) or None
+        First word and number of words of each input and then each output that is opaque: new words for an input, its producer's for an
+        output; None for arrays.
+    report : int
+        The word where an index that is out of bounds is told.
+    checks : list
+        Kinds of indices that are checked (``guards.Guards.kinds``).
+
+    Raises
+    ------
+    MissingRule
+        A primitive cannot be emitted.
+    """
+
+    def __init__(self, graph):
+        self.requests, self.bases, self.checks, self._words = [], {}, [], 0
+        for number, eqn in enumerate(graph.eqns):
+            emit = eqn.prim.emit
+            if isinstance(emit, Absent):
+                raise MissingRule(eqn.prim.name, "emit", emit.why)
+            if isinstance(emit, Call):
+                request = emit.request(eqn.params, [x.aval for x in eqn.inputs], [v.aval for v in eqn.outputs])
+                self.requests.append(request)
+                self.bases[number] = self._words
+                self._words += request.words
+        self.opaque = [self._opaque_base(graph, x) for x in (*graph.inputs, *graph.outputs)]
+        self._inputs = len(graph.inputs)
+        self.report, self._words = self._words, self._words + 1
+
+    def _opaque_base(self, graph, x):
+        if not isinstance(x.aval, Opaque):
+            return None
+        for number, eqn in enumerate(graph.eqns):
+            if x in eqn.outputs:
+                return self.bases[number], None
+        base = self._words
+        self._words += x.aval.words
+        return base, x.aval.words
+
+    @property
+    def used(self):
+        """Whether any word is written to."""
+        return self.report > 0 or bool(self.checks)
+
+    def allocate(self):
+        """The words of one call at a time, and the memory of its requests."""
+        ctx, memory = np.zeros(self._words, np.int64), []
+        for request, base in zip(self.requests, self.bases.values(), strict=True):
+            words, owner = request.allocate()
+            ctx[base : base + request.words] = words
+            memory.append(owner)
+        return ctx, memory
+
+    def write(self, i, name):
+        """Python that hands over opaque input i, which is in a variable."""
+        base, words = self.opaque[i]
+        return f"ctx[{base}:{base + words}] = {name}.words"
+
+    def export(self, j, ctx, memory):
+        """Opaque output j as an object of its own."""
+        base = self.opaque[self._inputs + j][0]
+        number = list(self.bases.values()).index(base)
+        request = self.requests[number]
+        return request.export(ctx[base : base + request.words], memory[number])
+
+    def settle(self, status, ctx, memory):
+        """A call within the program gave up: enlarge its memory, or raise what it has to say."""
+        number, status = status >> 32, status & 0xFFFFFFFF
+        if number >= len(self.requests):
+            raise IndexError(out_of_bounds(int(ctx[self.report]), *self.checks[number - len(self.requests)]))
+        request, base = self.requests[number], list(self.bases.values())[number]
+        words = ctx[base : base + request.words]
+        if not request.grow(status, words, memory[number]):
+            raise request.error(status, words, memory[number])

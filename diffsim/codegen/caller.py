@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from .context import carried
 from .llvm_printer import literal, memory_type, table
-from .nest import FLOAT, INT, Buffer
+from .nest import BOOL, FLOAT, INT, WIDTH, Buffer, canonical
 
 
 class Caller:
@@ -12,21 +13,19 @@ class Caller:
     Parameters
     ----------
     printer : FunctionPrinter
-    modules : list of str
-        Grows by what rules link.
-    base : int
-        First context word of this call's request.
-    number : int
-        Number of the request, which a failed status is reported with.
-    shared : dict
-        What calls of one program have in common: symbols of functions and tables already there.
+    assembly : Assembly
+    eqn : Eqn
+    path : tuple of int
+        Of the equation, by which its request is known.
     repeats : int
         How many calls of the program are like this one.
     """
 
-    def __init__(self, printer, modules, base, number, shared, repeats):
-        self.printer, self.modules, self.base, self.number = printer, modules, base, number
-        self.shared, self.repeats = shared, repeats
+    def __init__(self, printer, assembly, eqn, path, repeats):
+        self.printer, self.assembly, self.path, self.repeats = printer, assembly, path, repeats
+        self.carried, self.shared, self._work, self.answered = carried(eqn), assembly.shared, 0, assembly.context is not None
+        if self.answered and path in assembly.context.bases:
+            self.base, self.number = assembly.context.bases[path], assembly.context.number(path)
 
     def once(self, key, make):
         """``make()`` the first time, and what it returned from then on."""
@@ -50,8 +49,21 @@ class Caller:
         x = self.line(f"load {memory_type(buffer.dtype)}, ptr {self.pointer(buffer)}")
         return x if buffer.dtype is FLOAT else self.printer.convert(x, buffer.dtype, FLOAT)
 
+    def integer(self, buffer):
+        """The number in a buffer of one element, as an i64."""
+        if buffer.kind == "const":
+            return str(int(buffer.value[0]))
+        kind, longer = memory_type(buffer.dtype), "zext" if buffer.dtype is BOOL else "sext"
+        x = self.line(f"load {kind}, ptr {self.pointer(buffer)}")
+        return x if buffer.dtype is INT else self.line(f"{longer} {kind} {x} to i64")
+
+    def poison(self, buffer):
+        """NaN in every element of an array of floats."""
+        if buffer.dtype.kind == "f":
+            self.printer.fill(buffer, np.nan)
+
     def alloca(self, n, kind="double"):
-        """Stack memory for n numbers (double or i64), made once at the entry of the program."""
+        """Stack memory for n numbers (double, i64 or i8), made once at the entry of the program."""
         name = self.printer.fresh()
         self.printer.head.append(f"  {name} = alloca [{int(n)} x {kind}], align 64")
         return name
@@ -75,7 +87,7 @@ class Caller:
 
     def link(self, text):
         """Add a module to the program."""
-        self.modules.append(text)
+        self.assembly.modules.append(text)
 
     def line(self, code):
         """Append an instruction that has a result; returns the result."""
@@ -135,3 +147,83 @@ class Caller:
         told = self.line(f"or i64 {status}, {self.number << 32}")
         p.lines.append(f"  ret i64 {told}")
         p.open(f".go{n}")
+
+    # ------------------------------------------------------------ carried programs
+    def run(self, i, ins, outs):
+        """Call carried program ``i``: one address an input and an output; what is written overlaps nothing else.  A status leaves."""
+        made = self.assembly.function(self.carried[i], (*self.path, i))
+        arguments = [f"ptr {x}" for x in (*ins, *outs)] + ["ptr %ctx"] * made.status
+        if made.scratch:
+            arguments.append(f"ptr {self.scratch(made.scratch)}")
+        if not made.status:
+            self.printer.lines.append(f"  call void @{made.symbol}({', '.join(arguments)})")
+            return
+        p, n = self.printer, self.printer.fresh()[2:]
+        status = self.line(f"call i64 @{made.symbol}({', '.join(arguments)})")
+        p.lines.append(f"  br i1 {self.line(f'icmp ne i64 {status}, 0')}, label %.stop{n}, label %.on{n}")
+        p.open(f".stop{n}")
+        p.lines.append(f"  ret i64 {status}")
+        p.open(f".on{n}")
+
+    def scratch(self, size):
+        """Address of so many bytes that this call uses and no other at the same time."""
+        at, self._work = self._work, self._work + -(-size // 64) * 64
+        self.printer.work = max(self.printer.work, self._work)
+        return self.address("%.work", at)
+
+    def address(self, base, offset):
+        """An address some bytes on: an int, or the text of an i64."""
+        return base if offset == 0 else self.line(f"getelementptr inbounds i8, ptr {base}, i64 {offset}")
+
+    def copy(self, target, source, size):
+        """Copy bytes."""
+        if size:
+            self.call("void", "llvm.memcpy.p0.p0.i64", [("ptr", target), ("ptr", source), ("i64", size), ("i1", "false")])
+
+    def clear(self, target, size):
+        """Set bytes to zero."""
+        if size:
+            self.call("void", "llvm.memset.p0.i64", [("ptr", target), ("i8", 0), ("i64", size), ("i1", "false")])
+
+    def cycle(self, start, going, step):
+        """A loop: ``values = step(*values)`` as long as ``going(*values)``, an i1; returns the last values.
+
+        Parameters
+        ----------
+        start : list of (str, str)
+            LLVM type and operand of each value.
+        going, step : callable
+        """
+        p, n = self.printer, self.printer.fresh()[2:]
+        before, names = p.label, [p.fresh() for _ in start]
+        p.lines.append(f"  br label %.cycle{n}")
+        p.open(f".cycle{n}")
+        place = len(p.lines)
+        p.lines.append(f"  br i1 {going(*names)}, label %.step{n}, label %.over{n}")
+        p.open(f".step{n}")
+        following = step(*names)
+        heads = [f"  {name} = phi {kind} [{first}, %{before}], [{last}, %{p.label}]"
+                 for name, (kind, first), last in zip(names, start, following, strict=True)]
+        p.lines.append(f"  br label %.cycle{n}")
+        p.lines[place:place] = heads
+        p.open(f".over{n}")
+        return names
+
+    def switch(self, value, cases, otherwise=None):
+        """``cases[value]()``, or ``otherwise()`` for any other i64."""
+        p, n = self.printer, self.printer.fresh()[2:]
+        labels = " ".join(f"i64 {i}, label %.case{n}.{i}" for i in range(len(cases)))
+        p.lines.append(f"  switch i64 {value}, label %.else{n} [ {labels} ]")
+        for label, write in [*((f".case{n}.{i}", case) for i, case in enumerate(cases)), (f".else{n}", otherwise)]:
+            p.open(label)
+            if write is None:
+                p.lines.append("  unreachable")
+                continue
+            write()
+            p.lines.append(f"  br label %.joined{n}")
+        p.open(f".joined{n}")
+
+
+def size_of(aval):
+    """Bytes of an array in memory."""
+    return aval.size * WIDTH[canonical(aval.dtype)]

@@ -8,15 +8,23 @@ from ..errors import MissingRule
 from .scalars import out_of_bounds
 
 
+def carried(eqn):
+    """The programs an equation carries, as they are lowered."""
+    emit = eqn.prim.emit
+    return emit.graphs(**eqn.params) if isinstance(emit, Call) and emit.graphs is not None else ()
+
+
 class Context:
-    """Requests of the calls of a graph, and where their words are.
+    """Requests of the calls of a graph and of the programs it carries, and where their words are.
+
+    A call is known by its path: the number of its equation, after those of the equations and programs that carry it.
 
     Attributes
     ----------
     requests : list
-        One for each call, in program order.
-    bases : dict of int to int
-        First word of each request by the number of its equation.
+        One for each call that needs something, in program order, those of carried programs after that of their equation.
+    bases : dict of tuple to int
+        First word of each request by the path of its call.
     opaque : list of (int, int or None) or None
         First word and number of words of each input and then each output that is opaque: new words for an input, its producer's for an
         output; None for arrays.
@@ -32,26 +40,40 @@ class Context:
     """
 
     def __init__(self, graph):
-        self.requests, self.bases, self.checks, self._words = [], {}, [], 0
-        for number, eqn in enumerate(graph.eqns):
-            emit = eqn.prim.emit
-            if isinstance(emit, Absent):
-                raise MissingRule(eqn.prim.name, "emit", emit.why)
-            if isinstance(emit, Call):
-                request = emit.request(eqn.params, [x.aval for x in eqn.inputs], [v.aval for v in eqn.outputs])
-                self.requests.append(request)
-                self.bases[number] = self._words
-                self._words += request.words
+        self.requests, self.bases, self.checks, self._words, self._holding = [], {}, [], 0, set()
+        self._collect(graph, ())
         self.opaque = [self._opaque_base(graph, x) for x in (*graph.inputs, *graph.outputs)]
         self._inputs = len(graph.inputs)
         self.report, self._words = self._words, self._words + 1
+
+    def _collect(self, graph, path):
+        for number, eqn in enumerate(graph.eqns):
+            emit, here = eqn.prim.emit, (*path, number)
+            if isinstance(emit, Absent):
+                raise MissingRule(eqn.prim.name, "emit", emit.why)
+            if isinstance(emit, Call) and emit.request is not None:
+                request = emit.request(eqn.params, [x.aval for x in eqn.inputs], [v.aval for v in eqn.outputs])
+                self.requests.append(request)
+                self.bases[here] = self._words
+                self._words += request.words
+                self._holding.update(here[:n] for n in range(1, len(here)))
+            for i, each in enumerate(carried(eqn)):
+                self._collect(each, (*here, i))
+
+    def number(self, path):
+        """Number of a call's request."""
+        return list(self.bases).index(path)
+
+    def within(self, path):
+        """Whether a carried program has calls that need something."""
+        return path in self._holding
 
     def _opaque_base(self, graph, x):
         if not isinstance(x.aval, Opaque):
             return None
         for number, eqn in enumerate(graph.eqns):
             if x in eqn.outputs:
-                return self.bases[number], None
+                return self.bases[number,], None
         base = self._words
         self._words += x.aval.words
         return base, x.aval.words

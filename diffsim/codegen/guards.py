@@ -6,7 +6,7 @@ can be vectorised.  Memory is safe meanwhile, as positions are clamped.
 
 import numpy as np
 
-from .nest import INT, Atom, Block, Literal, Loop, Store
+from .nest import INT
 
 #: Lower half of the status of a function that met an index out of bounds.
 OUT_OF_BOUNDS = 1
@@ -24,7 +24,7 @@ class Guards:
     Attributes
     ----------
     kinds : list of (int, int or None)
-        Size and axis of each kind of index checked, in the order of their numbers.
+        Size and axis of each kind of index that the function checks.
     """
 
     def __init__(self, printer, report):
@@ -35,6 +35,8 @@ class Guards:
         p, kind = self.printer, (check.size, check.axis)
         if kind not in self._extremes:
             self.kinds.append(kind)
+            if self.report and kind not in self.report[2]:
+                self.report[2].append(kind)
             self._extremes[kind] = tuple(p.fresh() for _ in range(2))
             p.head += [f"  {name} = alloca i64" for name in self._extremes[kind]]
             p.head += [f"  store i64 0, ptr {name}" for name in self._extremes[kind]]
@@ -46,13 +48,13 @@ class Guards:
     def _found(self):
         """Operands: whether an index was out of bounds, its status, the index; of several the kind checked first."""
         p, any_, status, index = self.printer, "false", "0", "0"
-        for n, (size, axis) in reversed(list(enumerate(self.kinds))):
+        for size, axis in reversed(self.kinds):
             low, high = (p.line(f"load i64, ptr {name}") for name in self._extremes[size, axis])
             below, above = p.line(f"icmp slt i64 {low}, {-size}"), p.line(f"icmp sge i64 {high}, {size}")
             bad, where = p.line(f"or i1 {below}, {above}"), p.line(f"select i1 {below}, i64 {low}, i64 {high}")
             any_ = p.line(f"or i1 {any_}, {bad}")
             if self.report:
-                number = self.report[1] + n << 32 | OUT_OF_BOUNDS
+                number = self.report[1] + self.report[2].index((size, axis)) << 32 | OUT_OF_BOUNDS
                 status = p.line(f"select i1 {bad}, i64 {number}, i64 {status}")
                 index = p.line(f"select i1 {bad}, i64 {where}, i64 {index}")
         return any_, status, index
@@ -87,15 +89,9 @@ class Guards:
             p.open(".wrong")
             for buffer in p.function.results:
                 if buffer.dtype.kind == "f" and buffer.size:
-                    self._poison(buffer)
+                    p.fill(buffer, np.nan)    # a solve then stops instead of going on with the wrong numbers
             p.lines.append("  br label %.right")
             p.open(".right")
         p.lines.append("  ret void")
 
-    def _poison(self, buffer):
-        """NaN in every element: a solve then stops instead of going on with the wrong numbers."""
-        body = Block(1)
-        counter = Atom("counter", (), body, 0, 0, buffer.size - 1)
-        body.statements.append(Store(buffer, counter, Literal(np.nan, buffer.dtype, body)))
-        self.printer.loop(Loop(counter, 0, buffer.size, body))
 

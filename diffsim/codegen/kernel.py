@@ -1,7 +1,5 @@
 """Kernels: C-callable functions of a graph, for stepping loops to link with."""
 
-import functools
-
 import numpy as np
 
 from ..core import Absent
@@ -10,10 +8,12 @@ from ..errors import MissingRule
 from ..passes import inline, optimise
 from . import engine
 from .caller import Caller
+from .context import carried
 from .llvm_printer import LONG_LOOPS, FunctionPrinter, Text
 from .lower import Output, lower
 from .nest import FLOAT
 from .python_printer import compiled_python, python_source
+from .sub import Assembly
 
 #: Scratch memory up to this many bytes is on the stack; more comes from malloc, once a call.
 STACK = 1 << 20
@@ -47,16 +47,13 @@ def kernel_ir(symbol, params, graph, inputs, outputs, unroll=None):
     MissingRule
         A primitive cannot be emitted.
     """
+    graph = _prepared(graph)
     function = _nest(symbol, params, graph, inputs, outputs, unroll)
     text, modules = Text(), []
-    link = functools.partial(_link, modules, {})
-    printer = FunctionPrinter(function, text, link=link)
-    if printer.scratch_size <= STACK:
-        printer.print()
-    else:
-        function.name = f"{symbol}.body"
-        printer = FunctionPrinter(function, text, scratch="param", link=link).print()
-        text.functions.append(_on_heap(symbol, params, function.name, printer.scratch_size, text))
+    body = f"{symbol}.body"
+    printer = FunctionPrinter(function, text, STACK, link=Assembly(text, modules, _Inside).link(graph)).print(given=body)
+    if printer.scratch == "param":
+        text.functions.append(_on_heap(symbol, params, body, printer.scratch_size, text))
     if not modules:
         return str(text)
     joined = engine.joined([str(text), *modules], [symbol])
@@ -68,10 +65,6 @@ class _Inside(Caller):
 
     def check(self, status):
         pass
-
-
-def _link(modules, shared, printer, statement):
-    statement.rule(_Inside(printer, modules, 0, 0, shared, 1), statement.outs, statement.ins, **statement.eqn.params)
 
 
 def _on_heap(symbol, params, body, size, text):
@@ -94,7 +87,7 @@ def _on_heap(symbol, params, body, size, text):
 
 def kernel_source(symbol, params, graph, inputs, outputs, unroll=None):
     """The same kernel as readable Python; arguments as :func:`kernel_ir`."""
-    return python_source(_nest(symbol, params, graph, inputs, outputs, unroll))
+    return python_source(_nest(symbol, params, _prepared(graph), inputs, outputs, unroll))
 
 
 def kernel_python(symbol, params, graph, inputs, outputs, unroll=None):
@@ -105,17 +98,28 @@ def kernel_python(symbol, params, graph, inputs, outputs, unroll=None):
     callable
         Its ``source`` is the text.
     """
-    return compiled_python(_nest(symbol, params, graph, inputs, outputs, unroll))
+    return compiled_python(_nest(symbol, params, _prepared(graph), inputs, outputs, unroll))
 
 
-def _nest(symbol, params, graph, inputs, outputs, unroll):
+def _prepared(graph):
     graph = inline(graph)
+    refuse(graph)
+    return optimise(graph)
+
+
+def refuse(graph):
+    """Raise MissingRule where an equation, or one in a program it carries, cannot be part of a kernel."""
     for eqn in graph.eqns:
         if isinstance(eqn.prim.emit, Absent):
             raise MissingRule(eqn.prim.name, "emit", eqn.prim.emit.why)
         if isinstance(eqn.prim.emit, Call) and not eqn.prim.emit.inside:
             raise MissingRule(eqn.prim.name, "emit", "a simulation cannot run inside the kernel of another one")
+        for each in carried(eqn):
+            refuse(each)
+
+
+def _nest(symbol, params, graph, inputs, outputs, unroll):
     width = np.dtype(FLOAT).itemsize
     places = [(name, width * at, FLOAT) for name, at in inputs]
     targets = [Output(name, width * at, FLOAT, add) for name, at, add in outputs]
-    return lower(symbol, params, optimise(graph), places, targets, unroll)
+    return lower(symbol, params, graph, places, targets, unroll)

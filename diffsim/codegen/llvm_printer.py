@@ -4,10 +4,11 @@ The text is written directly: 1,000 statements take 1.4 ms, against 4.6 ms throu
 """
 
 import struct
+from itertools import accumulate
 
 from . import vector_math
 from .guards import Guards
-from .nest import BOOL, FLOAT, INT, WIDTH, Check, Choice, Link, Literal, Loop, Store, slots
+from .nest import BOOL, FLOAT, INT, WIDTH, Atom, Block, Check, Choice, Link, Literal, Loop, Store, slots
 from .scalars import FUNCTIONS
 from .sums import block_length, block_sums
 
@@ -75,45 +76,48 @@ class FunctionPrinter:
     ----------
     function : nest.Function
     text : Text
-    scratch : {"alloca", "param"}
-        Whether scratch memory is the function's own stack, or comes as a further pointer ``%scratch`` to ``scratch_size`` bytes.
+    stack : int, optional
+        Scratch memory of up to so many bytes (None: all of it) is the function's own stack; more comes as a further pointer ``%scratch`` to
+        ``scratch_size`` bytes (``scratch`` says which, once the function is printed: "alloca" or "param").
     link : callable, optional
         ``link(printer, statement)`` writes a ``Link``.
-    report : (int, int), optional
-        The function returns an i64: 0, or a status with this number (that of the second index checked plus one, and so on) in its upper
+    report : (int, int, list), optional
+        The function returns an i64: 0, or a status with this number plus that of the kind of index in the list, which grows, in its upper
         half where an index was out of bounds, which then stands in this word of ``%ctx``.  Without it the function is void, and its
         results are NaN in that case.
     """
 
-    def __init__(self, function, text, scratch="alloca", link=None, report=None):
+    def __init__(self, function, text, stack=None, link=None, report=None):
         self.function, self.text, self.link = function, text, link
         self.guards, self.result = Guards(self, report), "void" if report is None else "i64"
-        self.scratch = scratch
+        self.stack, self.scratch, self.work = stack, None, 0
         self.head, self.lines, self.names = [], [], {}
         self.slot, self.slot_sizes = slots(function.body)
         self.label, self._n, self._trips = "entry", 0, 1
 
     @property
     def scratch_size(self):
-        """Bytes of scratch memory in all."""
-        return sum(self.slot_sizes)
+        """Bytes of scratch memory in all; that of calls, ``work``, is known once the function is printed."""
+        return sum(self.slot_sizes) + self.work
 
-    def print(self):
-        """Append the definition to the module."""
+    def print(self, given=None):
+        """Append the definition to the module, under the name ``given`` if its scratch memory is the caller's."""
         params = [f"ptr noalias %{n}" if kind == "ptr" else f"{kind} %{n}" for n, kind in self.function.params]
-        head = self.head
-        if self.scratch == "alloca":
-            head += [f"  %.s{i} = alloca [{n} x i8], align 64" for i, n in enumerate(self.slot_sizes)]
-        else:
-            params.append("ptr noalias align 64 %scratch")
-            start = 0
-            for i, n in enumerate(self.slot_sizes):
-                head.append(f"  %.s{i} = getelementptr inbounds i8, ptr %scratch, i64 {start}")
-                start += n
         self.block(self.function.body)
         self.guards.finish()
-        opening = f"define {self.result} @{self.function.name}({', '.join(params)}) nounwind {{"
-        self.text.functions.append("\n".join([opening, "entry:", *head, *self.lines, "}"]))
+        memory = [(f"%.s{i}", n) for i, n in enumerate(self.slot_sizes)] + [("%.work", self.work)] * (self.work > 0)
+        self.scratch = "alloca" if self.stack is None or self.scratch_size <= self.stack else "param"
+        name = self.function.name
+        if self.scratch == "alloca":
+            head = [f"  {slot} = alloca [{n} x i8], align 64" for slot, n in memory]
+        else:
+            name = given or name
+            params.append("ptr noalias align 64 %scratch")
+            starts = accumulate((n for _, n in memory), initial=0)
+            head = [f"  {slot} = getelementptr inbounds i8, ptr %scratch, i64 {at}" for (slot, _), at in zip(memory, starts, strict=False)]
+        linkage = "internal " if self.function.internal else ""
+        opening = f"define {linkage}{self.result} @{name}({', '.join(params)}) nounwind {{"
+        self.text.functions.append("\n".join([opening, "entry:", *head, *self.head, *self.lines, "}"]))
         return self
 
     # ------------------------------------------------------------ names
@@ -224,6 +228,14 @@ class FunctionPrinter:
         self.open(f".done{n}")
         for _, _, following, after in loop.carried:
             names[after] = self.name(following)
+
+    def fill(self, buffer, value):
+        """Write one number to every element."""
+        if buffer.size:
+            body = Block(1)
+            counter = Atom("counter", (), body, 0, 0, buffer.size - 1)
+            body.statements.append(Store(buffer, counter, Literal(value, buffer.dtype, body)))
+            self.loop(Loop(counter, 0, buffer.size, body))
 
     def choice(self, choice):
         n = self._n = self._n + 1

@@ -148,12 +148,15 @@ class Link:
 
 
 class Function:
-    """A function to print: its name, its parameters as ``(name, "double" | "ptr")``, its body and the buffers of its results."""
+    """A function to print: its name, its parameters as ``(name, "double" | "ptr")``, its body and the buffers of its results.
 
-    __slots__ = ("body", "name", "params", "results")
+    ``internal`` functions are called from their own module alone.
+    """
 
-    def __init__(self, name, params, body, results=()):
-        self.name, self.params, self.body, self.results = name, tuple(params), body, tuple(results)
+    __slots__ = ("body", "internal", "name", "params", "results")
+
+    def __init__(self, name, params, body, results=(), internal=False):
+        self.name, self.params, self.body, self.results, self.internal = name, tuple(params), body, tuple(results), internal
 
 
 # ---------------------------------------------------------------- what a statement reads and writes

@@ -8,7 +8,6 @@ import hashlib
 import json
 import platform
 import time
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from .entry import BODY, ENTRY, HEAD, EntryText, builtin
 from .llvm_printer import LONG_LOOPS, FunctionPrinter, Text
 from .lower import lower
 from .python_printer import python_source
+from .sub import Assembly
 
 #: Scratch memory up to this many bytes is on the stack; more belongs to the call's frame.
 STACK = 1 << 18
@@ -99,36 +99,20 @@ class Program:
 
     def _text(self):
         """LLVM IR of the entry, the modules to link, and what to remember beside the code."""
-        text, modules, shared, context = Text(), [], {}, self._context
-        alike, calls = Counter(map(_call_key, self._graph.eqns)), list(context.bases)
-
-        def link(printer, statement):
-            number = calls.index(statement.number)
-            base = context.bases[statement.number]
-            k = Caller(printer, modules, base, number, shared, alike[_call_key(statement.eqn)])
-            ins = [x if not isinstance(x, int) else context.bases[x] if x >= 0 else context.opaque[-1 - x][0] for x in statement.ins]
-            statement.rule(k, statement.outs, ins, **statement.eqn.params)
-
-        nest = self._nest()
+        text, modules = Text(), []
+        assembly, nest = Assembly(text, modules, Caller, self._context), self._nest()
         flops, moved = counted(nest.body)
-        printer = FunctionPrinter(nest, text, link=link, report=(context.report, len(calls)))
-        total = printer.scratch_size
-        on_stack = total <= STACK
-        printer.scratch = "alloca" if on_stack else "param"
-        printer.print()
-        release = bool(calls) or flops + moved // 8 > BRIEF
+        printer = FunctionPrinter(nest, text, STACK, link=assembly.link(self._graph), report=assembly.report).print()
+        calls, on_stack = any(isinstance(eqn.prim.emit, Call) for eqn in self._graph.eqns), printer.scratch == "alloca"
+        release = calls or flops + moved // 8 > BRIEF
         text.functions.append(str(EntryText(self._places, self._fixed, not on_stack, release, self._watch)))
-        header = {"scratch": 0 if on_stack else total, "checks": printer.guards.kinds, "counts": {"flops": flops, "bytes": moved}}
+        scratch = 0 if on_stack else printer.scratch_size
+        header = {"scratch": scratch, "checks": assembly.report[2], "counts": {"flops": flops, "bytes": moved}}
         return str(text), modules, header
 
     def text(self):
         """LLVM IR of the program before optimisation, without what it links."""
         return self._text()[0]
-
-
-def _call_key(eqn):
-    """Equal for calls into loops that differ in their operands alone; None for other equations."""
-    return (eqn.prim.name, *sorted(eqn.params.items(), key=lambda item: item[0])) if isinstance(eqn.prim.emit, Call) else None
 
 
 _sources = []

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core import Absent, Aval, Const, Eqn, Graph, Tracer, Var, aval_of, eval_graph, wrap
 from ..core.aval import is_float
-from ..passes import dce, optimise
+from ..passes import dce, inline, optimise
 from ..passes.cse import param_key
 from ..prims.elementwise import mul
 from ..prims.layout import broadcast_to
@@ -146,6 +146,11 @@ def _compiled(graph, strong):
     lines.append(f"    return ({''.join(f'{x}, ' for x in outputs)})")
     exec(compile("\n".join(lines), "<graph>", "exec"), scope)
     return scope["run"]
+
+
+def lowered(graph):
+    """The graph as code is generated from it."""
+    return derived(graph, "lowered", lambda: optimise(inline(graph)))
 
 
 # ---------------------------------------------------------------- what a body passes on

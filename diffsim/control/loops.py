@@ -25,6 +25,7 @@ from ..transforms.linear import LinearTrace
 from . import bodies
 from .bodies import NO_SAMPLES, NOT_EMITTED, constant_carries, derived, filled, selected, spread
 from .cond import chosen, like_them, rows
+from .emit import WHILE
 from .scan import apart, carried, cotangents, doubled, linear_scan, plan, swapped
 
 COUNT = Aval((), np.dtype(np.int64))
@@ -157,7 +158,7 @@ def _batch(n, flags, *x, cond, body, keep, asked):
     return (*ends, bodies.widened(y[0], n, apart_), *states)
 
 
-while_ = Primitive("while", impl=_impl, aval=_aval, jvp=_jvp, transpose=_transpose, batch=_batch, emit=NOT_EMITTED, samples=NO_SAMPLES,
+while_ = Primitive("while", impl=_impl, aval=_aval, jvp=_jvp, transpose=_transpose, batch=_batch, emit=WHILE, samples=NO_SAMPLES,
                    multiple=True, prepare=_prepare, together=_together)
 
 

@@ -14,7 +14,8 @@ from ..core.emission import Gather, Scalar
 from ..errors import InputError, InputTypeError
 from ..prims.family import REAL, draw
 from . import bodies
-from .bodies import NO_SAMPLES, NOT_EMITTED, selected, spread
+from .bodies import NO_SAMPLES, selected, spread
+from .emit import CALL
 from .patterns import of_call
 
 #: Values with fewer operations a byte than this are not worth saving: they are moves and single sums.
@@ -97,7 +98,7 @@ def _passing(params):
 
 checkpoint = Primitive(
     "checkpoint", impl=_impl, aval=_aval, jvp=_jvp, transpose=_transpose, batch=_batch, multiple=True, prepare=_prepare, together=_together,
-    sparsity=of_call, emit=NOT_EMITTED, samples=NO_SAMPLES)
+    sparsity=of_call, emit=CALL, samples=NO_SAMPLES)
 bodies.PASSING["checkpoint"] = _passing
 
 

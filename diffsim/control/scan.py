@@ -22,7 +22,8 @@ from ..prims.layout import basic, concatenate, index, reshape
 from ..prims.layout import transpose as permuted
 from ..transforms import trace
 from . import bodies
-from .bodies import NO_SAMPLES, NOT_EMITTED, constant_carries, derived, filled, selected, spread, used
+from .bodies import NO_SAMPLES, constant_carries, derived, filled, selected, spread, used
+from .emit import SCAN
 from .patterns import of_scan
 from .remat import PLAIN, checkpoint
 from .schedule import segments, two_level
@@ -292,7 +293,7 @@ def _passing(params):
     return (*[j if on else None for j, on in enumerate(constant)], *[None] * len(body.outputs))
 
 
-scan = Primitive("scan", impl=_impl, aval=_aval, jvp=_jvp, transpose=_transpose, batch=_batch, emit=NOT_EMITTED, samples=NO_SAMPLES,
+scan = Primitive("scan", impl=_impl, aval=_aval, jvp=_jvp, transpose=_transpose, batch=_batch, emit=SCAN, samples=NO_SAMPLES,
                  multiple=True, sparsity=of_scan, prepare=_prepare, together=_together)
 bodies.PASSING["scan"] = _passing
 

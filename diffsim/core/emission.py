@@ -43,7 +43,10 @@ class Call:
     ``inside`` says that it may also be called within the kernel of a stepping loop, where nobody answers requests and ``k.check`` does
     nothing: what it could not compute must be NaN.
 
-    ``request(params, avals_in, avals_out)`` is what a call needs from the caller of the program, an object with
+    ``graphs(**params) -> tuple of Graph``, where given, are programs it carries, ready to be lowered: functions of the same module that the
+    rule calls (``k.run(i, ins, outs)``), with requests of their own for the calls in them.
+
+    ``request(params, avals_in, avals_out)`` is what a call needs from the caller of the program (None: nothing), an object with
 
     ``words``
         Number of words (int64) of its table: addresses and sizes of memory too large, or too variable, for the stack.
@@ -61,3 +64,4 @@ class Call:
     rule: Any
     request: Any
     inside: bool = False
+    graphs: Any = None

@@ -1,0 +1,253 @@
+"""Control flow in compiled programs: every verb in every mode gives what the interpreter gives, in few compiled equations."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import diffsim as ds
+from diffsim.codegen.program import Program
+from diffsim.control.bodies import lowered
+from diffsim.core import Graph
+
+RNG = np.random.default_rng(3)
+FORCE = np.array([0.3, -0.1, 0.5, 0.2, -0.4, 0.1, 0.7])
+
+
+def close(a, b, tol=1e-11):
+    fa, fb = ds.tree.leaves(a), ds.tree.leaves(b)
+    assert len(fa) == len(fb)
+    for x, y in zip(fa, fb, strict=True):
+        assert np.shape(x) == np.shape(y)
+        assert np.asarray(x).dtype == np.asarray(y).dtype
+        np.testing.assert_allclose(x, y, rtol=tol, atol=tol)
+
+
+# ---------------------------------------------------------------- programs
+def oscillator(n, **options):
+    """Constants, two carries, driving as slices, an energy as a result."""
+    def f(k, q, v, force):
+        def step(state, x):
+            q, v = state
+            v = v - 0.1 * (k * np.sin(q) + 0.3 * v - x * k)
+            return (q + 0.1 * v, v), 0.5 * v * v - np.cos(q)
+        (q, v), energy = ds.scan(step, (q, v), force[:n], **options)
+        return np.sum(q * v) + np.sum(energy * np.arange(1.0, n + 1))
+    return f, (np.float64(1.3), np.float64(0.4), np.float64(-0.2), FORCE)
+
+
+def large(x, n=6):
+    """A carry in memory, beside its rows and a sum."""
+    def step(c, _):
+        c = np.roll(c, 1) * 0.5 + np.sin(c) * 0.3
+        return c, (np.sum(c * c), c)
+    c, (s, rows) = ds.scan(step, x, None, length=n)
+    return np.sum(c) + np.sum(s) + np.sum(rows[::2] ** 3)
+
+
+def network(w, x):
+    """Weights that stay, products of matrices."""
+    def step(h, b):
+        h = np.tanh(w @ h + b)
+        return h, np.sum(h)
+    h, y = ds.scan(step, x, np.outer(np.arange(5.0), x))
+    return np.sum(h * h) + np.sum(y)
+
+
+def mixed(v):
+    """Carries of several kinds, some without derivative, one handed on, one of 32 bits."""
+    def step(s, x):
+        n, flag = s["n"] + 1, np.logical_not(s["flag"])
+        w = np.where(flag, s["v"] * x["a"], s["v"] + x["b"] * n)
+        return {"n": n, "flag": flag, "v": w, "same": s["same"], "small": s["small"] * np.float32(0.5) + n.astype(np.float32)}, (w[0], n)
+    init = {"n": np.int64(0), "flag": np.bool_(True), "v": v, "same": v * 2, "small": np.float32(1.0)}
+    end, (first, counts) = ds.scan(step, init, {"a": np.array([0.5, 1.5, -0.3]) * v[0], "b": np.arange(3.0)})
+    return np.sum(end["v"] ** 2) + np.sum(first * counts) + end["n"] + np.sum(end["same"]) + end["small"]
+
+
+def empty(a):
+    c, _ = ds.scan(lambda c, _: (c * a, None), 1.0, length=5)
+    _, y = ds.scan(lambda c, x: (c, x * a), None, np.arange(3.0))
+    _, z = ds.scan(lambda c, x: ((), a), (), length=2)
+    d, none = ds.scan(lambda c, x: (c * a, c + x), a, np.zeros(0))
+    return c + np.sum(y) + np.sum(z) + d + np.sum(none)
+
+
+def checkpointed(x):
+    policy = ds.checkpoint_policies.save_within(1e3)
+    saving = ds.checkpoint(lambda x: np.exp(np.sin(x)) * x, policy=policy)
+    return np.sum(ds.checkpoint(lambda x: np.sin(np.exp(x) * x))(x)) + np.sum(saving(x))
+
+
+def chosen(x, i=2):
+    def three(i, x):
+        return ds.switch(i, [lambda x: (x, 1.0), lambda x: (x * x, 2.0), lambda x: (np.sin(x), x[0])], x)
+    (a, b), (c, d) = three(i, x), three(np.argmax(x), x)
+    low = ds.cond(x[0] > x[1], lambda: x[0] * 2.0, lambda: x[1] ** 3)
+    return np.sum(a * c) + b * d + low
+
+
+def clamped(i, x):
+    """Tables read at carried positions."""
+    table = np.linspace(0.0, 1.0, 9)
+    def step(i, x):
+        return (i * 3 + 1) % 9, table[i] * x
+    return np.sum(ds.scan(step, i, x)[1])
+
+
+@ds.custom_vjp
+def halved(x):
+    return x * x
+
+
+halved.defvjp(lambda x: (x * x, x), lambda x, w: (w * x,))
+
+
+@ds.custom_jvp
+def tripled(x):
+    return np.sin(x)
+
+
+tripled.defjvp(lambda x, x_dot: (np.sin(x[0]), 3.0 * np.cos(x[0]) * x_dot[0]))
+
+
+def ruled(x):
+    return np.sum(ds.scan(lambda c, s: (halved(c) * s, tripled(c)), x, np.array([0.5, 0.7, 1.1]))[1])
+
+
+VECTOR = np.array([0.3, 0.4])
+PROGRAMS = {
+    "none": oscillator(0), "one": oscillator(1), "many": oscillator(7), "reverse": oscillator(7, reverse=True),
+    "two levels": oscillator(7, checkpoint="sqrt"), "two states": oscillator(7, checkpoint=2), "budget": oscillator(7, memory=40),
+    "large": (large, (np.linspace(-1, 1, 100),)), "network": (network, (RNG.normal(size=(20, 20)), np.linspace(0, 1, 20))),
+    "mixed": (mixed, (np.array([0.3, -0.7]),)), "empty": (empty, (np.float64(1.1),)),
+    "checkpoint": (checkpointed, (np.linspace(0, 1, 50),)),
+    "switch": (chosen, (VECTOR,)), "rules": (ruled, (np.float64(0.8),)),
+    "fori": (lambda x: np.sum(ds.fori_loop(2, 5, lambda i, v: np.sin(v) * i + x, x)), (VECTOR,)),
+}
+VALUES = {
+    "scan of tables": (lambda x: clamped(np.int64(4), x), (FORCE,)),
+    "choice by an argument": (lambda i, x: chosen(x, i), (np.int64(1), VECTOR)),
+    "fori to a symbol": (lambda n, x: ds.fori_loop(1, n, lambda i, v: v * x + i, 0.5), (np.int64(6), np.float64(1.1))),
+}
+
+
+def modes(f, args):
+    """Functions of the arguments."""
+    numbers = tuple(range(len(args)))
+    dots = tuple(np.ones_like(a) * 0.7 for a in args)
+
+    def members(*a):
+        return [np.stack([x, x * 1.1, x * 0.9]) for x in a]
+    return {
+        "value": f, "grad": ds.value_and_grad(f, numbers), "jvp": lambda *a: ds.jvp(f, a, dots), "hvp": lambda *a: ds.hvp(f, a, dots),
+        "twice": ds.grad(lambda *a: sum(np.sum(t * t) for t in ds.tree.leaves(ds.grad(f, numbers)(*a))), numbers),
+        "vmap": lambda *a: ds.vmap(f)(*members(*a)), "vmap of grad": lambda *a: ds.vmap(ds.grad(f, numbers))(*members(*a)),
+        "grad of vmap": ds.grad(lambda *a: np.sum(ds.vmap(f)(*members(*a))), numbers),
+    }
+
+
+MODES = list(modes(np.sin, (1.0,)))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_compiled_is_interpreted(name, mode):
+    f, args = PROGRAMS[name]
+    g = modes(f, args)[mode]
+    close(ds.jit(g)(*args), g(*args))
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_values_of_integers(name):
+    f, args = VALUES[name]
+    close(ds.jit(f)(*args), f(*args))
+    last = len(args) - 1
+    close(ds.jit(lambda *a: ds.jvp(lambda x: f(*a[:-1], x), a[last:], (np.ones_like(a[last]),)))(*args),
+          ds.jvp(lambda x: f(*args[:-1], x), args[last:], (np.ones_like(args[last]),)))
+
+
+# ---------------------------------------------------------------- errors
+def test_an_index_out_of_bounds_within_a_body():
+    table = np.arange(5.0)
+
+    def f(i):
+        return ds.scan(lambda i, _: (i + 2, table[i]), i, None, length=3)[1]
+    g = ds.jit(f)
+    close(g(np.int64(0)), f(np.int64(0)))
+    with pytest.raises(IndexError, match=r"5.*size 5|size 5.*5"):
+        g(np.int64(1))
+    close(g(np.int64(0)), f(np.int64(0)))
+
+
+def test_an_index_that_names_no_branch():
+    g = ds.jit(lambda i, x: ds.switch(i, [lambda x: x, lambda x: x * x], x))
+    assert g(1, 3.0) == 9.0
+    for i in (-1, 2):
+        with pytest.raises(IndexError, match=f"index {i}, but there are branches 0 to 1"):
+            g(i, 3.0)
+
+
+def logistic(t, y, r):
+    return r * y * (1 - y)
+
+
+def test_solves_inside_bodies():
+    """Memory of a solve grows while a loop runs; one that fails says so."""
+    def f(r, y0):
+        def step(y, rate):
+            sol = ds.solve_ivp(logistic, (0.0, 30.0), y, args=(rate * r,), t_eval=[30.0], rtol=1e-10, atol=1e-12, method="RK45")
+            return sol.y[:, -1] * 0.5, sol.y[0, -1]
+        y, ends = ds.scan(step, y0, np.array([0.5, 2.0, 1.0]))
+        return np.sum(y) + np.sum(ends * np.arange(1.0, 4.0))
+    args = np.float64(0.7), np.array([0.1])
+    for g in (f, ds.grad(f, (0, 1)), lambda *a: ds.hvp(f, a, a)):
+        close(ds.jit(g)(*args), g(*args), 1e-8)
+
+
+def test_threads_run_at_once():
+    f, args = PROGRAMS["large"]
+    g = ds.jit(ds.grad(f))
+    points = [args[0] * s for s in (1.0, 0.5, 0.25, 2.0)]
+    want, got = [ds.grad(f)(x) for x in points], [None] * 4
+    g(points[0])
+
+    def work(i):
+        for _ in range(50):
+            got[i] = g(points[i])
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    close(got, want)
+
+
+# ---------------------------------------------------------------- size
+def lowered_equations(graph):
+    """Equations that are lowered: those of carried programs once each."""
+    seen, total, todo = set(), 0, [lowered(graph)]
+    while todo:
+        each = todo.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        total += len(each.eqns)
+        for eqn in each.eqns:
+            for x in eqn.params.values():
+                todo += [lowered(g) for g in (x if isinstance(x, tuple) else (x,)) if isinstance(g, Graph)]
+    return total
+
+
+@pytest.mark.parametrize("options", [{}, {"checkpoint": "sqrt"}])
+def test_what_is_compiled_does_not_grow_with_the_number_of_steps(options):
+    def f(n):
+        return ds.grad(lambda x: ds.scan(lambda c, _: (np.sin(c) * x, c), x, None, length=n, **options)[0])
+    counts, sizes = [], []
+    for n in (100, 10_000):
+        g = ds.jit(f(n))
+        close(g(0.9), f(n)(0.9), 1e-9)
+        counts.append(lowered_equations(g.graph))
+        sizes.append(len(Program(g.graph).text()))
+    assert counts[0] == counts[1]
+    assert abs(sizes[0] - sizes[1]) < 0.05 * sizes[0]

@@ -72,6 +72,15 @@ class Calling:
         Bytes of scratch memory beside the stack.
     context : Context
         The table of words that calls into stepping loops keep their memory in.
+
+    Attributes
+    ----------
+    run : callable
+        The program as a function of its inputs: returns a list of the outputs; None where a result that was to be watched is not finite.
+    scope : dict
+        What calling code names.
+    may_fail : bool
+        Whether a call within may give up.
     """
 
     def __init__(self, places, entry, constants, scratch, context):
@@ -91,6 +100,7 @@ class Calling:
         self._shared = not (places.numbers or scratch or context.used)
         if self._shared:
             self.scope["frame"], self.scope["ctx"], self.scope["memory"], *_ = self._frame()
+        self.may_fail = bool(context.requests)
         self.names = [f"x{i}" for i in range(self._free)]
         self.run = self._function("run", self.names, fresh=True)
         self._into = None
@@ -113,8 +123,7 @@ class Calling:
 
     # ------------------------------------------------------------ code
     def _function(self, name, names, fresh):
-        unfit = [f"if status and again(status, frame, ({self._arguments(self.names)}), ctx, memory):", "    return None"]
-        lines = self.lines(self.names, unfit, lambda results: f"[{', '.join(results)}]", fresh)
+        lines = self.lines(self.names, "{again}", "return None", lambda results: f"[{', '.join(results)}]", fresh)
         source = "\n".join([f"def {name}({', '.join(names)}):", *(f"    {line}" for line in lines), ""])
         scope = dict(self.scope)
         exec(compile(source, "<program call>", "exec"), scope)
@@ -123,15 +132,17 @@ class Calling:
     def _arguments(self, names):
         return "".join(f"{name}, " for name in (*[names[i] for i in self._given], *self._arrays))
 
-    def lines(self, names, unfit, finish, fresh=True):
+    def lines(self, names, unfit, missed, finish, fresh=True):
         """Lines of a function that calls the program; they use the names in ``scope``.
 
         Parameters
         ----------
         names : list of str
             Variables that hold the inputs, the constants not among them.
-        unfit : list of str
-            What to do if the ``status`` is not zero: nothing was computed, or a call within wants more memory, or a result is not finite.
+        unfit, missed : str
+            Condition, if ``status`` is not zero, for the statement ``missed``.  A negative status says that an argument is not what it was
+            made for, or that a result is not finite; ``{again}`` in the condition stands for doing what the status asks for and trying
+            again, which is true if a result is not finite.
         finish : callable
             ``finish(expressions of the outputs) -> expression`` that is returned.
         fresh : bool
@@ -150,7 +161,9 @@ class Calling:
                 call.append(self._context.write(i, name))
             elif not place.shape and place.dtype is not FLOAT:
                 call += [f"if {name}.__class__ is not ndarray:", f"    {name} = asarray({name}, t_{place.dtype.name})"]
-        call += [f"status = entry(frame, {self._arguments(names)})", *unfit, f"return {finish(self._results())}"]
+        arguments = self._arguments(names)
+        unfit = unfit.format(again=f"again(status, frame, ({arguments}), ctx, memory)")
+        call += [f"status = entry(frame, {arguments})", f"if status and {unfit}: {missed}", f"return {finish(self._results())}"]
         if self._shared:
             return call
         return [*before, "try:", *(f"    {line}" for line in call), "finally:", "    push(state)"]

@@ -1,8 +1,8 @@
-"""The way into a compiled program, written out as Python for one signature: checks and unpacks arguments, packs results.
+"""The way into a compiled program, written out as Python for one signature: unpacks arguments, calls, packs results.
 
-Walking pytrees costs microseconds; a program may take as long itself.  ``matcher`` writes a function that returns the leaves of
-arguments of the signature it was made for, or None (then the general way is taken); ``builder`` writes a function from leaves to the
-result's tree.
+Walking pytrees costs microseconds; a program may take as long itself.  ``entrance`` writes one function of arguments that does all of a
+call, in the order of what it costs: the structure of the arguments, the closure guard, the program, whose entry looks at the arrays itself.
+Where anything is not as it was when the function was traced, it returns ``MISS``, and the general way is taken.
 """
 
 import dataclasses
@@ -10,13 +10,26 @@ import dataclasses
 import numpy as np
 
 from .. import tree
+from ..errors import SolveError
+from ..transforms.watch import WATCH
 
+#: What a call returns that has to go the general way.
+MISS = object()
 PLAIN_FLOAT = ((), np.dtype(np.float64))
 
 
+def typed(x):
+    """What tells apart constants that are equal and not the same: 1, 1.0 and True; 0.0 and -0.0."""
+    if type(x) in (float, complex):
+        return repr(x)
+    return (type(x), *map(typed, x)) if isinstance(x, tuple) else type(x)
+
+
 class _Lines:
-    def __init__(self):
-        self.lines, self.scope, self.count = [], {"ndarray": np.ndarray, "float64": np.float64}, 0
+    """Lines of a function in the making, and the objects they name."""
+
+    def __init__(self, scope=()):
+        self.lines, self.scope, self.count = [], {"MISS": MISS, "ndarray": np.ndarray, **dict(scope)}, 0
 
     def keep(self, x):
         self.count += 1
@@ -25,76 +38,128 @@ class _Lines:
 
     def name(self):
         self.count += 1
-        return f"x{self.count}"
+        return f"p{self.count}"
 
     def require(self, condition):
-        self.lines.append(f"if not ({condition}): return None")
+        self.lines.append(f"if not ({condition}): return MISS")
 
-    def function(self, head, result):
-        """The function with what was written as its body."""
-        source = "\n".join([f"def {head}:", "    try:", *[f"        {line}" for line in self.lines], f"        return {result}",
-                            "    except (KeyError, AttributeError, IndexError):", "        return None", ""])
+    def function(self, name, arguments, lines):
+        """The function of these lines."""
+        source = "\n".join([f"def {name}({arguments}):", *(f"    {line}" for line in lines), ""])
         exec(compile(source, "<compiled call>", "exec"), self.scope)
-        return self.scope[head.partition("(")[0]]
+        return self.scope[name]
 
 
-def matcher(struct, kinds):
-    """Function of the positional arguments that returns their traceable leaves as a list, or None if they are of another signature.
+def entrance(signature, holds, calling, out, constants, derives):
+    """Function ``call(args, kwargs)``: the result, or ``MISS``.
 
     Parameters
     ----------
-    struct : structure of ``(args, {})``
-    kinds : tuple
-        For each leaf ``(shape, dtype)`` or ``("static", type, value)``.
+    signature : (structure of ``(args, kwargs)``, kinds, static arguments)
+        See ``Jitted``.
+    holds : callable
+        The closure guard.
+    calling : Calling
+        Of the program.
+    out : structure
+        Of the result.
+    constants : list of (int, object)
+        Leaves of the result that are no arrays, and their places among the leaves.
+    derives : bool
+        Whether a solve that meets a number that is not finite is to be tried the general way.
     """
-    out, leaves, kinds = _Lines(), [], iter(kinds)
-    arguments = struct[2][0][2]
-    names = [f"a{i}" for i in range(len(arguments))]
-    for name, part in zip(names, arguments, strict=True):
-        _take(out, name, part, kinds, leaves)
-    return out.function(f"match({', '.join(names)})", f"[{', '.join(leaves)}]")
+    lines = _Lines({**calling.scope, "holds": holds, "watching": WATCH.get, "SolveError": SolveError})
+    leaves, result = _match(lines, *signature), _result(lines, out, constants)
+    run = calling.lines(leaves, "(status < 0 or {again})", "return MISS", result)
+    if derives and calling.may_fail:
+        run = ["try:", *(f"    {line}" for line in run), "except SolveError as error:", "    if error.not_finite: return MISS", "    raise"]
+    return lines.function("call", "args, kwargs", [*_tried(lines), "if not holds() or watching(): return MISS", *run])
 
 
-def _take(out, name, struct, kinds, leaves):
+def _tried(lines):
+    """What was written to take arguments apart: a missing key or attribute is a miss."""
+    caught = ["except (KeyError, AttributeError, IndexError):", "    return MISS"]
+    return ["try:", *(f"    {line}" for line in lines.lines or ["pass"]), *caught]
+
+
+def _result(lines, struct, constants):
+    """Function from the expressions of arrays to the expression of a result."""
+    whole = [(i, lines.keep(x)) for i, x in constants]
+
+    def result(expressions):
+        for i, name in whole:
+            expressions.insert(i, name)
+        return _expression(lines, struct, iter(expressions))
+
+    return result
+
+
+def _match(lines, struct, kinds, static):
+    """Write what takes the arguments apart; returns the variables of the leaves that are arrays or numbers."""
+    moving, named = struct[2]
+    static = {i: (x, kind) for i, x, kind in static}
+    leaves, kinds = [], iter(kinds)
+    names = [lines.name() for _ in range(len(moving[2]) + len(static))]
+    lines.require(f"len(args) == {len(names)} and {f'len(kwargs) == {len(named[2])}' if named[2] else 'not kwargs'}")
+    if names:
+        lines.lines.append(f"{', '.join(names)}, = args")
+    for i, (x, kind) in static.items():
+        lines.require(_same(lines, names[i], x, kind))
+    for name, part in zip((n for i, n in enumerate(names) if i not in static), moving[2], strict=True):
+        _take(lines, name, part, kinds, leaves)
+    for key, part in zip(named[1], named[2], strict=True):
+        name = lines.name()
+        lines.lines.append(f"{name} = kwargs[{key!r}]")
+        _take(lines, name, part, kinds, leaves)
+    return leaves
+
+
+def _same(lines, name, x, kind):
+    """Whether a static argument is the same constant."""
+    kept = lines.keep(x)
+    test = f"{name}.__class__ is {lines.keep(type(x))} and {name} == {kept}"
+    if type(x) not in (int, str, bool, bytes, type(None)):
+        test += f" and {lines.keep(typed)}({name}) == {lines.keep(kind)}"
+    return f"{name} is {kept} or ({test})"
+
+
+def _take(lines, name, struct, kinds, leaves):
     if struct == tree.LEAF:
         kind = next(kinds)
         if kind[0] == "static":
-            out.require(f"{name}.__class__ is {out.keep(kind[1])} and {name} == {out.keep(kind[2])}")
+            lines.require(f"{name}.__class__ is {lines.keep(kind[1])} and {name} == {lines.keep(kind[2])}")
             return
-        shape, dtype = kind
-        test = f"{name}.__class__ is ndarray and {name}.shape == {shape} and {name}.dtype is {out.keep(dtype)}"
-        if len(shape) > 1:                                  # another order of memory is another signature
-            test += f" and {name}.flags.c_contiguous"
-        if kind == PLAIN_FLOAT:
-            test = f"{name}.__class__ is float or {name}.__class__ is float64 or ({test})"
-        out.require(test)
+        if not kind[0] and kind != PLAIN_FLOAT:                # a number of another dtype: a scalar of NumPy's, or an array
+            lines.require(f"{name}.__class__ is {lines.keep(kind[1].type)} or {name}.__class__ is ndarray")
+            lines.require(f"{name}.dtype is {lines.keep(kind[1])}")
         leaves.append(name)
         return
     kind, meta, children = struct
     if kind is None:
-        out.require(f"{name} is None")
+        lines.require(f"{name} is None")
         return
     keyed = issubclass(kind, dict)
     fields = meta is not None and not keyed and dataclasses.is_dataclass(kind)
-    out.require(f"{name}.__class__ is {out.keep(kind)}" + ("" if fields else f" and len({name}) == {len(children)}"))
+    lines.require(f"{name}.__class__ is {lines.keep(kind)}" + ("" if fields else f" and len({name}) == {len(children)}"))
     for i, child in enumerate(children):
-        part = out.name()
-        place = f".{meta[i]}" if fields else f"[{out.keep(meta[i])}]" if keyed else f"[{i}]"
-        out.lines.append(f"{part} = {name}{place}")
-        _take(out, part, child, kinds, leaves)
+        part = lines.name()
+        place = f".{meta[i]}" if fields else f"[{lines.keep(meta[i])}]" if keyed else f"[{i}]"
+        lines.lines.append(f"{part} = {name}{place}")
+        _take(lines, part, child, kinds, leaves)
 
 
 def builder(struct):
     """Function from a list of leaves to the tree of a structure."""
-    out, n = _Lines(), iter(range(10**9))
-    return out.function("build(x)", _expression(out, struct, n))
+    lines = _Lines()
+    return lines.function("build", "x", [f"return {_expression(lines, struct, (f'x[{i}]' for i in range(10**9)))}"])
 
 
-def _expression(out, struct, n):
+def _expression(lines, struct, leaf):
+    """Expression of the tree of a structure; its leaves are expressions from an iterator."""
     if struct == tree.LEAF:
-        return f"x[{next(n)}]"
+        return next(leaf)
     kind, meta, children = struct
-    parts = [_expression(out, c, n) for c in children]
+    parts = [_expression(lines, c, leaf) for c in children]
     if kind is None:
         return "None"
     if kind is list:
@@ -102,13 +167,23 @@ def _expression(out, struct, n):
     if kind is tuple:
         return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
     if kind is dict:
-        return "{" + ", ".join(f"{out.keep(k)}: {p}" for k, p in zip(meta, parts, strict=True)) + "}"
-    name = out.keep(kind)
+        return "{" + ", ".join(f"{lines.keep(k)}: {p}" for k, p in zip(meta, parts, strict=True)) + "}"
+    name = lines.keep(kind)
     if issubclass(kind, dict):
-        items = ", ".join(f"{out.keep(k)}: {p}" for k, p in zip(meta, parts, strict=True))
-        return f"{out.keep(tree.dictionary)}({name}, {{{items}}})"
+        items = ", ".join(f"{lines.keep(k)}: {p}" for k, p in zip(meta, parts, strict=True))
+        return f"{lines.keep(tree.dictionary)}({name}, {{{items}}})"
     if meta is None:
         return f"{name}([{', '.join(parts)}])"
     if issubclass(kind, tuple):
         return f"{name}({', '.join(parts)})"
-    return f"{out.keep(tree.remade)}({name}, {meta!r}, ({', '.join(parts)},))"
+    if hasattr(kind, "__post_init__"):
+        return f"{lines.keep(tree.remade)}({name}, {meta!r}, ({', '.join(parts)},))"
+    return f"{lines.keep(_remaker(kind, meta))}({', '.join(parts)})"
+
+
+def _remaker(cls, fields):
+    """``tree.remade`` written out for a dataclass that derives nothing from its fields."""
+    lines = _Lines({"new": object.__new__, "set": object.__setattr__, "cls": cls})
+    plain = cls.__setattr__ is object.__setattr__              # not of a frozen class
+    sets = [f"made.{name} = x{i}" if plain else f"set(made, {name!r}, x{i})" for i, name in enumerate(fields)]
+    return lines.function("remake", ", ".join(f"x{i}" for i in range(len(fields))), ["made = new(cls)", *sets, "return made"])

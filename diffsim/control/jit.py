@@ -4,7 +4,6 @@ import functools
 import sys
 import types
 import warnings
-import weakref
 
 import numpy as np
 
@@ -20,12 +19,16 @@ from ..passes import inline, optimise
 from ..transforms import trace
 from ..transforms.strong import finite
 from ..transforms.watch import WATCH
-from .entrance import builder, matcher
+from .entrance import MISS, builder, entrance, typed
 from .guard import snapshot
 
 STATIC = (bool, int, str, bytes, type(None))
 #: Programs kept for one function and one signature: a closure that alternates between a few values stays compiled.
 PER_SIGNATURE = 8
+#: Instances whose compiled methods are kept.
+INSTANCES = 64
+#: Programs that a call is tried on before its arguments are looked at one by one, the one used last first.
+WAYS = 4
 _warned = set()
 
 
@@ -45,13 +48,19 @@ def described(f):
 
 
 class Compiled:
-    """One traced and compiled program of a function, and what it rests on."""
+    """One traced and compiled program of a function, and what it rests on.
 
-    __slots__ = ("build", "captured", "constants", "derives", "graph", "holds", "match", "program")
+    Attributes
+    ----------
+    call : callable or None
+        ``call(args, kwargs)``: the result, or ``MISS``; None before the first call, and where arguments have to be looked at.
+    """
 
-    def __init__(self, graph, captured, build, constants, holds, match):
-        self.graph, self.captured, self.build, self.constants, self.holds, self.match = graph, captured, build, constants, holds, match
-        self.program, self.derives = None, graph.derives
+    __slots__ = ("build", "call", "captured", "constants", "derives", "graph", "holds", "out", "program", "signature")
+
+    def __init__(self, signature, graph, captured, out, constants, holds):
+        self.signature, self.graph, self.captured, self.out, self.constants, self.holds = signature, graph, captured, out, constants, holds
+        self.build, self.derives, self.program, self.call = builder(out), graph.derives, None, None
 
     @property
     def closes_over_tracers(self):
@@ -59,13 +68,14 @@ class Compiled:
         return any(isinstance(x, Tracer) for x in self.captured)
 
     def run(self, leaves):
-        """Flat outputs on concrete leaves, compiled at the first call; None as of :meth:`outputs`."""
+        """Flat outputs on concrete leaves, compiled at the first call; None where a derivative is not finite.
+
+        It is then to be computed with the care of an uncompiled one.
+        """
         if self.program is None:
             self.program = Program(optimise(inline(self.graph)), constants=self.captured, watch=self.derives)
-        return self.outputs(leaves)
-
-    def outputs(self, leaves):
-        """Flat outputs, or None where a derivative is not finite: it is then to be computed with the care of an uncompiled one."""
+            if all(len(k) == MATRIX or k[0] == "static" for k in self.signature[1]):
+                self.call = entrance(self.signature, self.holds, self.program.calling, self.out, self.constants, self.derives)
         try:
             return self.program(*leaves)
         except SolveError as error:
@@ -78,13 +88,6 @@ class Compiled:
         for i, x in self.constants:
             out.insert(i, x)
         return self.build(out)
-
-
-def typed(x):
-    """What tells apart constants that are equal and not the same: 1, 1.0 and True; 0.0 and -0.0."""
-    if type(x) in (float, complex):
-        return repr(x)
-    return (type(x), *map(typed, x)) if isinstance(x, tuple) else type(x)
 
 
 def _numba_error():
@@ -119,8 +122,8 @@ class Jitted:
         functools.update_wrapper(self, f, updated=())
         self.__wrapped__ = self.__diffsim_wraps__ = f
         self._static = tuple(sorted({static_argnums} if isinstance(static_argnums, int) else set(static_argnums)))
-        self._bound = weakref.WeakKeyDictionary()
-        self._compiled, self._last, self._arguments, self._refused = {}, None, 0, None
+        self._bound = {}
+        self._compiled, self._last, self._ways, self._refused = {}, None, (), None
 
     def __repr__(self):
         return f"<compiled {getattr(self.__wrapped__, '__name__', self.__wrapped__)}>"
@@ -129,21 +132,22 @@ class Jitted:
         """The compiled method of an instance; the instance is part of what it closes over."""
         if instance is None:
             return self
-        try:
-            made = self._bound.get(instance)
-            if made is None:
-                made = self._bound[instance] = Jitted(types.MethodType(self.__wrapped__, instance), [i - 1 for i in self._static])
-        except TypeError:                                 # it cannot be hashed or referred to weakly
-            made = Jitted(types.MethodType(self.__wrapped__, instance), [i - 1 for i in self._static])
+        made = self._bound.get(id(instance))                # which stays its own as long as its method is kept
+        if made is None:
+            made = self._bound[id(instance)] = Jitted(types.MethodType(self.__wrapped__, instance), [i - 1 for i in self._static])
+            for oldest in list(self._bound)[:-INSTANCES]:
+                self._bound.pop(oldest, None)
         return made
 
     def __call__(self, *args, **kwargs):
-        last = self._last
-        if last is not None and not kwargs and last.match is not None and len(args) == self._arguments:
-            leaves = last.match(*args)
-            if leaves is not None and last.holds() and not WATCH.get():
-                out = last.outputs(leaves)
-                return self.__wrapped__(*args) if out is None else last.result(out)
+        for call in self._ways:
+            out = call(args, kwargs)
+            if out is not MISS:
+                return out
+        return self._general(args, kwargs)
+
+    def _general(self, args, kwargs):
+        """A call whose arguments are looked at one by one."""
         if WATCH.get():
             return self.__wrapped__(*args, **kwargs)
         leaves, signature, traced = self._signature(args, kwargs)
@@ -157,7 +161,9 @@ class Jitted:
         except MissingRule as missing:
             self._refuse(signature, missing)
             return self.__wrapped__(*args, **kwargs)
-        self._last, self._arguments = entry, len(args)
+        self._last = entry
+        if entry.call is not None:
+            self._ways = (entry.call, *[way for way in self._ways if way is not entry.call][: WAYS - 1])
         return self.__wrapped__(*args, **kwargs) if out is None else entry.result(out)
 
     def _signature(self, args, kwargs):
@@ -170,6 +176,8 @@ class Jitted:
             if kind is np.ndarray:
                 if x.dtype.kind not in "fiubc":
                     raise InputTypeError(f"jit: an argument is an array of dtype {x.dtype}; compiled functions take numbers")
+                if not x.dtype.isnative:
+                    x = x.astype(x.dtype.newbyteorder("="))
                 order = None if len(x.shape) < MATRIX or x.flags.c_contiguous else memory_order(x)
                 kinds.append((x.shape, x.dtype) if order is None else (x.shape, x.dtype, order))
                 leaves.append(x)
@@ -260,10 +268,8 @@ class Jitted:
         except (ConcretizationError, DerivativeLost, MissingRule) as reason:
             self._refuse(signature, reason)
             return None
-        laid_out = any(len(k) > MATRIX and k[0] != "static" for k in kinds)
-        match = None if static or struct[2][1][2] or laid_out else matcher(struct, kinds)
         captured = [x if isinstance(x, Tracer) else np.array(x) for x in captured]
-        return Compiled(graph, captured, builder(found["struct"]), found["constants"], guard.holds, match)
+        return Compiled(signature, graph, captured, found["struct"], found["constants"], guard.holds)
 
     def _refuse(self, signature, reason):
         """Run this signature uncompiled from now on, and say so once."""

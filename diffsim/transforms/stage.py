@@ -4,6 +4,7 @@ import numpy as np
 
 from ..core import Const, Eqn, Graph, Trace, Tracer, Var, aval_of, concretization_error, user_line, wrap
 from ..core.held import changeable
+from ..prims.layout import broadcast_to
 from .operands import strong
 
 
@@ -11,7 +12,7 @@ class GraphTrace(Trace):
     """Records primitives as equations: ``primal`` is an Aval, ``dual`` a graph variable.
 
     Tracers of outer levels that the function closes over become further inputs of the graph (``captured``), as do arrays of more than
-    ``HOISTED_SIZE`` elements.
+    ``HOISTED_SIZE`` elements.  Arrays that hold one number everywhere (the cotangents of sums, most of all) become that number, repeated.
     """
 
     __slots__ = ("captured", "derives", "eqns", "hoist", "known", "lines")
@@ -38,8 +39,14 @@ class GraphTrace(Trace):
             return x.dual if x.owner is self else self._capture(x)
         x = np.asarray(x)
         if self.hoist and x.size > HOISTED_SIZE and x.dtype.kind == "f":
-            return self._capture(x)
+            return self._repeated(x) if alike(x) else self._capture(x)
         return Const(x.copy() if changeable(x) else x)
+
+    def _repeated(self, x):
+        """One number, broadcast."""
+        out = Var(aval_of(x))
+        self.eqns.append(Eqn(broadcast_to, [Const(x[(0,) * x.ndim])], {"shape": x.shape}, [out], user_line() if self.lines else None))
+        return out
 
     def _capture(self, x):
         """The input that stands for an outer tracer, or for an array as it is now: one that was written since is another input."""
@@ -55,6 +62,16 @@ class GraphTrace(Trace):
 
     def concrete(self, tracer, what):
         raise concretization_error(tracer, what)
+
+
+def alike(x):
+    """Whether an array holds one number everywhere, zeros of one sign.  Most others differ in their last element: that is looked at first."""
+    if not any(stride for stride, n in zip(x.strides, x.shape, strict=True) if n > 1):
+        return True
+    first = x[(0,) * x.ndim]
+    if x[(-1,) * x.ndim] != first or not (x == first).all():
+        return False
+    return bool(first) or np.signbit(x).all() or not np.signbit(x).any()
 
 
 #: Constant arrays larger than this become inputs of a graph traced with ``hoist``.

@@ -25,7 +25,7 @@ class Builder(Scalars):
 
     def __init__(self):
         super().__init__()
-        self.unrolling = False
+        self.unrolling, self._claimed = False, set()
 
     # ------------------------------------------------------------ indices
     def iadd(self, a, b):
@@ -120,6 +120,14 @@ class Builder(Scalars):
             return make()
         finally:
             self.stack = kept
+
+    def written(self, make):
+        """Run ``make()``; returns what that returned, and the outermost loops written, but for those an inner call has returned."""
+        first = len(self.top.statements)
+        made = make()
+        loops = [s for s in self.top.statements[first:] if type(s) is Loop and s not in self._claimed]
+        self._claimed.update(loops)
+        return made, loops
 
     def append(self, statement):
         self.stack[-1].statements.append(statement)

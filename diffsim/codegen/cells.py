@@ -226,7 +226,8 @@ class Group:
     """Arrays of one shape that are computed in one nest of loops, as far as each reads the others only where it is itself computed.
 
     Members are ``(cell, buffer, add, own)``: what to compute, where to write it, whether to add it to what is there, and whether the cell
-    is an array that waits for its computation here (else it is read where it is).  ``nests`` holds the members of each nest written.
+    is an array that waits for its computation here (else it is read where it is).  ``nests`` holds the members of each nest written, and
+    its loops.
     """
 
     def __init__(self, k, shape):
@@ -271,9 +272,9 @@ class Group:
 
     def _loops(self, members):
         self._set(members, Stored.COMPUTED)
-        self.k.loop(self.shape, lambda index: self._body(index, members))
+        _, loops = self.k.written(lambda: self.k.loop(self.shape, lambda index: self._body(index, members)))
         self._set(members, Stored.DONE)
-        self.nests.append(members)
+        self.nests.append((members, loops))
 
     def _body(self, index, members):
         self.index, values = index, []

@@ -70,9 +70,12 @@ class EntryText:
     watch : bool
         Whether ``NOT_FINITE`` is returned where a result is not finite.  A first result of no dimension that is not finite is taken for
         the function's value: then there is nothing to repair, and all is well.
+    attributes : str
+        Of the function: the body's loops become part of it.
     """
 
-    def __init__(self, places, constants, scratch, release, watch):
+    def __init__(self, places, constants, scratch, release, watch, attributes="nounwind"):
+        self.attributes = attributes
         self.lines, self.number, self.bad, self.kinds, self.label = [], 0, [], set(), "entry"
         given = len(places.inputs) - constants
         self.words(places.inputs[:given])
@@ -102,7 +105,7 @@ class EntryText:
             self.answer("unfit.told", self.line("unfit.number", f"phi i64 {cases}"))
 
     def __str__(self):
-        head = f"define ptr @{ENTRY}(ptr %self, ptr %args, i64 %count) nounwind {{"
+        head = f"define ptr @{ENTRY}(ptr %self, ptr %args, i64 %count) {self.attributes} {{"
         return "\n".join([head, "entry:", *self.lines, "}", *[_FINITE.format(*kind) for kind in sorted(self.kinds)]])
 
     def words(self, inputs):

@@ -56,10 +56,11 @@ class Fusion:
         self.flops, self.bytes = counted(body)
         plan = lowering.plan
         self.kept = {e: CALLED if isinstance(e.prim.emit, Call) else _WORD[plan.mode[e.outputs[0]]] for e in graph.eqns}
-        self.homes = {e: [] for e in graph.eqns}
+        self.homes, self._loops = {e: [] for e in graph.eqns}, {}
         self._spilled(graph, lowering)
         self._group_nests(graph, lowering)
-        self._own_nests(graph, plan)
+        self._own_nests(graph, plan, lowering)
+        self._joined(lowering.joined)
         self._inlined(graph)
         number = {e: n for n, e in enumerate(graph.eqns)}
         nests = {nest: None for e in graph.eqns for nest in self.homes[e]}
@@ -80,21 +81,39 @@ class Fusion:
         maker = {v: e for e in graph.eqns for v in e.outputs}
         eqn_of = {id(cell): maker[v] for v, cell in lowering.cells.items() if v in maker}
         for group in lowering.groups.values():
-            for members in group.nests:
+            for members, loops in group.nests:
                 nest = LoopNest(group.shape)
+                self._loops[nest] = loops
                 for cell, _, _, own in members:
                     e = eqn_of.get(id(cell))
                     if e is not None and (own or self.kept[e] == FUSED):
                         self.homes[e].append(nest)
 
-    def _own_nests(self, graph, plan):
+    def _own_nests(self, graph, plan, lowering):
         """Equations that write loops of their own: sums to one number, products of matrices, scatters."""
         for e in graph.eqns:
             loops = self.kept[e] == STORED and not isinstance(e.prim.emit, Scalar) and e.prim.emit.store is not None and not self.homes[e]
             if loops or (self.kept[e] == SCALARS and e not in plan.unrolled):
                 largest = max((x.aval for x in (*e.inputs, *e.outputs)), key=lambda a: a.size)
                 if largest.size > 1:
-                    self.homes[e].append(LoopNest(largest.shape))
+                    nest = LoopNest(largest.shape)
+                    self._loops[nest] = lowering.own.get(e, ())
+                    self.homes[e].append(nest)
+
+    def _joined(self, joined):
+        """Nests whose loops became parts of others' are one nest, the one those were joined to."""
+        holder, taken = {loop: nest for nest, loops in self._loops.items() for loop in loops}, {}
+
+        def now(nest):
+            while nest in taken:
+                nest = taken[nest]
+            return nest
+
+        for loop, host in joined.items():
+            if loop in holder and host in holder and now(holder[loop]) is not now(holder[host]):
+                taken[now(holder[loop])] = now(holder[host])
+        for e, nests in self.homes.items():
+            self.homes[e] = list(dict.fromkeys(map(now, nests)))
 
     def _inlined(self, graph):
         """What is computed where it is read is at home with its readers."""

@@ -6,6 +6,7 @@ from ..core import Absent, Const, Opaque
 from ..core.emission import Call, Scalar
 from .builder import Builder, flatten
 from .cells import Cell, Constant, Group, Inlined, Stored, Target, Unrolled
+from .fuse import fuse
 from .nest import Buffer, Function, Link, canonical, prune
 from .plan import ELEMENTS, INLINE, MEMORY, OPAQUE, Plan
 
@@ -57,11 +58,15 @@ def lower(name, params, graph, inputs, outputs, unroll=None):
 
 
 class Lowering:
-    """The lowering of one graph: its plan, the cells of its values and the groups of its loops stay for those who look."""
+    """The lowering of one graph.
+
+    Its plan, the cells of its values, the groups of its loops, the loops of single equations (``own``), and for each loop that became part
+    of another that one (``joined``) stay for those who look.
+    """
 
     def __init__(self, graph, unroll):
         self.graph, self.plan, self.k = graph, Plan(graph, unroll), Builder()
-        self.cells, self.handles, self.groups = {}, {}, {}
+        self.cells, self.handles, self.groups, self.own, self.joined = {}, {}, {}, {}, {}
 
     def function(self, name, params, inputs, outputs):
         kinds = dict(params)
@@ -76,6 +81,8 @@ class Lowering:
         for number, eqn in enumerate(self.graph.eqns):
             self._equation(eqn, number, direct)
         self._write(outputs, direct)
+        prune(self.k.top)
+        self.joined = fuse(self.k.top)
         prune(self.k.top)
         places = [(x.aval, out) for x, out in zip(self.graph.outputs, outputs, strict=True) if not isinstance(x.aval, Opaque)]
         results = [Buffer("param", out.dtype, aval.shape, base=out.base, offset=out.offset) for aval, out in places]
@@ -105,7 +112,7 @@ class Lowering:
         (v,) = eqn.outputs
         mode = self.plan.mode[v]
         if mode == ELEMENTS:
-            self.cells[v] = self._unrolled(eqn, v)
+            self.cells[v], self.own[eqn] = self.k.written(lambda: self._unrolled(eqn, v))
         elif mode == INLINE:
             self.cells[v] = Inlined(self.k, v.aval, self._rule(eqn), [self.cell(x) for x in eqn.inputs])
         else:
@@ -116,7 +123,7 @@ class Lowering:
         """The cell of an array in memory: by its own loops, if its row has such, or in a group."""
         emit, operands = eqn.prim.emit, [self.cell(x) for x in eqn.inputs]
         if not isinstance(emit, Scalar) and emit.store is not None:
-            emit.store(self.k, Target(self.k, buffer), *operands, **eqn.params)
+            _, self.own[eqn] = self.k.written(lambda: emit.store(self.k, Target(self.k, buffer), *operands, **eqn.params))
             return Cell(self.k, v.aval, buffer)
         cell = Stored(self.k, v.aval, self._rule(eqn), operands, buffer)
         self._group(v).compute(cell, self.plan.cost(v))

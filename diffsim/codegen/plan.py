@@ -1,9 +1,11 @@
 """Where the values of a graph live: as single scalars, nowhere (computed where they are read), or in memory."""
 
+import math
+
 from ..core import Absent, Opaque, Var
 from ..core.emission import Call, Gather, Scalar
 from ..errors import MissingRule
-from .nest import canonical
+from .nest import WIDTH, canonical
 from .scalars import cost
 
 #: Modes.  ELEMENTS: unrolled, one scalar an element.  INLINE: recomputed at each read.  MEMORY: stored by loops.
@@ -13,6 +15,9 @@ ELEMENTS, INLINE, MEMORY, OPAQUE = "elements", "inline", "memory", "opaque"
 UNROLL, BUDGET = 16, 4000
 #: Inlined chains end at this depth, at this many operations an element, and at this many pieces of joins and paddings.
 DEEP, LONG, PIECES = 20, 150, 24
+#: What a trip of one element into memory or out of it costs, in vectorised additions, for arrays up to so many bytes: those of the first
+#: cache, of the second, all others (measured on Rosenbrock's gradient of 1e5 and the heat equation's of 64 x 64 and 1024 x 1024).
+TRIPS = ((1 << 14, 1.5), (1 << 18, 4), (math.inf, 12))
 
 
 class Plan:
@@ -123,7 +128,8 @@ class Plan:
             return False
         if isinstance(emit, Gather) and not emit.moves:
             return emit.store is None and reads <= 1.01 * size
-        return total * (reads - size) <= 1.5 * (reads + size)
+        trip = next(cost for bytes_, cost in TRIPS if size * WIDTH[canonical(v.aval.dtype)] <= bytes_)
+        return total * (reads - size) <= trip * (reads + size)
 
 
 def _moves(e):

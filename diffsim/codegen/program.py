@@ -105,7 +105,7 @@ class Program:
         printer = FunctionPrinter(nest, text, STACK, link=assembly.link(self._graph), report=assembly.report).print()
         calls, on_stack = any(isinstance(eqn.prim.emit, Call) for eqn in self._graph.eqns), printer.scratch == "alloca"
         release = calls or flops + moved // 8 > BRIEF
-        text.functions.append(str(EntryText(self._places, self._fixed, not on_stack, release, self._watch)))
+        text.functions.append(str(EntryText(self._places, self._fixed, not on_stack, release, self._watch, text.attributes)))
         scratch = 0 if on_stack else printer.scratch_size
         header = {"scratch": scratch, "checks": assembly.report[2], "counts": {"flops": flops, "bytes": moved}}
         return str(text), modules, header

@@ -65,7 +65,7 @@ class GraphTrace(Trace):
 
 
 def alike(x):
-    """Whether an array holds one number everywhere, zeros of one sign.  Most others differ in their last element: that is looked at first."""
+    """Whether an array holds one number everywhere, zeros of one sign.  The last element, which mostly differs, is looked at first."""
     if not any(stride for stride, n in zip(x.strides, x.shape, strict=True) if n > 1):
         return True
     first = x[(0,) * x.ndim]

@@ -1,0 +1,326 @@
+"""Fusion of loops: loops over one range become one loop where no value has to wait for all of another.
+
+Groups (``cells.Group``) compute arrays of one shape together.  This pass joins what groups cannot know of, on the loop nests themselves:
+sums with what they sum and with each other, rows of an array with the sums of these rows.  A value that one of the loops stores and the
+next loads is handed on in a register; memory that nothing reads any more is dropped by ``nest.prune`` afterwards.
+"""
+
+from . import vector_math
+from .access import Indices, Uses, apart, in_step
+from .nest import FLOAT, INT, Choice, Loop, Store, Value, blocks
+from .scalars import FUNCTIONS
+
+#: A loop may join one of the last so many of its range in the same block; statements in a fused body, at any depth.
+CANDIDATES, LARGEST = 24, 400
+#: Steps taken in all to look for paths between loops: the time this pass takes stays linear.
+STEPS = 100_000
+#: A loop without loops inside joins one with loops inside where its work is at most this part of theirs: it is no longer vectorised.
+SCALAR_PART = 0.5
+#: Carried values that the vectoriser knows how to combine.
+COMBINED = frozenset({"sum", "reduce_maximum", "reduce_minimum", "and", "or"})
+
+
+def fuse(block, indices=None):
+    """Fuse the loops of a block, then those inside each.
+
+    Parameters
+    ----------
+    block : Block
+        Changed in place.
+
+    Returns
+    -------
+    dict
+        For each loop of the block that is gone, the loop it has become a part of.
+    """
+    indices = indices or Indices()
+    joined = {}
+    if sum(type(s) is Loop for s in block.statements) > 1:
+        joined = _Fusion(block, indices).run()
+    for s in block.statements:
+        if type(s) is Loop and any(type(inner) is Loop for inner in s.body.statements):
+            fuse(s.body, indices)
+    return joined
+
+
+class _Unit:
+    """Statements that stay together: one, or a loop and those it has taken in."""
+
+    __slots__ = ("body", "needs", "shape", "statement", "uses")
+
+    def __init__(self, statement, uses, indices):
+        self.statement, self.uses, self.body = statement, uses, None
+        self.needs = {}                                     # units that come before, in order
+        self.shape = _Shape(statement, indices) if type(statement) is Loop else None
+
+
+class _Shape:
+    """What decides whether two loops are better off as one."""
+
+    __slots__ = ("nested", "statements", "vector", "work")
+
+    def __init__(self, loop, indices):
+        self.statements, self.work = _size(loop.body)
+        self.nested = any(type(s) is Loop for s in loop.body.statements)
+        self.vector = not self.nested and all(map(_combines, loop.carried)) and all(
+            _vectorises(s, loop.counter, indices) for s in loop.body.statements)
+
+    def suits(self, other):
+        """Whether a loop of another shape may join this one."""
+        if self.statements + other.statements > LARGEST:
+            return False
+        if self.nested == other.nested:
+            return self.vector == other.vector
+        flat, nest = (self, other) if other.nested else (other, self)
+        return flat.work <= SCALAR_PART * nest.work
+
+
+def _combines(carried):
+    following = carried[2]
+    return following.op in COMBINED or (following.op == "add" and following.dtype is INT)
+
+
+def _vectorises(s, counter, indices):
+    if type(s) is Store:
+        return not s.add and counter in indices(s.index).terms
+    if not isinstance(s, Value):
+        return False
+    known = FUNCTIONS.get(s.op)
+    return known is None or known[0].startswith("llvm.") or (s.dtype is FLOAT and s.op in vector_math.variants())
+
+
+def _size(block):
+    """Statements, and operations in one run."""
+    count = work = 0
+    for s in block.statements:
+        kind = type(s)
+        count += 1
+        if kind is Loop:
+            n, w = _size(s.body)
+            count, work = count + n, work + w * (s.stop - s.start)
+        elif kind is Choice:
+            for side in (s.yes, s.no):
+                n, w = _size(side)
+                count, work = count + n, work + w
+        else:
+            work += 1
+    return count, work
+
+
+class _Fusion:
+    """The fusion of one block's loops."""
+
+    def __init__(self, block, indices):
+        self.block, self.indices = block, indices
+        self.units, self.maker, self.writers, self.readers = [], {}, {}, {}
+        self.recent, self.ordered, self.steps, self.joined = {}, None, STEPS, {}
+
+    def run(self):
+        for s in self.block.statements:
+            self._add(s)
+        self.block.statements = self._in_order()
+        return self.joined
+
+    # ------------------------------------------------------------ dependences
+    def _add(self, statement):
+        unit = _Unit(statement, Uses(statement), self.indices)
+        needs, soft = self._needs(unit.uses)
+        joined = type(statement) is Loop and self._join(unit, needs, soft)
+        if not joined:
+            unit.needs = dict.fromkeys([*needs, *soft])
+            self.units.append(unit)
+            if type(statement) is Loop:
+                self.recent.setdefault((statement.start, statement.stop), []).append(unit)
+        self._enter(joined or unit, unit.uses)
+
+    def _needs(self, uses):
+        """Units that must come before: those whose values are read, and those that share memory with it (which may be fused with it)."""
+        maker = self.maker
+        needs = dict.fromkeys(maker[v] for v in uses.values if v in maker)
+        if uses.ordered and self.ordered is not None:
+            needs[self.ordered] = None
+        soft = {}
+        for key, at in uses.reads.items():
+            self._meet(soft, self.writers.get(key, ()), at)
+        for key, at in uses.writes.items():
+            self._meet(soft, self.writers.get(key, ()), at)
+            self._meet(soft, self.readers.get(key, ()), at)
+        return needs, soft
+
+    def _meet(self, soft, others, at):
+        for unit, theirs in others:
+            if unit not in soft and not apart(self.indices, at, theirs):
+                soft[unit] = None
+
+    def _enter(self, unit, uses):
+        for v in uses.made:
+            self.maker[v] = unit
+        for found, mine in ((self.readers, uses.reads), (self.writers, uses.writes)):
+            for key, at in mine.items():
+                found.setdefault(key, []).append((unit, at))
+        if uses.ordered:
+            self.ordered = unit
+
+    def _behind(self, units):
+        """All units that must come before one of these; None if the search takes too long."""
+        seen, todo = set(), [u for unit in units for u in unit.needs]
+        while todo:
+            unit = todo.pop()
+            if unit not in seen:
+                seen.add(unit)
+                todo += unit.needs
+        self.steps -= len(seen)
+        return seen if self.steps > 0 else None
+
+    # ------------------------------------------------------------ joining
+    def _join(self, unit, needs, soft):
+        """The unit that takes in this one, None if there is none."""
+        loop = unit.statement
+        found = self.recent.get((loop.start, loop.stop))
+        behind = self._behind((*needs, *soft)) if found else None
+        if behind is None:
+            return None
+        for host in found[:-CANDIDATES - 1:-1]:
+            if host in needs or host in behind or not host.shape.suits(unit.shape):
+                continue
+            if self._share(host, unit) and self._in_step(host, unit):
+                self._take(host, unit, [u for u in (*needs, *soft) if u is not host])
+                return host
+        return None
+
+    @staticmethod
+    def _share(host, unit):
+        """Whether they meet in memory; a loop without loops inside joins one with loops only for what it makes or needs."""
+        a, b = host.uses, unit.uses
+        handed = any(key in b.reads for key in a.writes)
+        return handed or (host.shape.nested == unit.shape.nested and any(key in b.reads for key in a.reads))
+
+    def _in_step(self, host, unit):
+        a, b = host.uses, unit.uses
+        mine, theirs = host.statement.counter, unit.statement.counter
+        for first, second in ((a.writes, b.reads), (a.writes, b.writes), (a.reads, b.writes)):
+            for key, at in first.items():
+                if key in second and not apart(self.indices, at, second[key]) and not in_step(
+                        self.indices, mine, at, theirs, second[key]):
+                    return False
+        return True
+
+    def _take(self, host, unit, before):
+        loop, other = host.statement, unit.statement
+        host.body = host.body or _Body(loop)
+        renamed = host.body.take(other)
+        self.joined[other] = loop
+        self.indices.forget()
+        unit.uses.values = {renamed.get(v, v) for v in unit.uses.values}
+        for found in (unit.uses.reads, unit.uses.writes):
+            for key, at in found.items():
+                found[key] = at and {renamed.get(x, x) for x in at}
+        host.uses.absorb(unit.uses)
+        host.needs.update(dict.fromkeys(before))
+        host.shape = _Shape(loop, self.indices)
+
+    def _in_order(self):
+        """Statements such that each comes after what it needs, else as they stood."""
+        done, out = set(), []
+        for first in self.units:
+            todo = [first]
+            while todo:
+                unit = todo[-1]
+                waiting = [u for u in unit.needs if u not in done] if unit not in done else ()
+                if waiting:
+                    todo += waiting[::-1]
+                    continue
+                todo.pop()
+                if unit not in done:
+                    done.add(unit)
+                    out.append(unit.statement)
+        return out
+
+
+class _Body:
+    """The body of a loop that takes in those of others."""
+
+    def __init__(self, loop):
+        self.loop, self.renamed = loop, {}
+        self.stored, self.written, self.memo = {}, set(), {}
+        for s in loop.body.statements:
+            self._note(s)
+            if isinstance(s, Value):
+                self.memo[self._key(s)] = s
+
+    @staticmethod
+    def _key(s):
+        return (s.op, s.dtype.num, type(s), *s.args)
+
+    def _note(self, s):
+        """Remember what is in memory after a statement."""
+        plain = type(s) is Store and not s.add
+        for buffer in () if plain else _written(s):
+            self.stored = {key: x for key, x in self.stored.items() if key[0] is not buffer}
+        self.written.update(_written(s))
+        if plain:
+            self.stored[s.buffer, s.index] = s.value
+
+    def take(self, other):
+        """Move another loop's statements in; returns what stands for each value that is gone."""
+        body = self.loop.body
+        self.renamed = {other.counter: self.loop.counter}
+        for s in other.body.statements:
+            self._rename(s)
+            if isinstance(s, Value):
+                known = self._known(s)
+                if known is not None:
+                    self.renamed[s] = known
+                    continue
+                s.block = body
+            else:
+                self._note(s)
+            body.statements.append(s)
+        now = self.renamed.get
+        for inside, initial, following, after in other.carried:
+            inside.block = body
+            self.loop.carried.append((inside, initial, now(following, following), after))
+        return self.renamed
+
+    def _known(self, s):
+        """A value of the body that is the same as this one; else it is remembered."""
+        if s.op == "load":
+            handed = self.stored.get(s.args)
+            if handed is not None:
+                return handed
+            if s.args[0] in self.written:
+                return None
+        key = self._key(s)
+        known = self.memo.setdefault(key, s)
+        return None if known is s else known
+
+    def _rename(self, s):
+        """Let a statement, and all nested in it, read what stands for what it read."""
+        now = self.renamed.get
+        kind = type(s)
+        if kind is Store:
+            s.index, s.value = now(s.index, s.index), now(s.value, s.value)
+            return
+        if kind is Loop:
+            s.carried = [(inside, now(a, a), now(b, b), after) for inside, a, b, after in s.carried]
+        elif kind is Choice:
+            s.test, s.values = now(s.test, s.test), tuple(now(x, x) for x in s.values)
+        else:
+            s.args = tuple(now(a, a) for a in s.args)
+            return
+        for block in blocks(s):
+            for each in block.statements:
+                self._rename(each)
+
+
+def _written(s):
+    if type(s) is Store:
+        return (s.buffer,)
+    found = set()
+    for block in blocks(s):
+        for inner in block.statements:
+            found.update(_written(inner))
+    return found
+
+
+__all__ = ["fuse"]

@@ -426,8 +426,7 @@ def test_an_empty_slot_names_the_primitive_the_lines_and_the_remedy():
     with pytest.raises(MissingRule, match=rf"bare.*`aval`.*{here}.*like"):
         ds.make_graph(bare)(1.0)
     known = ds.primitive("known", lambda x: x**2, aval="like")
-    with pytest.warns(FallbackWarning, match=rf"known.*emit.*{here}"):
-        assert ds.jit(lambda x: known(x))(3.0) == 9.0
+    assert ds.jit(lambda x: known(x))(3.0) == 9.0          # a compiled program calls it back
 
 
 @pytest.mark.parametrize(("rules", "why"), [

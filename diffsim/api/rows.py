@@ -7,7 +7,7 @@ import numpy as np
 
 from ..control.places import fitted, zeros_of
 from ..core import REGISTRY, Absent, Aval, Linear, Primitive, aval_of, bind, user_line
-from ..core.emission import Call, Gather, Scalar
+from ..core.emission import Back, Call, Gather, Scalar
 from ..errors import InputError, InputTypeError
 from ..numpy.rebind import rebound
 from ..numpy.stacking import lift, stacked
@@ -19,7 +19,7 @@ SIGNATURES = {
     "aval": 'aval="like" (shape and dtype of the first operand) or aval=lambda *avals, **params: ...',
     "jvp": "jvp=lambda x, y, x_dot, **params: ... (x_dot[i] is None for a zero tangent)",
     "transpose": "transpose=lambda y_bar, *x, **params: ... (one cotangent an operand, None where it is not linear)",
-    "emit": "emit=lambda k, *x: ... for code, or let it run uncompiled",
+    "emit": "emit=lambda k, *x: ... for code, or compiled programs call impl back",
     "samples": "samples=[((x, ...), {params}), ...], or a function of a random generator that returns such a list",
 }
 
@@ -115,7 +115,7 @@ def _samples(given):
 
 def _emit(rule, line):
     if rule is None:
-        return Absent(f"its row ({line}) gives none, so programs that use it run uncompiled; add {SIGNATURES['emit']}")
+        return Back(f"its row ({line}) gives none, so that compiled programs call its impl back; add {SIGNATURES['emit']}")
     if isinstance(rule, (Scalar, Gather, Call, Absent)):
         return rule
     if isinstance(rule, str):
@@ -189,7 +189,7 @@ def elementwise(name, impl, *derivs, emit=None, domain=None):
     *derivs : callable, 1, -1 or None
         One an operand: ``deriv(*x, y)``, the partial derivative from operands and value; None for zero.
     emit : str or callable, optional
-        ``emit(k, *scalars)``, or the name of a function of the generated code; without it programs run uncompiled.
+        ``emit(k, *scalars)``, or the name of a function of the generated code; without it compiled programs call ``impl`` back.
     domain : tuple, optional
         ``(low, high)`` of the operand, or one such an operand: where the laws try it.
     """

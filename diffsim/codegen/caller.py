@@ -22,7 +22,7 @@ class Caller:
     """
 
     def __init__(self, printer, assembly, eqn, path, repeats):
-        self.printer, self.assembly, self.path, self.repeats = printer, assembly, path, repeats
+        self.printer, self.assembly, self.eqn, self.path, self.repeats = printer, assembly, eqn, path, repeats
         self.carried, self.shared, self._work, self.answered = carried(eqn), assembly.shared, 0, assembly.context is not None
         if self.answered and path in assembly.context.bases:
             self.base, self.number = assembly.context.bases[path], assembly.context.number(path)

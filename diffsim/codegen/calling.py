@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core import Opaque
 from ..errors import InputError
+from . import back
 from .entry import NOT_FINITE, process_words
 from .lower import Output
 from .nest import FLOAT, WIDTH, canonical
@@ -45,7 +46,7 @@ class Places:
                 self.outputs.append(Place(f"y{j}", 0, x.aval))
             else:
                 self.outputs.append(Place("numbers", self.numbers, x.aval))
-                self.numbers += 8
+                self.numbers += -(-x.aval.dtype.itemsize // 8) * 8
         names = [p.base for p in (*self.inputs, *self.outputs) if p and p.base != "numbers"]
         self.params = [(name, "ptr") for name in (*names, *["numbers"] * bool(self.numbers), "ctx")]
 
@@ -72,6 +73,8 @@ class Calling:
         Bytes of scratch memory beside the stack.
     context : Context
         The table of words that calls into stepping loops keep their memory in.
+    calls_back : bool
+        Whether the program calls rows back, which may leave an exception.
 
     Attributes
     ----------
@@ -83,8 +86,8 @@ class Calling:
         Whether a call within may give up.
     """
 
-    def __init__(self, places, entry, constants, scratch, context):
-        self._places, self._entry, self._scratch, self._context = places, entry, scratch, context
+    def __init__(self, places, entry, constants, scratch, context, calls_back=False):
+        self._calls_back, self._places, self._entry, self._scratch, self._context = calls_back, places, entry, scratch, context
         self._free = len(places.inputs) - len(constants)
         own = zip(constants, places.inputs[self._free :], strict=True)
         self._constants = [np.require(np.asarray(x), place.dtype, "CA") for x, place in own]
@@ -94,7 +97,8 @@ class Calling:
         self._arrays = [name for name, _ in arrays]
         self.scope = {
             "pop": self._pool.pop, "push": self._pool.append, "make": self._frame, "entry": entry, "again": self._again, "empty": np.empty,
-            "export": context.export, "ndarray": np.ndarray, "asarray": np.asarray, **{f"t_{d.name}": d for d in WIDTH},
+            "export": context.export, "forget": back.failure, "ndarray": np.ndarray, "asarray": np.asarray,
+            **{f"t_{d.name}": d for d in WIDTH},
         }  # fmt: skip
         # what no call writes to beside its arrays is shared by all
         self._shared = not (places.numbers or scratch or context.used)
@@ -163,6 +167,7 @@ class Calling:
                 call += [f"if {name}.__class__ is not ndarray:", f"    {name} = asarray({name}, t_{place.dtype.name})"]
         arguments = self._arguments(names)
         unfit = unfit.format(again=f"again(status, frame, ({arguments}), ctx, memory)")
+        call += ["forget()"] * self._calls_back
         call += [f"status = entry(frame, {arguments})", f"if status and {unfit}: {missed}", f"return {finish(self._results())}"]
         if self._shared:
             return call

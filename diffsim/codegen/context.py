@@ -2,15 +2,16 @@
 
 import numpy as np
 
-from ..core import Absent, Opaque
+from ..core import Opaque
 from ..core.emission import Call
-from ..errors import MissingRule
+from . import back
+from .emissions import emission
 from .scalars import out_of_bounds
 
 
 def carried(eqn):
     """The programs an equation carries, as they are lowered."""
-    emit = eqn.prim.emit
+    emit = emission(eqn)
     return emit.graphs(**eqn.params) if isinstance(emit, Call) and emit.graphs is not None else ()
 
 
@@ -48,9 +49,9 @@ class Context:
 
     def _collect(self, graph, path):
         for number, eqn in enumerate(graph.eqns):
-            emit, here = eqn.prim.emit, (*path, number)
-            if isinstance(emit, Absent):
-                raise MissingRule(eqn.prim.name, "emit", emit.why)
+            emit, here = emission(eqn), (*path, number)
+            if emit is back.call_back:
+                back.symbol_of(eqn)
             if isinstance(emit, Call) and emit.request is not None:
                 request = emit.request(eqn.params, [x.aval for x in eqn.inputs], [v.aval for v in eqn.outputs])
                 self.requests.append(request)
@@ -112,4 +113,4 @@ class Context:
         request, base = self.requests[number], list(self.bases.values())[number]
         words = ctx[base : base + request.words]
         if not request.grow(status, words, memory[number]):
-            raise request.error(status, words, memory[number])
+            raise back.failure() or request.error(status, words, memory[number])

@@ -7,7 +7,8 @@ import ctypes
 import functools
 import threading
 
-from diffsim.errors import InputError
+from ..errors import InputError
+from . import back, library
 
 _LOCK = threading.RLock()
 INLINE_THRESHOLD = 2000      # a kernel becomes part of its loop up to this size
@@ -156,6 +157,7 @@ def compile_ir(texts, entries, loops=True):
         The IR is not valid (LLVM's own message).
     """
     llvm = _binding()
+    bind(outside(texts))
     with _LOCK:
         machine = _target_machine()
         module = link(texts, entries)
@@ -179,6 +181,34 @@ def cleaned(texts, entries):
         module = link(texts, entries)
         optimise(module, machine, level=2, inline=10**6, unroll=False, vectorise=False)
         return str(module)
+
+
+_bound = set()
+
+
+def outside(texts):
+    """What LLVM IR calls beyond the C library, as data: ``library`` symbols, and ``back``, recipes of calls back by their symbols."""
+    return {"library": library.needed(texts), "back": back.recipes(back.needed(texts))}
+
+
+def bind(needs):
+    """Bind the symbols of :func:`outside` to addresses of this process; code that calls them can then be loaded.
+
+    Raises
+    ------
+    KeyError
+        A call back cannot be made in this process.
+    MissingRule
+        The installed SciPy lacks a routine.
+    """
+    back.learn(needs["back"])
+    for place, names in ((library, needs["library"]), (back, needs["back"])):
+        for name in names:
+            if name not in _bound:
+                address = place.address(name)
+                with _LOCK:
+                    _binding().add_symbol(name, address)
+                    _bound.add(name)
 
 
 def load_object(code):

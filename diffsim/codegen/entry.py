@@ -193,7 +193,7 @@ class EntryText:
     # ------------------------------------------------------------ results
     def watched(self, outputs):
         """The status, or ``NOT_FINITE`` where results say so."""
-        floats = [(j, p) for j, p in enumerate(outputs) if p and p.dtype.kind == "f" and 0 not in p.shape]
+        floats = [(j, p) for j, p in enumerate(outputs) if p and p.dtype in _KIND and 0 not in p.shape]
         value = None
         if floats and floats[0][0] == 0 and not floats[0][1].shape and len(outputs) > 1:
             value = self.finite(*floats.pop(0))
@@ -210,14 +210,17 @@ class EntryText:
         base = f"%{place.base}"
         if place.offset:
             base = self.line(self.fresh(), f"getelementptr i8, ptr {base}, i64 {place.offset}")
-        kind = "double" if place.dtype.itemsize == 8 else "float"
-        if not place.shape:
+        kind, parts = _KIND[place.dtype]
+        if not place.shape and parts == 1:
             x = self.line(self.fresh(), f"load {kind}, ptr {base}")
             zero = self.line(self.fresh(), f"fsub {kind} {x}, {x}")
             return self.line(self.fresh(), f"fcmp ord {kind} {zero}, 0.0")
         self.kinds.add((kind,))
-        return self.line(self.fresh(), f"call i1 @diffsim_finite.{kind}(ptr {base}, i64 {prod(place.shape)})")
+        return self.line(self.fresh(), f"call i1 @diffsim_finite.{kind}(ptr {base}, i64 {parts * prod(place.shape)})")
 
+
+#: LLVM type of the numbers an element is made of, and how many there are.
+_KIND = {np.dtype(d): kind for d, kind in (("f8", ("double", 1)), ("f4", ("float", 1)), ("c16", ("double", 2)), ("c8", ("float", 2)))}
 
 #: Whether n > 0 numbers are all finite: x - x is 0 or NaN, and a sum of these may be taken in any order.
 _FINITE = """define internal i1 @diffsim_finite.{0}(ptr %x, i64 %n) nounwind {{

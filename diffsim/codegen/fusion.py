@@ -5,6 +5,7 @@ from ..core.emission import Call, Scalar
 from ..errors import MissingRule
 from .calling import Places
 from .count import counted
+from .emissions import emission
 from .entry import BODY
 from .lower import Lowering
 from .plan import ELEMENTS, INLINE, MEMORY, OPAQUE
@@ -55,7 +56,7 @@ class Fusion:
         lowering, body = lowered(graph)
         self.flops, self.bytes = counted(body)
         plan = lowering.plan
-        self.kept = {e: CALLED if isinstance(e.prim.emit, Call) else _WORD[plan.mode[e.outputs[0]]] for e in graph.eqns}
+        self.kept = {e: CALLED if isinstance(emission(e), Call) else _WORD[plan.mode[e.outputs[0]]] for e in graph.eqns}
         self.homes, self._loops = {e: [] for e in graph.eqns}, {}
         self._spilled(graph, lowering)
         self._group_nests(graph, lowering)
@@ -92,7 +93,8 @@ class Fusion:
     def _own_nests(self, graph, plan, lowering):
         """Equations that write loops of their own: sums to one number, products of matrices, scatters."""
         for e in graph.eqns:
-            loops = self.kept[e] == STORED and not isinstance(e.prim.emit, Scalar) and e.prim.emit.store is not None and not self.homes[e]
+            emit = emission(e)
+            loops = self.kept[e] == STORED and not isinstance(emit, Scalar) and emit.store is not None and not self.homes[e]
             if loops or (self.kept[e] == SCALARS and e not in plan.unrolled):
                 largest = max((x.aval for x in (*e.inputs, *e.outputs)), key=lambda a: a.size)
                 if largest.size > 1:
@@ -131,8 +133,6 @@ class Fusion:
 
 def lowered(graph):
     """The lowering of a graph as a program, and the body of its function."""
-    for e in graph.eqns:
-        e.prim.rule("emit")
     places, lowering = Places(graph), Lowering(graph, None)
     function = lowering.function(BODY, places.params, places.sources(), places.targets())
     return lowering, function.body
@@ -147,7 +147,11 @@ def cost(eqn):
     flops, bytes : int or None
         None where it calls a loop or cannot be compiled.
     """
-    if isinstance(eqn.prim.emit, Call):
+    try:
+        called = isinstance(emission(eqn), Call)
+    except MissingRule:
+        called = True
+    if called:
         return None, None
     made = {}
     inputs = [x if isinstance(x, Const) else made.setdefault(x, Var(x.aval)) for x in eqn.inputs]

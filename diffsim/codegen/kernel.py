@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from ..core import Absent
 from ..core.emission import Call
 from ..errors import MissingRule
 from ..passes import inline, optimise
 from . import engine
 from .caller import Caller
 from .context import carried
+from .emissions import emission, own_outputs
 from .llvm_printer import LONG_LOOPS, FunctionPrinter, Text
 from .lower import Output, lower
 from .nest import FLOAT
@@ -104,15 +104,14 @@ def kernel_python(symbol, params, graph, inputs, outputs, unroll=None):
 def _prepared(graph):
     graph = inline(graph)
     refuse(graph)
-    return optimise(graph)
+    return own_outputs(optimise(graph))
 
 
 def refuse(graph):
     """Raise MissingRule where an equation, or one in a program it carries, cannot be part of a kernel."""
     for eqn in graph.eqns:
-        if isinstance(eqn.prim.emit, Absent):
-            raise MissingRule(eqn.prim.name, "emit", eqn.prim.emit.why)
-        if isinstance(eqn.prim.emit, Call) and not eqn.prim.emit.inside:
+        emit = emission(eqn)
+        if isinstance(emit, Call) and not emit.inside:
             raise MissingRule(eqn.prim.name, "emit", "a simulation cannot run inside the kernel of another one")
         for each in carried(eqn):
             refuse(each)

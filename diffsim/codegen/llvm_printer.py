@@ -6,14 +6,16 @@ The text is written directly: 1,000 statements take 1.4 ms, against 4.6 ms throu
 import struct
 from itertools import accumulate
 
+import numpy as np
+
 from . import engine, vector_math
 from .guards import Guards
-from .nest import BOOL, FLOAT, INT, WIDTH, Atom, Block, Check, Choice, Link, Literal, Loop, Store, slots
+from .nest import BOOL, COMPUTED, FLOAT, INT, WIDTH, Atom, Block, Check, Choice, Link, Literal, Loop, Store, slots
 from .scalars import FUNCTIONS
 from .sums import block_length, block_sums
 
-TYPE = {d: {"f8": "double", "f4": "float", "i8": "i64", "i4": "i32", "b1": "i1"}[d.str[1:]] for d in WIDTH}
-SUFFIX = {d: {"f8": "f64", "f4": "f32", "i8": "i64", "i4": "i32", "b1": "i1"}[d.str[1:]] for d in WIDTH}
+TYPE = {d: {"f8": "double", "f4": "float", "i8": "i64", "i4": "i32", "b1": "i1"}[d.str[1:]] for d in COMPUTED}
+SUFFIX = {d: {"f8": "f64", "f4": "f32", "i8": "i64", "i4": "i32", "b1": "i1"}[d.str[1:]] for d in COMPUTED}
 #: Sums of products may use fused multiply-adds, one rounding instead of two (sums are reassociated anyway, products of matrices gain an
 #: eighth); other additions may not: results would depend on what stands beside them, and long elementwise loops gain 3 % at most.
 FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul contract", "div": "fdiv", "sum": "fadd reassoc contract", "<": "fcmp olt",
@@ -28,8 +30,8 @@ PURE = "nounwind willreturn memory(none)"
 
 
 def memory_type(dtype):
-    """LLVM type of an element in memory: a bool is a byte."""
-    return "i8" if dtype is BOOL else TYPE[dtype]
+    """LLVM type of an element in memory: a bool is a byte; what is not computed in is bytes."""
+    return "i8" if dtype is BOOL else TYPE[dtype] if dtype in COMPUTED else f"[{WIDTH[dtype]} x i8]"
 
 
 def literal(value, dtype):
@@ -42,6 +44,10 @@ def literal(value, dtype):
 def table(name, buffer):
     """Text of a constant array."""
     kind = memory_type(buffer.dtype)
+    if buffer.dtype not in COMPUTED:
+        data = np.ascontiguousarray(buffer.value).tobytes()
+        text = "".join(f"\\{b:02X}" for b in data)
+        return f'@{name} = internal unnamed_addr constant [{len(data)} x i8] c"{text}", align 64'
     items = [int(x) for x in buffer.value] if buffer.dtype is BOOL else buffer.value.tolist()
     if buffer.dtype.kind == "f":
         body = ", ".join(f"{kind} {literal(x, buffer.dtype)}" for x in items)

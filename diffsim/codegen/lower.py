@@ -6,6 +6,7 @@ from ..core import Absent, Const, Opaque
 from ..core.emission import Call, Scalar
 from .builder import Builder, flatten
 from .cells import Cell, Constant, Group, Inlined, Stored, Target, Unrolled
+from .emissions import emission
 from .fuse import fuse
 from .nest import Buffer, Function, Link, canonical, prune
 from .plan import ELEMENTS, INLINE, MEMORY, OPAQUE, Plan
@@ -105,7 +106,7 @@ class Lowering:
 
     # ------------------------------------------------------------ equations
     def _equation(self, eqn, number, direct):
-        emit = eqn.prim.emit
+        emit = emission(eqn)
         if isinstance(emit, Call):
             self._link(eqn, emit, number, direct)
             return
@@ -121,7 +122,7 @@ class Lowering:
 
     def _stored(self, eqn, v, buffer):
         """The cell of an array in memory: by its own loops, if its row has such, or in a group."""
-        emit, operands = eqn.prim.emit, [self.cell(x) for x in eqn.inputs]
+        emit, operands = emission(eqn), [self.cell(x) for x in eqn.inputs]
         if not isinstance(emit, Scalar) and emit.store is not None:
             _, self.own[eqn] = self.k.written(lambda: emit.store(self.k, Target(self.k, buffer), *operands, **eqn.params))
             return Cell(self.k, v.aval, buffer)
@@ -139,7 +140,7 @@ class Lowering:
 
     def _rule(self, eqn):
         """``rule(index)``: one element of an equation's value."""
-        k, emit, params = self.k, eqn.prim.emit, eqn.params
+        k, emit, params = self.k, emission(eqn), eqn.params
         (v,), cells = eqn.outputs, [self.cell(x) for x in eqn.inputs]
         if not isinstance(emit, Scalar):
             dtype = canonical(v.aval.dtype)
@@ -154,7 +155,7 @@ class Lowering:
         return rule
 
     def _unrolled(self, eqn, v):
-        k, emit = self.k, eqn.prim.emit
+        k, emit = self.k, emission(eqn)
         cell = Unrolled(k, v.aval)
         k.unrolling = eqn in self.plan.unrolled
         try:
@@ -169,7 +170,7 @@ class Lowering:
         return cell
 
     def _link(self, eqn, emit, number, direct):
-        ins = [self.handles[x] if isinstance(x.aval, Opaque) else self.cell(x).memory() for x in eqn.inputs]
+        ins = [self.handles[x] if isinstance(x.aval, Opaque) else self._whole(self.cell(x)) for x in eqn.inputs]
         outs = []
         for v in eqn.outputs:
             if self.plan.mode[v] == OPAQUE:
@@ -180,6 +181,15 @@ class Lowering:
             self.cells[v] = Cell(self.k, v.aval, buffer)
             outs.append(buffer)
         self.k.append(Link(eqn, emit.rule, outs, ins, number))
+
+    def _whole(self, cell):
+        """The memory of a value in its own dtype."""
+        buffer = cell.memory()
+        if buffer.dtype is cell.dtype:
+            return buffer
+        made = Buffer("scratch", cell.dtype, cell.shape)
+        self.k.loop(cell.shape, lambda index: self.k.store(made, flatten(index, cell.shape), cell(index)))
+        return made
 
     # ------------------------------------------------------------ outputs
     def _write(self, outputs, direct):

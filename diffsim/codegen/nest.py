@@ -12,22 +12,24 @@ import numpy as np
 from ..errors import MissingRule
 
 FLOAT, INT, BOOL = np.dtype(np.float64), np.dtype(np.int64), np.dtype(bool)
-#: dtypes that generated code computes in, and the bytes an element takes in memory.
-WIDTH = {np.dtype(d): np.dtype(d).itemsize for d in (np.float64, np.float32, np.int64, np.int32, bool)}
+#: dtypes that generated code computes in.
+COMPUTED = frozenset(map(np.dtype, (np.float64, np.float32, np.int64, np.int32, bool)))
+#: dtypes of arrays in a program's memory, and the bytes an element takes; what is not computed in is for calls.
+WIDTH = {d: d.itemsize for d in (*sorted(COMPUTED, key=str), *map(np.dtype, "bhBHILeFDgG")) if d.kind in "fciub"}
 _KNOWN = {d: d for d in WIDTH}
 
 
 def canonical(dtype):
-    """The one object of a dtype that generated code computes in (NumPy may have several that are equal).
+    """The one object of a dtype that arrays of programs have (NumPy may have several that are equal).
 
     Raises
     ------
     MissingRule
-        Generated code does not compute in it.
+        They cannot have it.
     """
     known = _KNOWN.get(np.dtype(dtype))
     if known is None:
-        raise MissingRule(str(np.dtype(dtype)), "emit", f"generated code computes in {', '.join(sorted(d.name for d in WIDTH))}")
+        raise MissingRule(str(np.dtype(dtype)), "emit", f"compiled programs hold {', '.join(sorted(d.name for d in WIDTH))}")
     return known
 
 

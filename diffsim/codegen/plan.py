@@ -4,7 +4,7 @@ import math
 
 from ..core import Absent, Opaque, Var
 from ..core.emission import Call, Gather, Scalar
-from ..errors import MissingRule
+from .emissions import emission
 from .nest import WIDTH, canonical
 from .scalars import cost
 
@@ -73,7 +73,7 @@ class Plan:
             readers[x] = readers.get(x, 0) + 1
             reads[x] = reads.get(x, 0) + x.aval.size
         for e in reversed(graph.eqns):
-            if isinstance(e.prim.emit, Call):
+            if isinstance(emission(e), Call):
                 for x in e.inputs:
                     must.add(x)
                     reads[x] = reads.get(x, 0) + x.aval.size
@@ -87,9 +87,7 @@ class Plan:
         return must, reads
 
     def _decide(self, e, must, reads):
-        emit = e.prim.emit
-        if isinstance(emit, Absent):
-            raise MissingRule(e.prim.name, "emit", emit.why)
+        emit = emission(e)
         for v in e.outputs:
             if isinstance(v.aval, Opaque):
                 self.mode[v] = OPAQUE
@@ -111,7 +109,7 @@ class Plan:
 
     def _inline(self, e, v, reads):
         """Whether recomputing at each read beats a trip through memory."""
-        emit, size = e.prim.emit, max(v.aval.size, 1)
+        emit, size = emission(e), max(v.aval.size, 1)
         inlined = [x for x in e.inputs if self.mode.get(x) == INLINE]
         depth = 1 + max((self._depth[x] for x in inlined), default=0)
         own = (
@@ -133,12 +131,13 @@ class Plan:
 
 
 def _moves(e):
-    return isinstance(e.prim.emit, Gather) and e.prim.emit.moves
+    emit = emission(e)
+    return isinstance(emit, Gather) and emit.moves
 
 
 def work(e):
     """Scalar operations of an equation: what its row says, or the size of its largest array."""
-    emit = e.prim.emit
+    emit = emission(e)
     if isinstance(emit, Gather) and emit.work is not None:
         return emit.work(*[x.aval for x in e.inputs], **e.params)
     if isinstance(emit, Scalar) or _moves(e):
@@ -148,7 +147,7 @@ def work(e):
 
 def _elements_read(e, x, operations):
     """Elements of operand x that one evaluation of all of e reads."""
-    emit = e.prim.emit
+    emit = emission(e)
     if isinstance(emit, Scalar) or (emit.moves and emit.store is None):
         return e.outputs[0].aval.size
     return x.aval.size if emit.moves else operations

@@ -18,6 +18,7 @@ from .caller import Caller
 from .calling import Calling, Places
 from .context import Context
 from .count import counted
+from .emissions import emission, own_outputs
 from .entry import BODY, ENTRY, HEAD, EntryText, builtin
 from .llvm_printer import LONG_LOOPS, FunctionPrinter, Text
 from .lower import lower
@@ -69,6 +70,7 @@ class Program:
 
     def __init__(self, graph, unroll=None, constants=(), watch=False):
         began = time.perf_counter()
+        graph = own_outputs(graph)
         self._graph, self._unroll, self._watch, self._fixed = graph, unroll, watch, len(constants)
         self._places, self._context = Places(graph), Context(graph)
         key = _key(graph, unroll, watch, len(constants))
@@ -78,9 +80,10 @@ class Program:
             text, modules, header = self._text()
             loops = any(m.startswith(LONG_LOOPS) for m in (text, *modules))
             code = engine.compile_ir([text, *modules], [ENTRY], loops)
-            cache.put("program", key, json.dumps(header).encode() + b"\n" + code.object_code)
+            if None not in header["outside"]["back"].values():      # else only this process can call what it calls
+                cache.put("program", key, json.dumps(header).encode() + b"\n" + code.object_code)
         self._context.checks = header["checks"]
-        self.calling = Calling(self._places, builtin(code), constants, header["scratch"], self._context)
+        self.calling = Calling(self._places, builtin(code), constants, header["scratch"], self._context, bool(header["outside"]["back"]))
         self._run = self.calling.run
         seconds = time.perf_counter() - began
         self.stats = {"equations": len(graph.eqns), "seconds": seconds, "cached": cached, "scratch": header["scratch"], **header["counts"]}
@@ -103,11 +106,12 @@ class Program:
         assembly, nest = Assembly(text, modules, Caller, self._context), self._nest()
         flops, moved = counted(nest.body)
         printer = FunctionPrinter(nest, text, STACK, link=assembly.link(self._graph), report=assembly.report).print()
-        calls, on_stack = any(isinstance(eqn.prim.emit, Call) for eqn in self._graph.eqns), printer.scratch == "alloca"
+        calls, on_stack = any(isinstance(emission(eqn), Call) for eqn in self._graph.eqns), printer.scratch == "alloca"
         release = calls or flops + moved // 8 > BRIEF
         text.functions.append(str(EntryText(self._places, self._fixed, not on_stack, release, self._watch, text.attributes)))
         scratch = 0 if on_stack else printer.scratch_size
-        header = {"scratch": scratch, "checks": assembly.report[2], "counts": {"flops": flops, "bytes": moved}}
+        header = {"scratch": scratch, "checks": assembly.report[2], "counts": {"flops": flops, "bytes": moved},
+                  "outside": engine.outside([str(text), *modules])}  # fmt: skip
         return str(text), modules, header
 
     def text(self):
@@ -139,5 +143,10 @@ def _stored(key):
     if kept is None:
         return None, None
     head, _, code = kept.partition(b"\n")
+    header = json.loads(head)
+    try:
+        engine.bind(header["outside"])
+    except KeyError:
+        return None, None
     vector_math.variants()  # the code may call them: the library must be there before it is loaded
-    return json.loads(head), engine.load_object(code)
+    return header, engine.load_object(code)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..core import Opaque
 from ..core.emission import Call
 from ..errors import MissingRule
+from .emissions import emission
 from .llvm_printer import FunctionPrinter
 from .lower import Output, lower
 
@@ -84,7 +85,7 @@ class Assembly:
 
 def call_key(eqn):
     """Equal for calls into loops that differ in their operands alone; None for other equations."""
-    return (eqn.prim.name, *sorted(eqn.params.items(), key=lambda item: item[0])) if isinstance(eqn.prim.emit, Call) else None
+    return (eqn.prim.name, *sorted(eqn.params.items(), key=lambda item: item[0])) if isinstance(emission(eqn), Call) else None
 
 
 __all__ = ["Assembly", "call_key"]

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core import Absent, Aval, Linear, Primitive, Tracer, aval_of, user_depth
 from ..core.aval import is_float
+from ..core.emission import Back
 from ..errors import DifferencesWarning, InputError, MissingRule
 from ..prims.elementwise import add
 from ..prims.layout import Basic, index, spread, stack
@@ -408,7 +409,7 @@ def _members(prim, n, batched, x, fn, params, at_once):
     return tuple(stack(*column, axis=0) for column in zip(*rows, strict=True))
 
 
-PYTHON = Absent("it calls a Python function")
+PYTHON = Back("it calls a Python function")
 external = Carriers("external", (PYTHON, PYTHON, PYTHON))
 
 __all__ = ["Carriers", "External", "external"]

@@ -12,6 +12,7 @@ import uuid
 import numpy as np
 
 from ..core import Absent, Primitive, aval_of
+from ..core.emission import Back
 from ..errors import ConvergenceError, SingularError
 from ..prims.elementwise import neg, sub
 from ..transforms import batch as batch_of
@@ -208,7 +209,7 @@ def _solve_transpose(x_bar, *z, op, n, adjoint):
     return (None,) * n + tuple(operator_solve(*z[:n], *x_bar, op=op, n=n, adjoint=not adjoint))
 
 
-LAPACK = Absent("systems are factorised by LAPACK and SuperLU, through SciPy")
+LAPACK = Back("systems are factorised by LAPACK and SuperLU, through SciPy")
 BY_USERS = Absent("it stands for functions of users: tests/test_implicit.py tries some")
 
 operator_solve = Primitive(
@@ -278,7 +279,7 @@ solution = Primitive(
     aval=lambda *z, eq: eq.avals,
     jvp=_solution_jvp,
     transpose=Absent("it is not linear: its tangent is a linear solve, which has a transpose"),
-    emit=Absent("it iterates in Python"),
+    emit=Back("it iterates in Python"),
     samples=BY_USERS,
     multiple=True,
 )

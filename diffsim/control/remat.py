@@ -7,6 +7,7 @@ any order forget in the same way.
 
 import numpy as np
 
+from ..codegen.emissions import emission
 from ..codegen.plan import work
 from ..codegen.scalars import cost
 from ..core import Graph, Linear, Primitive, bind
@@ -177,7 +178,7 @@ checkpoint_policies = Policies()
 
 def _operations(eqn):
     """Scalar operations of an equation, a function such as exp counted by its cost."""
-    emit = eqn.prim.emit
+    emit = emission(eqn)
     each = cost(emit.rule, [x.aval.dtype for x in eqn.inputs], eqn.params) if isinstance(emit, Scalar) else 1
     return each * work(eqn) if isinstance(emit, (Scalar, Gather)) and not getattr(emit, "moves", False) else 0
 

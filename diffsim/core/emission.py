@@ -1,5 +1,8 @@
 """What an ``emit`` slot may hold.  ``diffsim.codegen`` gives the builder ``k`` its meaning; rows only call it.
 
+``diffsim.codegen.emissions.emission`` says how one equation lowers: it resolves ``Either``, and calls rows back (``Back``) wherever a dtype
+is not one generated code computes in.
+
 ``k`` makes scalars: ``k.add sub mul div neg`` and the functions of ``k.call(name, *x)``, ``k.select(c, a, b)``, ``k.compare(op, a, b)``,
 ``k.const(x, dtype)``.  An index is a tuple whose entries are Python ints (small arrays, unrolled) or loop counters, on which
 ``+ - * // %`` and comparisons work alike through ``k``.
@@ -65,3 +68,21 @@ class Call:
     request: Any
     inside: bool = False
     graphs: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """``choose(avals_in, avals_out, **params)`` says which of several emissions serves operands of these shapes and dtypes.
+
+    ``how`` names them for readers.
+    """
+
+    choose: Any
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """Compiled code calls the row's own ``impl`` back, on arrays that lie in the program's memory; ``why`` says why it is not code."""
+
+    why: str

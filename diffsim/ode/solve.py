@@ -6,8 +6,9 @@ import warnings
 import numpy as np
 
 from .. import tree
+from ..codegen.emissions import emission
 from ..control.jit import described, warn_once
-from ..core import Absent, Aval, Eqn, Graph, Tracer, Var, eval_graph, user_line
+from ..core import Aval, Eqn, Graph, Tracer, Var, eval_graph, user_line
 from ..core.aval import is_float
 from ..core.emission import Call
 from ..errors import ConcretizationError, DerivativeLost, InputError, InputTypeError, MissingRule, SolveError
@@ -290,14 +291,13 @@ def _system(fun, t0, y0, args):
 
 def _check_emission(graph):
     """Raise MissingRule, with the user's remedy, if an equation cannot become code."""
+    for v in graph.inputs:
+        if v.aval.dtype.kind == "c":
+            raise MissingRule("solve_ivp", "emit", "stepping loops hand real numbers to a right-hand side, and it closes over complex ones")
     for eqn in inline(graph).eqns:
-        emit = eqn.prim.emit
-        if isinstance(emit, Absent):
-            raise MissingRule(eqn.prim.name, "emit", emit.why)
+        emit = emission(eqn)
         if isinstance(emit, Call) and not emit.inside:
             raise MissingRule(eqn.prim.name, "emit", "a solve inside a right-hand side is not compiled")
-        if any(v.aval.dtype.kind not in "fiub" for v in eqn.outputs):
-            raise MissingRule(eqn.prim.name, "emit", f"its value has dtype {eqn.outputs[0].aval.dtype}")
 
 
 def _in_double(graph):

@@ -7,12 +7,13 @@ of the gradient's conjugate.
 
 import numpy as np
 
-from ..core import Absent, Aval
+from ..core import Aval
 from ..core.aval import part_dtype, whole_dtype
+from ..core.emission import Back
 from .family import REAL, draw, draw_complex, linear, zeros
 from .positions import same_place
 
-NOT_EMITTED = Absent("generated code computes with real numbers")
+NOT_EMITTED = Back("generated code computes with real numbers")
 _SHAPES = ((), (3,), (2, 3), (0,))
 
 

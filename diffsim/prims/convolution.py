@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from ..core import Absent, Aval, Linear, Primitive
-from ..core.emission import Gather
+from ..core import Aval, Linear, Primitive
+from ..core.emission import Back, Gather
 from .elementwise import add, div, integer_pow, mul, neg
 from .family import NOT_LINEAR, REAL, draw
 from .layout import basic, convert, index, reshape, stack
@@ -170,6 +170,6 @@ polynomial_roots = Primitive(
     aval=lambda p: Aval((p.shape[0] - 1,), np.result_type(p.dtype, np.complex64)),
     jvp=_roots_jvp,
     transpose=NOT_LINEAR,
-    emit=Absent("eigenvalues are found by LAPACK through NumPy"),
+    emit=Back("eigenvalues are found by LAPACK through NumPy"),
     samples=_roots_samples,
 )

@@ -6,15 +6,16 @@ weights, 1 for the zero and the Nyquist frequency and 2 for the others, which st
 
 import numpy as np
 
-from ..core import Absent, Aval
+from ..core import Aval
 from ..core.aval import part_dtype, whole_dtype
+from ..core.emission import Back
 from .complexes import conj
 from .elementwise import div, mul
 from .family import REAL, draw, draw_complex, linear, shifted
 from .layout import unbroadcast
 from .linalg_base import coupled, scipy_fft
 
-BY_FFT = Absent("Fourier transforms are computed by NumPy")
+BY_FFT = Back("Fourier transforms are computed by SciPy's pocketfft")
 
 #: The normalisation that makes the inverse transform the transpose.
 DUAL = {"backward": "forward", "ortho": "ortho", "forward": "backward"}

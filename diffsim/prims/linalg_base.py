@@ -6,7 +6,7 @@ batch axis is one more of them.
 
 import numpy as np
 
-from ..core import Absent
+from ..core.emission import Back
 from .complexes import conj
 from .contract import dot_general
 from .elementwise import mul, where
@@ -14,7 +14,7 @@ from .family import REAL, draw, draw_complex
 from .layout import basic, concatenate, convert, index, reduce_sum, reshape, spread, transpose
 from .positions import repeated, size_of
 
-BY_LAPACK = Absent("matrices are factorised by LAPACK through NumPy")
+BY_LAPACK = Back("matrices are factorised by LAPACK through NumPy and SciPy")
 MATRIX = 2
 
 

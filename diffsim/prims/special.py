@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from ..core import Absent, Aval, Primitive, user_line
-from ..core.emission import Scalar
+from ..core import Aval, Primitive, user_line
+from ..core.emission import Back, Scalar
 from ..errors import MissingRule
 from .elementwise import (
     absolute,
@@ -39,7 +39,7 @@ from .family import NONZERO, NOT_LINEAR, POSITIVE, REAL, SHAPES_1, SHAPES_2, SHA
 
 #: scipy.special's name -> the primitive that answers to it.
 SPECIAL = {}
-NOT_LINKED = Absent("SciPy's routine is not linked into compiled programs")
+NOT_LINKED = Back("SciPy offers its routine to Python alone")
 SQRT_PI, SQRT_2PI, LN_2 = math.sqrt(math.pi), math.sqrt(2 * math.pi), math.log(2)
 SHAPES_4 = (((), (), (), ()), ((3,), (3,), (3,), (3,)), ((2, 1), (), (1, 3), (2, 3)))
 FRACTION, PLUS, LOW = (0.1, 0.9, False), (0.5, 2.5, False), (-2.0, 0.7, False)

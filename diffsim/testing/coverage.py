@@ -4,12 +4,16 @@ import importlib
 import pkgutil
 
 from ..core import REGISTRY, SLOTS, Absent
+from ..core.emission import Back, Call, Either, Gather, Scalar
 
 INTRO = """# Primitives and their rules
 
 Every operation is a row of slots ([how to add one](add_a_primitive.md)). A slot holds a rule or says why it does not: the reasons follow
 the table. A primitive without `batch` rule is computed one member after another under `vmap`, one without `sparsity` is taken to be dense,
-one without `emit` runs in programs that are not compiled; only `jvp` and `transpose` decide what can be differentiated.
+one without `emit` runs in programs that are not compiled; only `jvp` and `transpose` decide what can be differentiated. How a primitive
+lowers in a compiled program stands in the column `emit`: as generated *loops*, as a call of *linked* code, of a routine of BLAS, LAPACK or
+scipy.special, or by its own `impl`, which the program calls *back*, on its own memory. Dtypes that generated code does not compute in
+(small integers, float16, longdouble, complex numbers) are computed by `impl` in all rows.
 
 This page is written by `python -m diffsim.testing > docs/primitives.md`.
 """
@@ -38,14 +42,28 @@ def slot_table():
     lines = [INTRO, f"| {len(prims)} primitives | {' | '.join(f'`{slot}`' for slot in shown)} |", "|---" * (len(shown) + 1) + "|"]
     lines.append("| **with a rule** | " + " | ".join(str(len(prims) - len(lacking[slot])) for slot in shown) + " |")
     for p in prims:
-        lines.append(f"| `{p.name}` | " + " | ".join("-" if p in lacking[slot] else "✓" for slot in shown) + " |")
+        cells = ("-" if p in lacking[slot] else _how(p.emit) if slot == "emit" else "✓" for slot in shown)
+        lines.append(f"| `{p.name}` | {' | '.join(cells)} |")
     lines += ["", "## Absent, and why", ""]
     for slot in shown:
         reasons = {}
         for p in lacking[slot]:
             reasons.setdefault(getattr(p, slot).why, []).append(f"`{p.name}`")
         lines += [f"- `{slot}`: {why}. {', '.join(names)}" for why, names in sorted(reasons.items())]
+    lines += ["", "## Called back, and why", ""]
+    reasons = {}
+    for p in prims:
+        if isinstance(p.emit, Back):
+            reasons.setdefault(p.emit.why, []).append(f"`{p.name}`")
+    lines += [f"- {why}. {', '.join(names)}" for why, names in sorted(reasons.items())]
     return "\n".join(lines) + "\n"
+
+
+def _how(emit):
+    """How a row lowers, in a word or two."""
+    if isinstance(emit, Either):
+        return emit.how
+    return {Scalar: "loops", Gather: "loops", Call: "linked", Back: "back"}[type(emit)]
 
 
 __all__ = ["slot_table"]

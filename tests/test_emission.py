@@ -1,0 +1,160 @@
+"""Compiled programs compute every primitive as its NumPy rule does: by generated loops, by a library's routine, or by calling it back."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import diffsim as ds
+import diffsim.numpy
+import diffsim.ode
+from diffsim.codegen import back
+from diffsim.codegen.program import Program
+from diffsim.core import REGISTRY, Absent, Eqn, Graph, Var, aval_of
+from diffsim.testing import samples
+
+PRIMITIVES = [p for p in REGISTRY.values() if not isinstance(p.samples, Absent) and "." not in p.name]
+
+
+def one_program(drawn):
+    """Graph that computes a primitive at several samples, and all operands."""
+    inputs, eqns, outputs, values = [], [], [], []
+    for s in drawn:
+        x = [Var(aval_of(np.asarray(a))) for a in s.x]
+        made = s.prim.aval(*[v.aval for v in x], **s.params)
+        y = [Var(a) for a in (made if s.prim.multiple else (made,))]
+        eqns.append(Eqn(s.prim, x, s.params, y))
+        inputs += x
+        outputs += y
+        values += [np.asarray(a) for a in s.x]
+    return Graph(inputs, eqns, outputs), values
+
+
+@pytest.mark.parametrize("prim", PRIMITIVES, ids=lambda p: p.name)
+def test_compiled_is_impl(prim, rng):
+    drawn = samples(prim, rng)
+    graph, x = one_program(drawn)
+    got = Program(graph)(*x)
+    with np.errstate(all="ignore"):
+        want = [np.asarray(v) for s in drawn for v in s.value(s.point)]
+    for a, b, v in zip(got, want, graph.outputs, strict=True):
+        assert a.dtype == v.aval.dtype
+        assert a.shape == v.aval.shape
+        tolerance = 1e-12 if a.dtype.kind in "fc" else 0
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1.0, np.max(np.abs(b), initial=0.0)))
+
+
+def test_every_row_lowers_or_is_control_flow():
+    absent = {p.name for p in REGISTRY.values() if isinstance(p.emit, Absent) and "." not in p.name}
+    assert absent <= {"checkpoint", "custom", "custom_tangent", "scan", "switch", "while", "while_derivative"}
+
+
+# ---------------------------------------------------------------- calls back
+def spectrum(a, b):
+    """A program of calls back only: transforms, sorting, a matrix function."""
+    return np.sum(np.abs(np.fft.rfft(b)) ** 2) + np.sum(np.sort(b) * b) + np.trace(ds.linalg.expm(0.1 * a))
+
+
+A, B = np.array([[0.3, 1.2, 0.1], [0.5, 2.0, -0.4], [0.2, 0.1, 1.0]]), np.array([0.4, -1.0, 2.2])
+
+
+def test_derivatives_and_batches_of_calls_back_are_those_of_the_program():
+    f = ds.value_and_grad(spectrum, (0, 1))
+    want, got = f(A, B), ds.jit(f)(A, B)
+    np.testing.assert_allclose(got[0], want[0], rtol=1e-14)
+    for a, b in zip(got[1], want[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    members = np.stack([B, 2 * B])
+    np.testing.assert_allclose(ds.jit(ds.vmap(spectrum, (None, 0)))(A, members), [spectrum(A, b) for b in members], rtol=1e-13)
+    np.testing.assert_allclose(ds.grad(ds.jit(spectrum), 1)(A, B), want[1][1], rtol=1e-12)
+
+
+def test_an_exception_of_a_call_back_is_raised_and_the_program_runs_again():
+    f = ds.jit(lambda a: np.sum(ds.linalg.sqrtm(a)) + np.sum(np.fft.ifft(a).real) + np.linalg.eigvals(a)[0].real)
+    with pytest.raises(np.linalg.LinAlgError, match="infs or NaNs"):
+        f(np.full((2, 2), np.nan))
+    assert back.failure() is None
+    assert np.isfinite(f(np.diag([4.0, 9.0])))
+
+
+def test_a_right_hand_side_may_transform():
+    wave = 2 * np.pi * np.fft.fftfreq(8)
+
+    def heat(t, u):
+        return np.fft.ifft(-(wave**2) * np.fft.fft(u)).real
+
+    def end(u0):
+        return np.sum(ds.solve_ivp(heat, (0.0, 1.0), u0, t_eval=[1.0], rtol=1e-9).y ** 2)
+    u0 = np.cos(np.arange(8.0)) + 0.3
+    exact = np.fft.ifft(np.exp(-(wave**2)) * np.fft.fft(u0)).real
+    value, gradient = ds.value_and_grad(end)(u0)
+    assert value == pytest.approx(np.sum(exact**2), rel=1e-7)
+    np.testing.assert_allclose(gradient, 2 * np.fft.ifft(np.exp(-(wave**2)) * np.fft.fft(exact)).real, rtol=1e-6)
+
+
+def test_an_exception_in_a_right_hand_side_is_raised():
+    def fails(v):
+        raise ZeroDivisionError("by the user")
+
+    def rhs(t, y):
+        return ds.callback(fails, y, y, differences=True)
+
+    def end(y0):
+        return np.sum(ds.solve_ivp(rhs, (0.0, 1.0), y0, t_eval=[1.0]).y)
+    for f in (end, ds.jit(end), ds.jit(ds.grad(end))):
+        with pytest.raises(ZeroDivisionError, match="by the user"):
+            f(B)
+
+
+def test_threads_call_back_at_once():
+    f, wrong = ds.jit(spectrum), []
+    f(A, B)
+
+    def work(i):
+        for _ in range(20):
+            b = B + i
+            if abs(f(A, b) - spectrum(A, b)) > 1e-12 * abs(spectrum(A, b)):
+                wrong.append(i)
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def test_arrays_of_every_dtype_pass_through_a_program():
+    for dtype in "bBhHiIlLefdgFDG?":
+        x = np.array([1, 0, 1]).astype(dtype)
+        y, z, flipped = ds.jit(lambda x: (x, np.sort(x), x[::-1]))(x)
+        for got, want in ((y, x), (z, np.sort(x)), (flipped, x[::-1])):
+            assert got.dtype == x.dtype
+            np.testing.assert_array_equal(got, want)
+
+
+FAMILIES = {
+    "back": "np.sum(np.sort(x)) + np.sum(np.abs(np.fft.fft(x)) ** 2) + np.trace(ds.linalg.expm(np.outer(x, x)))",
+    "rhs": "np.sum(ds.solve_ivp(lambda t, y: -np.sort(y), (0.0, 1.0), x, t_eval=[1.0]).y)",
+}
+RUN = """import sys
+import numpy as np
+import diffsim as ds
+f = ds.jit(ds.value_and_grad(lambda x: {}))
+value, gradient = f(np.array([0.1, 0.7, 0.4]))
+print(repr((float(value), gradient.tolist(), f.stats["cached"])))
+"""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_program_runs_from_the_disk_in_a_fresh_process(family, tmp_path):
+    def run():
+        environment = {**os.environ, "DIFFSIM_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run([sys.executable, "-W", "error", "-c", RUN.format(FAMILIES[family])], env=environment, capture_output=True,
+                              text=True, check=True)
+        return eval(done.stdout)
+    (value, gradient, cached), again = run(), run()
+    assert not cached
+    assert again == (value, gradient, True)

@@ -12,7 +12,8 @@ import diffsim as ds
 from diffsim.core import Tracer, eval_graph
 from diffsim.errors import DerivativeLost, InputError, MissingRule, MutationError
 from diffsim.numpy import Array
-from diffsim.numpy.array import holding, lent
+from diffsim.numpy.array import holding
+from diffsim.numpy.lending import lent, own, taken
 from diffsim.numpy.rebind import rebound
 from diffsim.testing.laws import close, richardson
 
@@ -454,6 +455,8 @@ def test_a_plain_value_or_a_number_is_lent_as_it_is():
     x = np.ones(3)
     assert lent(x) is x
     assert lent(2.0) == 2.0
+    assert own(taken(x)) is x
+    assert taken(2.0) == 2.0
 
 
 # ---------------------------------------------------------------- errors

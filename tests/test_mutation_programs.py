@@ -4,13 +4,13 @@ import copy
 
 import numpy as np
 import pytest
-from programs import algebra, estimation, fields, motion, pictures
+from programs import algebra, estimation, fields, motion, objects, pictures
 
 import diffsim as ds
 from diffsim.core import eval_graph
 from diffsim.testing.laws import close, richardson
 
-MODULES = (fields, motion, algebra, estimation, pictures)
+MODULES = (fields, motion, algebra, estimation, pictures, objects)
 PROGRAMS = {f: domains for module in MODULES for f, domains in module.PROGRAMS.items()}
 BY_VALUE = set().union(*[getattr(module, "BY_VALUE", set()) for module in MODULES])
 #: Programs that sort, which no generated code does: jit runs them uncompiled.

@@ -9,8 +9,9 @@ from .. import tree
 from ..core import Tracer
 from ..core.aval import is_float
 from ..errors import InputError, InputTypeError
-from ..numpy.array import Array, lent, own_result
-from ..numpy.rebind import rebound
+from ..numpy.array import Array, own_result
+from ..numpy.lending import taken
+from ..numpy.rebind import outside, rebound
 from ..numpy.stacking import is_value, stacked
 from ..prims import layout
 
@@ -57,12 +58,12 @@ class Flat:
         self.structs, self.out_struct, self.aux_struct, self.n_out = [], None, None, None
 
     def __call__(self, *leaves):
-        leaves, args = list(leaves), list(self.args)
+        leaves, args = list(leaves), [x if i in self.argnums else outside(x) for i, x in enumerate(self.args)]
         for i, struct in zip(self.argnums, self.structs, strict=True):
             n = count(struct)
-            args[i] = tree.unflatten(struct, map(lent, leaves[:n]))
+            args[i] = tree.unflatten(struct, map(taken, leaves[:n]))
             del leaves[:n]
-        out = rebound(self.f)(*args, **self.kwargs)
+        out = rebound(self.f)(*args, **{k: outside(x) for k, x in self.kwargs.items()})
         aux = []
         if self.has_aux:
             if not (isinstance(out, tuple) and len(out) == 2):

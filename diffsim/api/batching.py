@@ -6,7 +6,8 @@ import numpy as np
 
 from .. import tree
 from ..errors import InputError, InputTypeError
-from ..numpy.array import Array, lent
+from ..numpy.array import Array
+from ..numpy.lending import taken
 from ..numpy.rebind import rebound
 from ..numpy.stacking import is_value, stacked
 from ..prims import layout
@@ -83,7 +84,7 @@ class _Member:
         leaves, whole = list(leaves), []
         for struct in self.structs:
             n = count(struct)
-            whole.append(tree.unflatten(struct, map(lent, leaves[:n])))
+            whole.append(tree.unflatten(struct, map(taken, leaves[:n])))
             del leaves[:n]
         *args, kwargs = whole
         flat, self.out_struct = tree.flatten(rebound(self.f)(*args, **kwargs))

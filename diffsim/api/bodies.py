@@ -8,7 +8,8 @@ import numpy as np
 from .. import tree
 from ..core import ArrayTracer, Aval, Graph, Tracer, Var, aval_of, user_line
 from ..errors import ConcretizationError, DerivativeLost, InputTypeError, MissingRule
-from ..numpy.array import fresh, lent
+from ..numpy.array import fresh
+from ..numpy.lending import lent
 from ..numpy.stacking import is_value, stacked
 from ..prims import layout
 from ..transforms import trace

@@ -11,7 +11,8 @@ from .. import tree
 from ..codegen.program import Program
 from ..core import Aval, Tracer, eval_graph, user_depth
 from ..errors import ConcretizationError, DerivativeLost, FallbackWarning, InputError, InputTypeError, MissingRule, SolveError
-from ..numpy.array import Array, lent
+from ..numpy.array import Array
+from ..numpy.lending import lent
 from ..numpy.memory import memory_order
 from ..numpy.rebind import original, rebound
 from ..numpy.stacking import is_value, stacked

@@ -8,7 +8,7 @@ from .. import tree
 from ..core import Tracer
 from ..core.aval import is_float
 from ..errors import InputError
-from ..numpy.array import lent
+from ..numpy.lending import lent
 from ..numpy.stacking import is_value, stacked
 
 

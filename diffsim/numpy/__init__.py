@@ -15,6 +15,7 @@ from . import (  # noqa: F401  (they fill the tables)
     norms,
     padding,
     polynomials,
+    reach,
     rearrange,
     reductions,
     scipy_linalg,

@@ -22,7 +22,7 @@ from . import indexing, memory
 from .conversions import Converts
 from .stacking import Handle, lift
 from .updates import updated
-from .views import Cell, Index, Moved, Part, Permute, Reshape, resolve_shape
+from .views import Borrowed, Cell, Index, Moved, Part, Permute, Reshape, resolve_shape
 
 #: Slots only views have set.
 _OF_VIEWS = frozenset(("_cache", "_root", "_sealed", "_seen"))
@@ -242,6 +242,8 @@ class Array(Converts):
     def copy(self, order="C"):
         """An array of its own with the same values, in the memory order asked for."""
         value = self.read()
+        if self._cell.__class__ is Borrowed:
+            value = np.array(value, order="C")
         if order == "C" or len(value.shape) < 2:
             return holding(value)
         return laid(value, memory.memory_order(self._shadow()) if order == "K" else self._wanted(order))
@@ -254,6 +256,9 @@ class Array(Converts):
 
     def setflags(self, write=None, align=None, uic=None):
         """As ``ndarray.setflags``: an array may be made read-only, and writeable again unless it never was."""
+        if write is not None and self._cell.__class__ is Borrowed and self._sealed is None:
+            self._peek().setflags(write=bool(write))
+            return
         if write and self._refusal() not in (None, SET_READ_ONLY):
             raise ValueError(f"{user_line()}: cannot set WRITEABLE flag to True of this array: {self._refusal()}")
         if write is not None:
@@ -470,24 +475,4 @@ def own_result(y):
     return Array(y.owner, y.primal, y.dual) if y.__class__ is ArrayTracer else y
 
 
-def lent(value, order=None):
-    """A traced input as an array whose views alias and which refuses to be written; its elements lie in memory as the caller's do.
-
-    Values of no dimension, and plain ones, are handed through.  ``order`` gives the axes from the slowest to the fastest where the value
-    behind a symbol is not known.
-    """
-    if not isinstance(value, Tracer) or not value.shape or value.dtype.kind not in "fc":
-        return value
-    plain = value
-    while isinstance(plain, Tracer):
-        plain = plain.primal
-    if plain.__class__ is np.ndarray:
-        order = memory.memory_order(plain)
-    x = holding(value) if order is None else laid(value, order)
-    x._cell.frozen = (
-        f"writing into an input of {value.owner.verb}. Write into a copy (y = y.copy()) or into an array the function creates "
-        f"(np.zeros, np.empty_like).")
-    return x
-
-
-__all__ = ["READ_ONLY", "Array", "fresh", "laid", "lent", "own_result", "result_of"]
+__all__ = ["READ_ONLY", "Array", "fresh", "laid", "own_result", "result_of"]

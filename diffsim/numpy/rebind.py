@@ -1,12 +1,13 @@
 """Running a function with ``np`` rebound: ``np.zeros(n)`` followed by ``dy[0] = t`` works with plain ``import numpy as np``.
 
-A function is run as a second function object over the same code whose globals read the real ones live and translate what they find: the
-module ``numpy`` becomes a stand-in with our creators, a creator imported by name becomes ours, a function of the user's becomes its rebound
-self, a module of the user's a view that does the same.  Closure cells holding such things are replaced, the others are shared.  Nothing is
-patched: code outside the call sees the NumPy it always saw.
+A function is run as a second function object whose globals read the real ones live and translate what they find: the module ``numpy``
+becomes a stand-in with our creators, a creator imported by name becomes ours, a function of the user's becomes its rebound self, a module
+of the user's a view that does the same, an array is borrowed (``lending``).  Closure cells holding such things are replaced, the others
+are shared.  Methods, properties, classes, and functions kept in containers are translated where they are called or read, by code compiled
+a second time (``source``, ``reads``).  Nothing is patched: code outside the call sees the NumPy it always saw.
 
-Left alone: functions of NumPy, SciPy, Numba, diffsim, the standard library and installed packages, compiled functions, and methods reached
-through an object (use ``diffsim.numpy`` in those).
+Left alone: functions of NumPy, SciPy, Numba, diffsim, the standard library and installed packages, compiled functions, and methods that
+Python calls for an operator (``__add__``, ``__getitem__``: use ``diffsim.numpy`` in those).
 """
 
 import builtins
@@ -20,7 +21,9 @@ import numpy
 
 from ..core import ArrayTracer, Tracer
 from .creation import CREATORS, array, joined_entries
+from .lending import borrowed
 from .sequences import LISTS, NAMESPACES
+from .source import HELPERS, rewritten
 from .stacking import Handle, holds_traced
 from .standins import KINDS, PARENTS, STAND_INS, SWAPS, look_around, swapped
 
@@ -99,8 +102,7 @@ class _ModuleView(ModuleType):
 
     def __getattribute__(self, name):
         module = object.__getattribute__(self, "_module")
-        value = getattr(module, name)
-        return translated(value, module.__dict__) if value.__class__ in _TRANSLATABLE else value
+        return translated(getattr(module, name), module.__dict__)
 
     def __setattr__(self, name, value):
         setattr(object.__getattribute__(self, "_module"), name, value)
@@ -114,7 +116,9 @@ class _ModuleView(ModuleType):
 
 PROXY = _Numpy()
 _TRANSLATABLE = KINDS                                       # a set that grows as modules with stand-ins are imported
-_TRANSLATABLE |= {FunctionType, MethodType, ModuleType, _DISPATCHER, _BUILTIN, functools.partial}
+_TRANSLATABLE |= {FunctionType, MethodType, ModuleType, _DISPATCHER, _BUILTIN, functools.partial, numpy.ndarray}
+#: Helper of recompiled code -> function; ``reads`` fills it.
+READS = {}
 
 
 def _import(name, globals=None, locals=None, fromlist=(), level=0):
@@ -148,7 +152,7 @@ class Globals(dict):
     __slots__ = ("lent", "names", "real")
 
     def __init__(self, real):
-        super().__init__(__builtins__=_BUILTINS)
+        super().__init__(READS, __builtins__=_BUILTINS)
         self.real, self.names, self.lent = real, [], set()
 
     def __missing__(self, name):
@@ -190,10 +194,11 @@ class Globals(dict):
 
     def sync(self):
         """Hand global variables written during a call to the real globals."""
-        for name in [n for n in self if n != "__builtins__" and n not in self.names]:
+        for name in [n for n in self if n not in _OURS and n not in self.names]:
             self.real[name] = self.pop(name)
 
 
+_OURS = {"__builtins__", *HELPERS}
 _tables = {}
 _MAX_TABLES = 1024
 
@@ -225,15 +230,29 @@ def is_user_function(f):
     if f.__class__ is not FunctionType:
         return False
     there = f.__globals__
-    there = there.real if there.__class__ is Globals else there
+    return is_users(there.real if there.__class__ is Globals else there)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_users(name, file):
+    there = {"__name__": name, "__file__": file}
     return _root(there) not in _LEFT_ALONE and not _installed(there)
+
+
+def is_users(there):
+    """Whether globals are those of a module of the user's."""
+    return _is_users(there.get("__name__"), there.get("__file__"))
 
 
 def translated(value, real):
     """What a value read inside a rebound function becomes; ``real`` are the globals of the reader."""
     kind = value.__class__
+    if kind not in _TRANSLATABLE:
+        return value
+    if kind is numpy.ndarray:
+        return borrowed(value)
     if kind is FunctionType:
-        return rebound(value) if value.__globals__ is real or is_user_function(value) else _creator(value)
+        return rebound(value) if value.__globals__ is real or is_user_function(value) else creator(value)
     if kind is MethodType:
         f = value.__func__
         return rebound(value) if f.__class__ is FunctionType and translated(f, real) is not f else value
@@ -242,7 +261,15 @@ def translated(value, real):
     if kind is functools.partial:
         inner = translated(value.func, real)
         return value if inner is value.func else functools.partial(inner, *value.args, **value.keywords)
-    return _creator(value)
+    return creator(value)
+
+
+def outside(x):
+    """An argument from outside that is not differentiated: an array borrowed, a function of the user's rebound, anything else itself."""
+    kind = x.__class__
+    if kind is numpy.ndarray:
+        return borrowed(x)
+    return rebound(x) if kind is FunctionType or kind is MethodType else x
 
 
 def _module(value):
@@ -257,10 +284,16 @@ def _module(value):
         return _ModuleView(value)
     if value in NAMESPACES:
         return NAMESPACES[value]
-    return value if _root(there) in _LEFT_ALONE or _installed(there) or _root(there) in sys.builtin_module_names else _ModuleView(value)
+    return value if _is_settled(value) else _ModuleView(value)
 
 
-def _creator(value):
+def _is_settled(module):
+    """Whether a module holds nothing of the user's."""
+    there = module.__dict__
+    return not is_users(there) or _root(there) in sys.builtin_module_names
+
+
+def creator(value):
     try:
         return CREATORS.get(value) or LISTS.get(value) or SWAPS.get(value, value)
     except TypeError:                                       # a callable without hash is none of NumPy's
@@ -274,10 +307,10 @@ _made = weakref.WeakKeyDictionary()
 class _Made:
     """A rebound function, and what it no longer shares with the one it was made from: cells and defaults as they were then."""
 
-    __slots__ = ("cells", "defaults", "function", "kwdefaults", "table")
+    __slots__ = ("cells", "defaults", "function", "kwdefaults", "outside", "table")
 
-    def __init__(self, function, f, cells, table):
-        self.function, self.cells, self.table = function, cells, table
+    def __init__(self, function, f, cells, table, outside):
+        self.function, self.cells, self.table, self.outside = function, cells, table, outside
         self.defaults, self.kwdefaults = f.__defaults__, f.__kwdefaults__ and dict(f.__kwdefaults__)
 
     def current(self, f):
@@ -287,8 +320,9 @@ class _Made:
         if f.__defaults__ is not self.defaults or ((f.__kwdefaults__ or self.kwdefaults) and not self._same_keywords(f.__kwdefaults__)):
             return False
         real = self.table.real
-        return all(_content(cell) is held and (new.__class__ is not FunctionType or translated(held, real) is new)
-                   for cell, held, new in self.cells)
+        return _arrays_in(f) == self.outside and all(
+            _content(cell) is held and (new.__class__ is not FunctionType or translated(held, real) is new)
+            for cell, held, new in self.cells)
 
     def _same_keywords(self, now):
         old = self.kwdefaults
@@ -303,6 +337,30 @@ def _content(cell):
         return cell.cell_contents
     except ValueError:
         return _EMPTY
+
+
+def _arrays_in(f):
+    """Names of the cells that hold plain arrays, which are borrowed where they are read: other functions may write the cell."""
+    cells = f.__closure__
+    if cells is None:
+        return _NONE
+    named = zip(f.__code__.co_freevars, cells, strict=True)
+    return frozenset([name for name, cell in named if _content(cell).__class__ is numpy.ndarray]) or _NONE
+
+
+_NONE = frozenset()
+
+
+def _settled_names(code, real):
+    """Names of a function's globals, and of those of functions in it, that mean modules which hold nothing of the user's."""
+    found = [n for n in global_names(code) if real.get(n).__class__ is ModuleType]
+    return frozenset([n for n in found if _is_settled(real[n])])
+
+
+@functools.lru_cache(maxsize=4096)
+def global_names(code):
+    """Names in a code object and in those nested in it."""
+    return frozenset(code.co_names).union(*[global_names(c) for c in code.co_consts if isinstance(c, types.CodeType)])
 
 
 def rebound(f):
@@ -357,14 +415,16 @@ def _rebind_function(f):
             own.append(len(cells))
             cells.append(CellType())
             continue
-        new = translated(held, real)
+        new = translated(held, real) if held.__class__ is not numpy.ndarray else held
         if new is held:
             cells.append(cell)
         else:
             replaced.append((cell, held, new))
             cells.append(CellType(new))
     defaults = f.__defaults__ and tuple(translated(d, real) for d in f.__defaults__)
-    new = FunctionType(f.__code__, table, f.__name__, defaults, tuple(cells) or None)
+    outside = _arrays_in(f)
+    code = rewritten(f.__code__, real, _settled_names(f.__code__, real), outside)
+    new = FunctionType(code, table, f.__name__, defaults, tuple(cells) or None)
     for i in own:
         cells[i].cell_contents = new
     new.__kwdefaults__ = f.__kwdefaults__ and {k: translated(d, real) for k, d in f.__kwdefaults__.items()}
@@ -373,7 +433,7 @@ def _rebind_function(f):
     new.__dict__[_BY_NAME] = weakref.ref(f)
     if _writes_globals(f.__code__):
         new = _synced(new, table, f)
-    _made[f] = _Made(new, f, replaced, table)
+    _made[f] = _Made(new, f, replaced, table, outside)
     return new
 
 
@@ -417,4 +477,4 @@ def original(f):
     return f if back is None else back() or f
 
 
-__all__ = ["is_user_function", "original", "rebound"]
+__all__ = ["is_user_function", "original", "outside", "rebound"]

@@ -9,9 +9,10 @@ The memory of a cell is in C order.  An array in another order is a cell with it
 import operator
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
-from ..core import Tracer
-from ..errors import InputError
+from ..core import Tracer, user_line
+from ..errors import DerivativeLost, InputError
 from ..prims import complexes, layout
 from ..prims.gather import gather, put
 from .stacking import join
@@ -65,6 +66,50 @@ class Cell:
         self.pending[position] = x
 
 
+class Borrowed(Cell):
+    """The cell of a plain array of the user's: read and written where it lies, as NumPy would, and never with traced values.
+
+    It is never copied before it is written, so nobody may keep its value in place of a copy.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, value):
+        super().__init__(value, False)
+
+    @property
+    def frozen(self):
+        return None if self._value.flags.writeable else "assignment destination is read-only"
+
+    @frozen.setter
+    def frozen(self, reason):
+        pass
+
+    @property
+    def shared(self):
+        return False
+
+    @shared.setter
+    def shared(self, handed_out):
+        pass
+
+    @property
+    def value(self):
+        return self._value
+
+    @value.setter
+    def value(self, new):
+        if isinstance(new, Tracer):
+            self.write_element(None, new)
+        self._value[...] = new                              # of a read-only array: NumPy's own refusal
+
+    def write_element(self, position, x):
+        raise DerivativeLost(
+            f"{user_line()}: a traced value was to be written into an array of shape {self.shape} that comes from outside the function, "
+            f"which would drop its derivative. Write into a copy (y = y.copy()), or create the array inside the function that is "
+            f"differentiated (np.zeros, np.empty_like).")
+
+
 def _filled(value, pending):
     """A value with some elements replaced."""
     shape, size = tuple(value.shape), int(np.prod(value.shape))
@@ -105,6 +150,29 @@ class Index:
 
     def __eq__(self, other):
         return type(other) is Index and self.at == other.at and self.shape == other.shape
+
+    __hash__ = None
+
+
+class Strided:
+    """First step of a borrowed array whose elements do not lie one behind another: where they lie."""
+
+    __slots__ = ("strides",)
+
+    def __init__(self, strides):
+        self.strides = strides
+
+    def read(self, value):
+        return value
+
+    def put(self, base, new):
+        return new
+
+    def shadow(self, s):
+        return as_strided(s, s.shape, self.strides)
+
+    def __eq__(self, other):
+        return type(other) is Strided and self.strides == other.strides
 
     __hash__ = None
 
@@ -238,4 +306,4 @@ def resolve_shape(shape, size):
     return shape
 
 
-__all__ = ["Cell", "Index", "Moved", "Part", "Permute", "Reshape", "resolve_shape"]
+__all__ = ["Borrowed", "Cell", "Index", "Moved", "Part", "Permute", "Reshape", "Strided", "resolve_shape"]

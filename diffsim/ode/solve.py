@@ -12,9 +12,9 @@ from ..core import Aval, Eqn, Graph, Tracer, Var, eval_graph, user_line
 from ..core.aval import is_float
 from ..core.emission import Call
 from ..errors import ConcretizationError, DerivativeLost, InputError, InputTypeError, MissingRule, SolveError
-from ..numpy.array import Array, lent
+from ..numpy.lending import taken
 from ..numpy.rebind import original, rebound
-from ..numpy.stacking import stacked
+from ..numpy.stacking import Handle, stacked
 from ..passes import inline, optimise
 from ..prims.elementwise import sub
 from ..prims.layout import basic, concatenate, convert, index, reshape, transpose
@@ -111,7 +111,7 @@ def _recorded(x):
 
 
 def _number(x, what):
-    x = x.read() if type(x) is Array else x
+    x = x.read() if isinstance(x, Handle) else x
     if isinstance(x, Tracer):
         if x.shape:
             raise InputError(f"solve_ivp: {what} must be a number, not an array of shape {x.shape}")
@@ -164,7 +164,7 @@ def _check_t_eval(t, t0, t1):
 def _vector(x, what, allow_empty=False):
     """A float64 vector, checked to be finite where its numbers are known."""
     try:
-        x = stacked(x) if isinstance(x, (list, tuple, Array)) or getattr(x, "dtype", None) == np.dtype(object) else x
+        x = stacked(x) if isinstance(x, (list, tuple, Handle)) or getattr(x, "dtype", None) == np.dtype(object) else x
         x = x if isinstance(x, Tracer) else np.asarray(x)
     except ValueError as error:
         raise InputError(f"solve_ivp: {what} must be a vector of numbers: {error}") from None
@@ -237,7 +237,7 @@ class _Arguments:
         flat, self.struct = tree.flatten(args)
         self.flat, self.is_leaf, self.leaves = flat, [], []
         for x in flat:
-            x = x.read() if type(x) is Array else x
+            x = x.read() if isinstance(x, Handle) else x
             x = stacked(x) if isinstance(x, np.ndarray) and x.dtype == object else x
             leaf = (isinstance(x, (Tracer, np.ndarray, np.generic)) and is_float(x.dtype)) or type(x) is float
             self.is_leaf.append(leaf)
@@ -276,7 +276,7 @@ def _system(fun, t0, y0, args):
     run = rebound(fun)
 
     def flat(t, y, *leaves):
-        return [_checked(run(t, lent(y), *split.rebuild(map(lent, leaves))), n, fun)]
+        return [_checked(run(t, taken(y), *split.rebuild(map(taken, leaves))), n, fun)]
 
     try:
         graph, captured = trace(flat, [SCALAR, Aval((n,), FLOAT), *avals], verb="solve_ivp", hoist=True)

@@ -253,3 +253,122 @@ def test_watching_for_nan_runs_uncompiled():
     f(X[:1])
     with ds.debug_nans(), pytest.warns(RuntimeWarning, match="invalid"):
         f(-X[:1])
+
+
+# ---------------------------------------------------------------- results in the caller's arrays
+@pytest.mark.parametrize("n", [0, 3, 5000])
+def test_results_are_written_into_the_callers_arrays(n, ways):
+    f = ds.jit(lambda p: {"s": p["a"] + p["b"], "n": np.sum(p["a"]), "t": (p["a"] * p["b"],)})
+    a, b = np.arange(float(n)), np.linspace(1, 2, n)
+    out = {"s": np.zeros(n), "n": 0.0, "t": (np.zeros(n),)}
+    for k in range(3):
+        got = f({"a": a + k, "b": b}, out=out)
+        assert got["s"] is out["s"]
+        assert got["t"][0] is out["t"][0]
+        same(got, f({"a": a + k, "b": b}))
+    assert len(ways) == 1
+    kept = f({"a": a, "b": b})
+    out = f({"a": a, "b": b}, out=kept)                        # an earlier result will do
+    assert out["s"] is kept["s"]
+
+
+def test_numbers_are_written_into_arrays_of_no_dimension():
+    f, place = ds.jit(lambda x: (np.sum(x), x)), np.zeros(())
+    for _ in range(2):
+        value, _ = f(X, out=(place, np.zeros(3)))
+        assert value is place
+        assert place == X.sum()
+
+
+def test_a_result_may_replace_an_argument(ways):
+    f = ds.jit(lambda x, y: (x + y, x - y))
+    for n in (3, 4000):
+        x, y = np.arange(float(n)), np.ones(n)
+        want = x + y, x - y
+        for _ in range(2):
+            a, b = x.copy(), y.copy()
+            same(f(a, b, out=(b, a)), want)
+            np.testing.assert_array_equal(b, want[0])
+            np.testing.assert_array_equal(a, want[1])
+        big = np.arange(float(n + 1))                          # a result one place further on than an argument
+        want, = ds.jit(lambda x: (2 * x,))(big[:-1].copy())
+        got, = ds.jit(lambda x: (2 * x,))(big[:-1], out=(big[1:],))
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("make", [lambda: np.zeros((4, 3)).T, lambda: np.zeros((3, 8))[:, ::2], lambda: np.zeros((3, 4))[::-1]])
+def test_out_may_lie_as_it_likes(make):
+    f, a = ds.jit(lambda a: 2 * a), np.arange(12.0).reshape(3, 4)
+    for _ in range(2):
+        out = make()
+        assert f(a, out=out) is out
+        np.testing.assert_array_equal(out, 2 * a)
+
+
+def test_columns_of_one_array_do_not_share_memory():
+    f, table = ds.jit(lambda x: (x, 2 * x)), np.zeros((3, 2))
+    for _ in range(2):
+        f(X, out=(table[:, 0], table[:, 1]))
+        np.testing.assert_array_equal(table, np.stack([X, 2 * X], 1))
+
+
+READ_ONLY = np.zeros(3)
+READ_ONLY.flags.writeable = False
+BUFFER = np.zeros(5)
+WRONG = {
+    "shape": ((np.zeros(4), np.zeros(3)), ValueError, r"leaf 0 of out= is an array of shape \(4,\)"),
+    "dtype": ((np.zeros(3), np.zeros(3, np.float32)), ValueError, "leaf 1 of out= .* dtype float32"),
+    "byte order": ((np.zeros(3), np.zeros(3, ">f8")), ValueError, "leaf 1 of out= .* dtype >f8"),
+    "structure": ([np.zeros(3), np.zeros(3)], ValueError, "another structure"),
+    "missing": ((np.zeros(3),), ValueError, "another structure"),
+    "read-only": ((np.zeros(3), READ_ONLY), ValueError, "read-only"),
+    "overlap": ((BUFFER[:3], BUFFER[2:]), ValueError, "leaves 0 and 1 of out= share memory"),
+    "twice": ((BUFFER[:3], BUFFER[:3]), ValueError, "share memory"),
+    "no array": ((np.zeros(3), 0.0), TypeError, "leaf 1 of out= is a float"),
+    "none": (None, ValueError, "another structure"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_written_to_is_an_error_and_nothing_is_written(name):
+    out, error, message = WRONG[name]
+    f = ds.jit(lambda x: (x + 1.0, x + 2.0))
+    for _ in range(2):
+        with pytest.raises(error, match=message):
+            f(X, out=out)
+        for x in ds.tree.leaves(out):
+            np.testing.assert_array_equal(x, 0)
+    assert f(X)[0] is not None
+
+
+def test_out_is_not_for_transforms():
+    f = ds.jit(lambda x: 2 * x)
+    with pytest.raises(TypeError, match="out= is for calls on plain arrays"):
+        ds.jvp(lambda x: f(x, out=np.zeros(3)), (X,), (X,))
+
+
+def test_a_function_with_an_argument_out_keeps_it():
+    def f(x, out):
+        return x * out
+
+    np.testing.assert_array_equal(ds.jit(f)(X, out=Y), X * Y)
+    np.testing.assert_array_equal(ds.jit(ds.value_and_grad(lambda x, out=2.0: np.sum(x * out)))(X, out=3.0)[1], 3)
+    np.testing.assert_array_equal(ds.jit(functools.partial(f, out=Y))(X), X * Y)
+    np.testing.assert_array_equal(ds.jit(lambda x, **k: x * k["out"])(X, out=Y), X * Y)
+
+
+def test_derivatives_that_had_to_be_repaired_are_written_too():
+    f = ds.jit(ds.grad(lambda x: np.sum(np.where(x > 0, np.sqrt(np.abs(x)), 0.0))))
+    x, out = np.array([0.0, 4.0]), np.zeros(2)
+    for _ in range(2):
+        with np.errstate(all="ignore"), pytest.warns(ds.errors.StrongZeroWarning):
+            assert f(x, out=out) is out
+        np.testing.assert_array_equal(out, [0.0, 0.25])
+
+
+def test_functions_that_run_uncompiled_write_too():
+    f = ds.jit(lambda x: np.sort(x) if x[0] > 0 else x)
+    out = np.zeros(3)
+    with pytest.warns(ds.errors.FallbackWarning):
+        assert f(X, out=out) is out
+    np.testing.assert_array_equal(out, np.sort(X))

@@ -45,6 +45,10 @@ def jit(f, static_argnums=()):
     unlike outside, they do not take the precision of a single-precision array beside them.  A program is used again only while what
     the function closed over (globals, cells, defaults, attributes) is unchanged.  What cannot be compiled runs as it is, with one warning.
 
+    Results are fresh arrays, or the caller's: ``jit(f)(*args, out=tree)`` writes into the arrays of a tree of the result's structure,
+    shapes and dtypes, and returns them.  They may be those of the arguments, and an earlier result will do; a function that has an
+    argument ``out``, or takes any by name, keeps it to itself.
+
     Parameters
     ----------
     f : callable

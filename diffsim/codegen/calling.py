@@ -84,6 +84,8 @@ class Calling:
         What calling code names.
     may_fail : bool
         Whether a call within may give up.
+    targets : list of (str, Place) or None
+        For each output its variable in ``lines`` and where it is, if it is an array.
     """
 
     def __init__(self, places, entry, constants, scratch, context, calls_back=False):
@@ -93,8 +95,8 @@ class Calling:
         self._constants = [np.require(np.asarray(x), place.dtype, "CA") for x, place in own]
         self._given = [i for i, place in enumerate(places.inputs[: self._free]) if place]
         self._pool = []
-        arrays = [(f"y{j}", place) for j, place in enumerate(places.outputs) if place and place.base != "numbers"]
-        self._arrays = [name for name, _ in arrays]
+        self.targets = [(place.base, place) if place and place.base != "numbers" else None for place in places.outputs]
+        self._arrays = [target[0] for target in self.targets if target]
         self.scope = {
             "pop": self._pool.pop, "push": self._pool.append, "make": self._frame, "entry": entry, "again": self._again, "empty": np.empty,
             "export": context.export, "forget": back.failure, "ndarray": np.ndarray, "asarray": np.asarray,
@@ -158,8 +160,8 @@ class Calling:
                 views.append(f"v{j}")
         before = [] if self._shared else ["try:", "    state = pop()", "except IndexError:", "    state = make()",
                                           f"frame, ctx, memory, {''.join(f'{v}, ' for v in views)}_ = state"]  # fmt: skip
-        call = [f"{name} = empty({places.outputs[int(name[1:])].shape}, t_{places.outputs[int(name[1:])].dtype.name})"
-                for name in self._arrays if fresh]  # fmt: skip
+        made = [target for target in self.targets if target and fresh]
+        call = [f"{name} = empty({place.shape}, t_{place.dtype.name})" for name, place in made]
         for name, place, i in zip(names, places.inputs, range(self._free), strict=False):
             if place is None:
                 call.append(self._context.write(i, name))

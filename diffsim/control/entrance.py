@@ -10,11 +10,15 @@ import dataclasses
 import numpy as np
 
 from .. import tree
+from ..codegen.entry import FIT
 from ..errors import SolveError
 from ..transforms.watch import WATCH
+from .results import apart
 
 #: What a call returns that has to go the general way.
 MISS = object()
+#: Flags of arrays that a program can write to where they are: contiguous in C's order, aligned, writeable.
+WRITEABLE = FIT | 0x400
 PLAIN_FLOAT = ((), np.dtype(np.float64))
 
 
@@ -76,6 +80,39 @@ def entrance(signature, holds, calling, out, constants, derives):
     return lines.function("call", "args, kwargs", [*_tried(lines), "if not holds() or watching(): return MISS", *run])
 
 
+def into(signature, holds, calling, out, constants):
+    """Function ``call(args, kwargs, out)`` that writes into the arrays of ``out``, or ``MISS``.
+
+    It is missed, too, where these arrays are not contiguous or share memory, where a call within gives up, and where a derivative is not
+    finite: results are then computed the general way and copied.
+    """
+    lines = _Lines({**calling.scope, "holds": holds, "watching": WATCH.get, "apart": apart})
+    leaves, result = _match(lines, *signature), _result(lines, out, constants)
+    slots = list(calling.targets)
+    for i, _ in constants:
+        slots.insert(i, None)
+    _fill(lines, "out", out, iter(slots))
+    written = [slot[0] for slot in slots if slot]
+    lines.require(f"apart(({''.join(f'{name}, ' for name in leaves)}), ({''.join(f'{name}, ' for name in written)}))")
+    run = calling.lines(leaves, "True", "return MISS", result, fresh=False)
+    return lines.function("call", "args, kwargs, out", [*_tried(lines), "if not holds() or watching(): return MISS", *run])
+
+
+def _fill(lines, name, struct, slots):
+    """Write what takes the arrays to write to out of a tree."""
+    if struct == tree.LEAF:
+        slot = next(slots)
+        if slot is None:
+            lines.require(f"{name}.__class__ is not ndarray")
+            return
+        lines.lines.append(f"{slot[0]} = {name}")
+        lines.require(f"{name}.__class__ is ndarray and {name}.shape == {slot[1].shape} and {name}.dtype is {lines.keep(slot[1].dtype)} "
+                      f"and {name}.flags.num & {WRITEABLE} == {WRITEABLE}")
+        return
+    for child, part in _parts(lines, name, struct):
+        _fill(lines, part, child, slots)
+
+
 def _tried(lines):
     """What was written to take arguments apart: a missing key or attribute is a miss."""
     caught = ["except (KeyError, AttributeError, IndexError):", "    return MISS"]
@@ -134,6 +171,12 @@ def _take(lines, name, struct, kinds, leaves):
             lines.require(f"{name}.dtype is {lines.keep(kind[1])}")
         leaves.append(name)
         return
+    for child, part in _parts(lines, name, struct):
+        _take(lines, part, child, kinds, leaves)
+
+
+def _parts(lines, name, struct):
+    """The children of a container and the variables that hold them, once it is known to be one of that kind."""
     kind, meta, children = struct
     if kind is None:
         lines.require(f"{name} is None")
@@ -145,7 +188,7 @@ def _take(lines, name, struct, kinds, leaves):
         part = lines.name()
         place = f".{meta[i]}" if fields else f"[{lines.keep(meta[i])}]" if keyed else f"[{i}]"
         lines.lines.append(f"{part} = {name}{place}")
-        _take(lines, part, child, kinds, leaves)
+        yield child, part
 
 
 def builder(struct):

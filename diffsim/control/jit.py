@@ -20,8 +20,9 @@ from ..passes import inline, optimise
 from ..transforms import trace
 from ..transforms.strong import finite
 from ..transforms.watch import WATCH
-from .entrance import MISS, builder, entrance, typed
+from .entrance import MISS, builder, entrance, into, typed
 from .guard import snapshot
+from .results import written
 
 STATIC = (bool, int, str, bytes, type(None))
 #: Programs kept for one function and one signature: a closure that alternates between a few values stays compiled.
@@ -57,11 +58,11 @@ class Compiled:
         ``call(args, kwargs)``: the result, or ``MISS``; None before the first call, and where arguments have to be looked at.
     """
 
-    __slots__ = ("build", "call", "captured", "constants", "derives", "graph", "holds", "out", "program", "signature")
+    __slots__ = ("build", "call", "captured", "constants", "derives", "graph", "holds", "into", "out", "program", "signature")
 
     def __init__(self, signature, graph, captured, out, constants, holds):
         self.signature, self.graph, self.captured, self.out, self.constants, self.holds = signature, graph, captured, out, constants, holds
-        self.build, self.derives, self.program, self.call = builder(out), graph.derives, None, None
+        self.build, self.derives, self.program, self.call, self.into = builder(out), graph.derives, None, None, None
 
     @property
     def closes_over_tracers(self):
@@ -77,12 +78,19 @@ class Compiled:
             self.program = Program(optimise(inline(self.graph)), constants=self.captured, watch=self.derives)
             if all(len(k) == MATRIX or k[0] == "static" for k in self.signature[1]):
                 self.call = entrance(self.signature, self.holds, self.program.calling, self.out, self.constants, self.derives)
+                self.call.entry = self
         try:
             return self.program(*leaves)
         except SolveError as error:
             if self.derives and error.not_finite and finite(leaves):
                 return None
             raise
+
+    def written(self, args, kwargs, out):
+        """As ``call``, into the caller's arrays."""
+        if self.into is None:
+            self.into = into(self.signature, self.holds, self.program.calling, self.out, self.constants)
+        return self.into(args, kwargs, out)
 
     def result(self, out):
         """The result's tree from the program's outputs."""
@@ -99,6 +107,18 @@ def _numba_error():
 
 #: Flags of code objects that do not run when they are called: generators, coroutines, asynchronous generators.
 SUSPENDED = 0x20 | 0x80 | 0x200
+#: Flag of those that take arguments of any name.
+ANY_NAMES = 0x08
+
+
+def _takes_out(f):
+    """Whether a function has an argument called ``out`` of its own, or takes any by name."""
+    while hasattr(f, "__diffsim_wraps__") or isinstance(f, functools.partial):
+        f = f.func if isinstance(f, functools.partial) else f.__diffsim_wraps__
+    code = getattr(original(f), "__code__", None)
+    if code is None:
+        return False
+    return bool(code.co_flags & ANY_NAMES) or "out" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 class Jitted:
@@ -124,6 +144,7 @@ class Jitted:
         self.__wrapped__ = self.__diffsim_wraps__ = f
         self._static = tuple(sorted({static_argnums} if isinstance(static_argnums, int) else set(static_argnums)))
         self._bound = {}
+        self._writes = not _takes_out(f)
         self._compiled, self._last, self._ways, self._refused = {}, None, (), None
 
     def __repr__(self):
@@ -141,11 +162,21 @@ class Jitted:
         return made
 
     def __call__(self, *args, **kwargs):
+        if kwargs and "out" in kwargs and self._writes:
+            return self._written(args, kwargs, kwargs.pop("out"))
         for call in self._ways:
             out = call(args, kwargs)
             if out is not MISS:
                 return out
         return self._general(args, kwargs)
+
+    def _written(self, args, kwargs, out):
+        """A call that writes into the caller's arrays."""
+        for call in self._ways:
+            result = call.entry.written(args, kwargs, out)
+            if result is not MISS:
+                return result
+        return written(self(*args, **kwargs), out)
 
     def _general(self, args, kwargs):
         """A call whose arguments are looked at one by one."""

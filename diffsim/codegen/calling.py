@@ -10,7 +10,7 @@ import numpy as np
 from ..core import Opaque
 from ..errors import InputError
 from . import back
-from .entry import NOT_FINITE, process_words
+from .entry import NOT_FINITE, NOT_OURS, process_words
 from .lower import Output
 from .nest import FLOAT, WIDTH, canonical
 
@@ -167,7 +167,7 @@ class Calling:
                 call.append(self._context.write(i, name))
             elif not place.shape and place.dtype is not FLOAT:
                 call += [f"if {name}.__class__ is not ndarray:", f"    {name} = asarray({name}, t_{place.dtype.name})"]
-        arguments = self._arguments(names)
+        arguments = self._arguments(names) + ("" if fresh else "None, ")        # one more: the entry is to look at the outputs
         unfit = unfit.format(again=f"again(status, frame, ({arguments}), ctx, memory)")
         call += ["forget()"] * self._calls_back
         call += [f"status = entry(frame, {arguments})", f"if status and {unfit}: {missed}", f"return {finish(self._results())}"]
@@ -185,6 +185,8 @@ class Calling:
         """Do what a status asks for, and call once more; returns whether a result is not finite."""
         values = list(values)
         while status and status != NOT_FINITE:
+            if status == NOT_OURS:
+                raise InputError("a compiled program was given arrays to write to that are not its results' or share memory")
             if status < 0:
                 values[-1 - status] = self._fit(self._given[-1 - status], values[-1 - status])
             else:

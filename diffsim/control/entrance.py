@@ -10,15 +10,11 @@ import dataclasses
 import numpy as np
 
 from .. import tree
-from ..codegen.entry import FIT
 from ..errors import SolveError
 from ..transforms.watch import WATCH
-from .results import apart
 
 #: What a call returns that has to go the general way.
 MISS = object()
-#: Flags of arrays that a program can write to where they are: contiguous in C's order, aligned, writeable.
-WRITEABLE = FIT | 0x400
 PLAIN_FLOAT = ((), np.dtype(np.float64))
 
 
@@ -86,14 +82,12 @@ def into(signature, holds, calling, out, constants):
     It is missed, too, where these arrays are not contiguous or share memory, where a call within gives up, and where a derivative is not
     finite: results are then computed the general way and copied.
     """
-    lines = _Lines({**calling.scope, "holds": holds, "watching": WATCH.get, "apart": apart})
+    lines = _Lines({**calling.scope, "holds": holds, "watching": WATCH.get})
     leaves, result = _match(lines, *signature), _result(lines, out, constants)
     slots = list(calling.targets)
     for i, _ in constants:
         slots.insert(i, None)
     _fill(lines, "out", out, iter(slots))
-    written = [slot[0] for slot in slots if slot]
-    lines.require(f"apart(({''.join(f'{name}, ' for name in leaves)}), ({''.join(f'{name}, ' for name in written)}))")
     run = calling.lines(leaves, "True", "return MISS", result, fresh=False)
     return lines.function("call", "args, kwargs, out", [*_tried(lines), "if not holds() or watching(): return MISS", *run])
 
@@ -104,10 +98,8 @@ def _fill(lines, name, struct, slots):
         slot = next(slots)
         if slot is None:
             lines.require(f"{name}.__class__ is not ndarray")
-            return
-        lines.lines.append(f"{slot[0]} = {name}")
-        lines.require(f"{name}.__class__ is ndarray and {name}.shape == {slot[1].shape} and {name}.dtype is {lines.keep(slot[1].dtype)} "
-                      f"and {name}.flags.num & {WRITEABLE} == {WRITEABLE}")
+        else:
+            lines.lines.append(f"{slot[0]} = {name}")
         return
     for child, part in _parts(lines, name, struct):
         _fill(lines, part, child, slots)

@@ -1,37 +1,16 @@
 """Results written into the caller's own arrays: ``f(*args, out=tree)``."""
 
-import ctypes
-from bisect import bisect_left
 from itertools import combinations
 
 import numpy as np
 
 from .. import tree
-from ..codegen.entry import DATA
 from ..core import Tracer
 from ..errors import InputError, InputTypeError
 from ..numpy.array import Array
 
-ndarray, _word = np.ndarray, ctypes.c_void_p.from_address
 #: Effort, in NumPy's units, to find out whether two arrays share memory; what takes more counts as sharing.
 EFFORT = 10_000
-
-
-def apart(inputs, outputs):
-    """Whether contiguous outputs share memory neither with each other nor with an input that is an array."""
-    starts = sorted([(_word(id(y) + DATA).value, y.nbytes) for y in outputs])
-    free = 0
-    for start, size in starts:
-        if start < free:
-            return False
-        free = start + size
-    for x in inputs:
-        if x.__class__ is ndarray:
-            start = _word(id(x) + DATA).value
-            i = bisect_left(starts, (start + x.nbytes,)) - 1          # the last output that starts before its end
-            if i >= 0 and start < sum(starts[i]):
-                return False
-    return True
 
 
 def written(result, out):
@@ -85,4 +64,4 @@ def _shared(x, y):
         return True
 
 
-__all__ = ["apart", "written"]
+__all__ = ["written"]

@@ -14,6 +14,7 @@ import diffsim.ode
 from diffsim.codegen import back
 from diffsim.codegen.program import Program
 from diffsim.core import REGISTRY, Absent, Eqn, Graph, Var, aval_of
+from diffsim.passes import inline, optimise
 from diffsim.testing import samples
 
 PRIMITIVES = [p for p in REGISTRY.values() if not isinstance(p.samples, Absent) and "." not in p.name]
@@ -136,6 +137,8 @@ def test_arrays_of_every_dtype_pass_through_a_program():
 
 
 FAMILIES = {
+    "blas": "np.sum((np.outer(np.repeat(x, 30), np.ones(70)) @ np.outer(np.ones(70), np.sin(np.repeat(x, 20)))) ** 2)",
+    "blas in a rhs": "np.sum(ds.solve_ivp(lambda t, y: -(np.outer(y, y) @ y), (0.0, 1.0), np.repeat(x, 30), t_eval=[1.0]).y)",
     "back": "np.sum(np.sort(x)) + np.sum(np.abs(np.fft.fft(x)) ** 2) + np.trace(ds.linalg.expm(np.outer(x, x)))",
     "rhs": "np.sum(ds.solve_ivp(lambda t, y: -np.sort(y), (0.0, 1.0), x, t_eval=[1.0]).y)",
 }
@@ -158,3 +161,59 @@ def test_a_program_runs_from_the_disk_in_a_fresh_process(family, tmp_path):
     (value, gradient, cached), again = run(), run()
     assert not cached
     assert again == (value, gradient, True)
+
+
+# ---------------------------------------------------------------- BLAS
+#: Shapes of the operands, contracted axes, batch axes: matrices and vectors in every order they can lie in, and some no call can say.
+PRODUCTS = [
+    ((70, 80), (80, 30), ((1,), (0,)), ((), ())), ((80, 70), (80, 30), ((0,), (0,)), ((), ())),
+    ((70, 80), (30, 80), ((1,), (1,)), ((), ())),
+    ((80, 70), (30, 80), ((0,), (1,)), ((), ())), ((200, 100), (100,), ((1,), (0,)), ((), ())),
+    ((100, 200), (100,), ((0,), (0,)), ((), ())),
+    ((100,), (100, 200), ((0,), (0,)), ((), ())), ((100,), (200, 100), ((0,), (1,)), ((), ())),
+    ((6, 50, 20), (6, 20, 30), ((2,), (1,)), ((0,), (0,))), ((50, 6, 20), (20, 30, 6), ((2,), (0,)), ((1,), (2,))),
+    ((2, 3, 40, 20), (2, 3, 30, 20), ((3,), (3,)), ((0, 1), (0, 1))), ((7, 5, 40), (8, 5, 40), ((1, 2), (1, 2)), ((), ())),
+    ((7, 5, 40), (40, 5, 8), ((1, 2), (1, 0)), ((), ())), ((5, 7, 40), (40, 8), ((2,), (0,)), ((), ())),
+    ((6, 50, 90), (6, 90), ((2,), (1,)), ((0,), (0,))), ((6, 90), (6, 50, 90), ((1,), (2,)), ((0,), (0,))),
+    ((1, 300), (300, 40), ((1,), (0,)), ((), ())),
+    ((40, 300), (300, 1), ((1,), (0,)), ((), ())), ((300, 1, 40), (300, 50), ((0,), (0,)), ((), ())),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("a", "b", "contract", "batch"), PRODUCTS)
+def test_large_products_are_those_of_numpy(a, b, contract, batch, dtype, rng):
+    x, y = rng.normal(size=a).astype(dtype), rng.normal(size=b).astype(dtype)
+    dot = REGISTRY["dot_general"]
+    inputs = [Var(aval_of(x)), Var(aval_of(y))]
+    out = Var(dot.aval(*[v.aval for v in inputs], contract=contract, batch=batch))
+    program = Program(Graph(inputs, [Eqn(dot, inputs, {"contract": contract, "batch": batch}, [out])], [out]))
+    scale = dot.impl(np.abs(x), np.abs(y), contract=contract, batch=batch)
+    got = program(x, y)[0]
+    assert got.dtype == dtype
+    np.testing.assert_array_less(np.abs(got - dot.impl(x, y, contract=contract, batch=batch)), 30 * np.finfo(dtype).eps * scale)
+
+
+def test_transposed_operands_are_flags(rng):
+    """The program has products and nothing else: no copy of an operand or a result."""
+    x, y = rng.normal(size=(60, 50)), rng.normal(size=(40, 50))
+    f = ds.jit(ds.grad(lambda x, y: np.sum((x @ y.T) ** 2), (0, 1)))
+    got = f(x, y)
+    z = 2 * x @ y.T
+    np.testing.assert_allclose(got[0], z @ y, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(got[1], z.T @ x, rtol=1e-12, atol=1e-12)
+    names = [e.prim.name for e in optimise(inline(f.graph)).eqns]
+    assert names.count("dot_general") == 3
+    assert "transpose" not in names
+
+
+def test_a_right_hand_side_may_call_a_library(rng):
+    a = rng.normal(size=(80, 80)) / 40 - np.eye(80)
+
+    def end(y0, a):
+        return np.sum(ds.solve_ivp(lambda t, y: a @ y, (0.0, 1.0), y0, t_eval=[1.0], rtol=1e-9).y ** 2)
+    y0 = rng.normal(size=80)
+    flow = ds.linalg.expm(a)
+    value, (by_state, _) = ds.value_and_grad(end, (0, 1))(y0, a)
+    assert value == pytest.approx(np.sum((flow @ y0) ** 2), rel=1e-7)
+    np.testing.assert_allclose(by_state, 2 * flow.T @ flow @ y0, rtol=1e-6, atol=1e-7)

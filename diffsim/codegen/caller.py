@@ -3,6 +3,7 @@
 import numpy as np
 
 from .context import carried
+from .library import symbol
 from .llvm_printer import literal, memory_type, table
 from .nest import BOOL, FLOAT, INT, WIDTH, Buffer, canonical
 
@@ -119,6 +120,45 @@ class Caller:
             self.printer.lines.append(f"  {code}")
             return None
         return self.line(code)
+
+    def routine(self, library, name, *arguments):
+        """Call a routine of BLAS or LAPACK, which takes everything by address.
+
+        Parameters
+        ----------
+        library : {"blas", "lapack"}
+        name : str
+        *arguments : int, float or str
+            Integers and numbers (in single precision for routines of it), letters such as "N", or addresses.
+        """
+        real = "float" if name.startswith("s") else "double"
+        self.call("void", symbol(library, name), [("ptr", self._by_address(x, real)) for x in arguments])
+
+    def _by_address(self, x, real):
+        if isinstance(x, str) and x[0] in "%@":
+            return x
+        kind, text = ("i8", str(ord(x))) if isinstance(x, str) else ("i32", str(x)) if isinstance(x, int) else (real, literal(x, FLOAT))
+
+        def add():
+            name = self.unique("argument")
+            self.printer.text.globals.append(f"@{name} = internal constant {kind} {text}")
+            return f"@{name}"
+        return self.once(("argument", kind, text), add)
+
+    def members(self, n, body):
+        """``body(i)`` for i from 0 to n - 1, an i64: a loop, or no loop where n is 1."""
+        if n == 1:
+            body("0")
+            return
+
+        def step(i):
+            body(i)
+            return (self.line(f"add nuw nsw i64 {i}, 1"),)
+        self.cycle([("i64", "0")], lambda i: self.line(f"icmp slt i64 {i}, {n}"), step)
+
+    def member(self, address, i, size):
+        """Address of member i of an array of members that lie so many bytes apart."""
+        return address if i == "0" else self.address(address, self.line(f"mul nuw nsw i64 {i}, {size}"))
 
     # ------------------------------------------------------------ context
     def _word(self, i, base):

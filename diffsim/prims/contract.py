@@ -5,12 +5,13 @@ import math
 import numpy as np
 
 from ..core import Aval, Linear, Primitive
-from ..core.emission import Gather
+from ..core.emission import Either, Gather
 from .elementwise import add
 from .family import REAL, draw, draw_complex, shifted
 from .layout import to_front, unbroadcast
 from .layout import transpose as permute
 from .positions import numbered, size_of
+from .products import as_product, blas_call, worthwhile
 
 #: Rows shorter than this are summed element by element.
 SHORT_ROW = 4
@@ -182,6 +183,18 @@ def _dot_store(k, out, a, b, *, contract, batch):
     k.loop(out.shape[:-1], row)
 
 
+_by_loops = Gather(_dot_index, _dot_store, work=_dot_work)
+
+
+def _dot_emission(ins, outs, *, contract, batch):
+    """A call of BLAS for what is large; loops otherwise, and where an operand would have to be copied or cast for the call."""
+    a, b = ins
+    if not a.dtype == b.dtype == outs[0].dtype or a.dtype.kind != "f":
+        return _by_loops
+    p = as_product(a.shape, b.shape, contract, batch)
+    return blas_call if p is not None and worthwhile(p) else _by_loops
+
+
 def _dot_samples(rng):
     cases = (((3,), (3,), ((0,), (0,)), ((), ())), ((2, 3), (3,), ((1,), (0,)), ((), ())), ((2, 3), (3, 4), ((1,), (0,)), ((), ())),
              ((2, 3, 4), (4, 3), ((1, 2), (1, 0)), ((), ())), ((5, 2, 3), (5, 3, 2), ((2,), (1,)), ((0,), (0,))),
@@ -201,6 +214,6 @@ dot_general = Primitive(
     transpose=_dot_transpose,
     batch=_dot_batch,
     sparsity=_dot_sparsity,
-    emit=Gather(_dot_index, _dot_store, work=_dot_work),
+    emit=Either(_dot_emission, "loops or BLAS"),
     samples=_dot_samples,
 )

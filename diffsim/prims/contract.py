@@ -192,7 +192,7 @@ def _dot_emission(ins, outs, *, contract, batch):
     if not a.dtype == b.dtype == outs[0].dtype or a.dtype.kind != "f":
         return _by_loops
     p = as_product(a.shape, b.shape, contract, batch)
-    return blas_call if p is not None and worthwhile(p) else _by_loops
+    return blas_call if p is not None and worthwhile(p, a.dtype.itemsize) else _by_loops
 
 
 def _dot_samples(rng):

@@ -12,6 +12,8 @@ from ..core.emission import Call
 #: A product of matrices is a call from this many multiplications on, a matrix times a vector from this many elements on: below, loops
 #: that are part of the program win, as what stands around them joins them.
 MATRICES, VECTORS = 4096, 4096
+#: Longer sums of single precision are formed in double precision, which BLAS does not do.
+LONGEST_SINGLE = 1024
 
 
 class Side(NamedTuple):
@@ -72,10 +74,12 @@ def _side(shape, summed, shared):
     return size, found
 
 
-def worthwhile(p):
-    """Whether a product is large enough for a call."""
+def worthwhile(p, width):
+    """Whether a product of numbers of so many bytes is large enough for a call."""
     if p.k == 1 or p.m == p.n == 1 or 0 in p[:4]:
         return False                                        # outer products and sums are loops, which join others
+    if letter(width) == "s" and p.k > LONGEST_SINGLE:
+        return False
     return p.m * p.n * p.k >= (VECTORS if 1 in (p.m, p.n) else MATRICES)
 
 

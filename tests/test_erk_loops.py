@@ -11,9 +11,9 @@ import pytest
 from diffsim.codegen import engine, loops
 from diffsim.errors import InputError
 from diffsim.ode import erk, stepsize
-from diffsim.ode.tableaus import METHODS, TSIT5
+from diffsim.ode.tableaus import EXPLICIT, TSIT5
 
-EACH = pytest.mark.parametrize("tableau", METHODS.values(), ids=attrgetter("name"))
+EACH = pytest.mark.parametrize("tableau", EXPLICIT, ids=attrgetter("name"))
 EPS = np.finfo(float).eps
 P = np.array([0.55, 0.028, 0.84, 0.026])
 Y0 = np.array([30.0, 4.0])
@@ -81,7 +81,7 @@ class Solve:
         if mesh is not None:
             self.mesh[: len(mesh)] = mesh
         self.stages, self.out = np.full((cap + 1, s, more.pop("n_rec", n)), np.nan), np.full((len(sigma), n_out), np.nan)
-        self.y, self.counts, self.last = y0.copy(), np.zeros(4, np.int64), np.zeros(4)
+        self.y, self.counts, self.last = y0.copy(), np.zeros(len(erk.COUNTS), np.int64), np.zeros(4)
         self.values = {
             "order": tableau.embedded_order + 1.0, "t0": t0, "span": span, "rtol": tol, "probe_factor": 0.0, "first_step": 0.0,
             "max_step": np.inf, "max_steps": 100000, "replay": 0 if mesh is None else len(mesh), "rate": rate, "a": tableau.a,
@@ -97,7 +97,7 @@ class Solve:
     def adjoint(self, out_bar, y_bar=None):
         v, n, s = self.values, self.n, self.tableau.stages
         bars = np.zeros(n) if y_bar is None else np.array(y_bar, dtype=float), np.zeros(len(v["p"])), np.zeros(1)
-        self.vjp_calls = self.run(erk.ADJOINT, self.model, {
+        self.status = self.run(erk.ADJOINT, self.model, {
             **{name: v[name] for name in ("t0", "span", "rate", "a", "c", "dense", "p", "sigma", "mesh", "nodes", "stages")},
             "steps": self.steps, "out_bar": out_bar, "y_bar": bars[0], "p_bar": bars[1], "t_bar": bars[2],
             "kappa": np.full((s + 1, n), np.nan), "g": np.full((s + 1, n), np.nan), "w": np.full(s + 1, np.nan),
@@ -134,12 +134,13 @@ def test_adjoint_is_the_transpose_of_the_tangent(tableau, rate, span):
     y_dot, p_dot, t_dot, tangent = directions(DRIVEN, y0, p, solve, rng)
     assert np.array_equal(tangent.out[:, :2], solve.out)
     out_bar, end_bar = rng.standard_normal((len(sigma), 2)), rng.standard_normal(2)
+    calls = DRIVEN.calls
     y_bar, p_bar, t_bar = solve.adjoint(out_bar, end_bar)
+    assert DRIVEN.calls - calls == tableau.stages * solve.steps + 1
     forward = [np.sum(out_bar * tangent.out[:, 2:]), end_bar @ tangent.y[2:]]
     backward = [y_bar @ y_dot, p_bar @ p_dot, t_bar[0] * t_dot]
     size = np.sum(np.abs(out_bar * tangent.out[:, 2:])) + np.sum(np.abs(np.r_[y_bar * y_dot, p_bar * p_dot]))
     assert sum(forward) == pytest.approx(sum(backward), rel=0, abs=300 * EPS * size * 5**rate)   # weights of derivatives cancel
-    assert solve.vjp_calls == tableau.stages * solve.steps + 1
 
 
 def test_adjoint_is_the_derivative_of_the_frozen_mesh():
@@ -275,7 +276,7 @@ def test_a_large_t0_changes_no_step():
 def test_kernel_calls_are_counted_and_shared_between_steps():
     before = PREY.calls
     solve = Solve(PREY, Y0, P, 10.0)
-    accepted, rejected, calls, worst = solve.counts
+    accepted, rejected, calls, worst = solve.counts[:4]
     assert calls == PREY.calls - before == 6 * (accepted + rejected) + 2
     assert worst == -1
 
@@ -459,7 +460,6 @@ def test_machine_code_gives_the_bits_of_the_python_loop(tableau, form):
     there.run = exec_compiled("by address")
     for x, y in zip(here.adjoint(out_bar), there.adjoint(out_bar), strict=True):
         assert np.array_equal(x, y)
-    assert here.vjp_calls == there.vjp_calls
 
 
 def test_compiled_failures_are_those_of_the_python_loop():

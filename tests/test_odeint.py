@@ -66,7 +66,8 @@ def dot(a, b):
     return float(sum(np.sum(x * y) for x, y in zip(a, b, strict=True)))
 
 
-CASES = [("python", "Tsit5", 1e-3), ("graph", "Tsit5", 1e-3), ("graph", "Tsit5", 1e-8), ("graph", "RK45", 1e-3), ("graph", "RK23", 1e-3)]
+CASES = [("python", "Tsit5", 1e-3), ("graph", "Tsit5", 1e-3), ("graph", "Tsit5", 1e-8), ("graph", "RK45", 1e-3), ("graph", "RK23", 1e-3),
+         ("python", "Rodas5P", 1e-3), ("graph", "Rodas5P", 1e-3), ("graph", "Rosenbrock23", 1e-3)]
 
 
 @pytest.fixture(params=CASES, ids=lambda c: f"{c[0]}-{c[1]}-{c[2]:g}")

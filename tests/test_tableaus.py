@@ -1,69 +1,18 @@
 """Tableaus satisfy the order conditions over rooted trees: exactly if the source prints fractions, else to its digits."""
 
 from fractions import Fraction
-from functools import cache
-from itertools import combinations_with_replacement
 from operator import attrgetter
 
 import numpy as np
 import pytest
+from rooted_trees import density, rooted_trees, stage_weights
 
-from diffsim.ode.tableaus import METHODS, TSIT5, Tableau
+from diffsim.ode.tableaus import EXPLICIT, TSIT5, Tableau
 
-TABLEAUS = list(METHODS.values())
-EACH = pytest.mark.parametrize("tableau", TABLEAUS, ids=attrgetter("name"))
+EACH = pytest.mark.parametrize("tableau", EXPLICIT, ids=attrgetter("name"))
 DIGITS = {"Tsit5": Fraction(1, 10**13), "RK45": Fraction(0), "RK23": Fraction(0)}
 DENSE_ORDER = {"Tsit5": 4, "RK45": 4, "RK23": 3}
 HEUN = {"name": "Heun", "order": 2, "embedded_order": 1, "c": "0 1", "a": "1", "b": "1/2 1/2", "b_hat": "1 0", "source": "Heun 1900"}
-
-
-@cache
-def rooted_trees(order):
-    """All rooted trees with ``order`` vertices; a tree is the sorted tuple of its branches."""
-    if order == 1:
-        return ((),)
-    found = set()
-    for parts in _partitions(order - 1):
-        found |= set(_forests(parts))
-    return tuple(sorted(found, key=repr))
-
-
-def _partitions(total, largest=None):
-    largest = min(total, largest or total)
-    if total == 0:
-        yield ()
-    for first in range(largest, 0, -1):
-        for rest in _partitions(total - first, min(first, total - first) or 1):
-            yield (first, *rest)
-
-
-def _forests(parts):
-    forests = [()]
-    for size in sorted(set(parts)):
-        choices = combinations_with_replacement(rooted_trees(size), parts.count(size))
-        forests = [(*forest, *choice) for choice in list(choices) for forest in forests]
-    return [tuple(sorted(forest, key=repr)) for forest in forests]
-
-
-def size(tree):
-    return 1 + sum(map(size, tree))
-
-
-def density(tree):
-    """gamma(tau): the size times the densities of the branches."""
-    result = size(tree)
-    for branch in tree:
-        result *= density(branch)
-    return result
-
-
-def stage_weights(tree, a):
-    """Phi_i(tau) for each stage i."""
-    result = [Fraction(1)] * len(a)
-    for branch in tree:
-        inner = stage_weights(branch, a)
-        result = [x * sum(p * q for p, q in zip(row, inner, strict=True)) for x, row in zip(result, a, strict=True)]
-    return result
 
 
 def defects(weights, a, order):

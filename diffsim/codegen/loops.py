@@ -1,8 +1,8 @@
 """From a stepping loop in Numba's subset to LLVM IR that links with a model's kernels, and the shim the loops are written on.
 
-The shim functions mean three things: in plain Python they call methods of ``k`` or index an array; compiled, ``rhs`` and ``vjp``
-call the external symbols ``ds_rhs`` and ``ds_vjp``, ``row`` and ``row3`` are pointers into an array, ``mantissa``, ``exponent``
-and ``power_of_two`` handle bits, and ``unroll`` marks the innermost loop around it for full unrolling.
+The shim functions mean three things: in plain Python they call methods of ``k`` or index an array; compiled, the kernels (``rhs``, ``vjp``
+and the others of ``SYMBOLS``) call the external symbols ``ds_rhs``, ``ds_vjp`` and so on, ``row`` and ``row3`` are pointers into an array,
+``mantissa``, ``exponent`` and ``power_of_two`` handle bits, and ``unroll`` marks the innermost loop around it for full unrolling.
 
 A loop's IR is made by Numba once a machine and kept on disk; with the text at hand Numba is never imported.
 """
@@ -22,6 +22,7 @@ from types import FunctionType
 import numpy as np
 
 from diffsim.codegen import cache, engine
+from diffsim.codegen.intrinsics import intrinsics
 from diffsim.errors import InputError
 
 
@@ -33,6 +34,31 @@ def rhs(k, t, y, p, out):
 def vjp(k, t, y, p, w, y_bar, p_bar, t_bar):
     """Kernel: adds w^T df/d(y, p, t) to y_bar, p_bar, t_bar."""
     k.vjp(t, y, p, w, y_bar, p_bar, t_bar)
+
+
+def jac(k, t, y, p, out):
+    """Kernel: out = the entries of df/dy that may differ from zero."""
+    k.jac(t, y, p, out)
+
+
+def rhs_t(k, t, y, p, out):
+    """Kernel: out = df/dt."""
+    k.rhs_t(t, y, p, out)
+
+
+def push(k, t, y, v, p, out):
+    """Kernel: out = df/dy v."""
+    k.push(t, y, v, p, out)
+
+
+def pull(k, t, y, w, p, out):
+    """Kernel: out = w^T df/dy."""
+    k.pull(t, y, w, p, out)
+
+
+def bend(k, t, y, v, tau, p, w, y_bar, p_bar, t_bar):
+    """Kernel: adds the derivatives of w^T (df/dy v + df/dt tau) by y, p and t to y_bar, p_bar, t_bar."""
+    k.bend(t, y, v, tau, p, w, y_bar, p_bar, t_bar)
 
 
 def row(array, i):
@@ -64,13 +90,17 @@ def unroll():
     """Mark the innermost loop around this call: its count is a small constant once the loop is specialised."""
 
 
-SYMBOLS = {"ds_rhs": ["double"] + ["ptr"] * 3, "ds_vjp": ["double"] + ["ptr"] * 6}     # kernels and their C arguments
+SYMBOLS = {                                                                     # kernels and their C arguments
+    "ds_rhs": ["double"] + ["ptr"] * 3, "ds_vjp": ["double"] + ["ptr"] * 6, "ds_jac": ["double"] + ["ptr"] * 3,
+    "ds_rhs_t": ["double"] + ["ptr"] * 3, "ds_push": ["double"] + ["ptr"] * 4, "ds_pull": ["double"] + ["ptr"] * 4,
+    "ds_bend": ["double", "ptr", "ptr", "double"] + ["ptr"] * 5,
+}
 
 
 @functools.cache
 def _announce():
     """Say, once a process, why the first solve on a machine takes seconds."""
-    print("diffsim: compiling the stepping loops for this machine, once (about 4 s)", file=sys.stderr, flush=True)
+    print("diffsim: compiling a stepping loop for this machine, once (a few seconds)", file=sys.stderr, flush=True)
 
 
 class Loop:
@@ -120,7 +150,7 @@ class Loop:
     def _key(self):
         from importlib.metadata import version  # noqa: PLC0415  (24 ms, wanted only when a model is compiled)
 
-        sources = {inspect.getsourcefile(f) for f in (self.function, *self.helpers, Loop)}
+        sources = {inspect.getsourcefile(f) for f in (self.function, *self.helpers, Loop, intrinsics.__wrapped__)}
         parts = [self.symbol, platform.python_version(), version("numba"), version("llvmlite"), *engine.host()]
         for source in sorted(sources):
             with open(source, "rb") as file:
@@ -153,6 +183,10 @@ class Loop:
             kept = engine.cleaned([_fixing_wrapper(self, dict(sizes)), whole], [self.symbol]).encode()
             cache.put("loop", f"{self._key()}-{name}", kept)
         return kept.decode()
+
+    def shape(self, name, sizes):
+        """Shape of an array argument for given sizes, a dictionary."""
+        return eval(f"({self.shapes[name]},)", {"__builtins__": {}}, sizes)  # the table of shapes is the loop's own text
 
     def declaration(self, symbol=None):
         """Text that declares the loop in another module."""
@@ -212,6 +246,11 @@ def constant(name, values):
     return f"@{name} = internal unnamed_addr constant [{len(flat)} x double] [{body}], align 64\n"
 
 
+def unused(symbol, name):
+    """IR of a kernel that a loop names but will not call."""
+    return f"define void @{name}({', '.join(SYMBOLS[symbol])}) {{\n  ret void\n}}\n"
+
+
 def trampoline(symbol, address):
     """IR of a kernel that calls an address: for kernels that cannot or should not be linked."""
     kinds = SYMBOLS[symbol]
@@ -224,125 +263,11 @@ def trampoline(symbol, address):
 """
 
 
-def _emit_kernel(symbol):
-    """Code generator of a kernel's call: arrays become pointers to their first element."""
-    from llvmlite import ir  # noqa: PLC0415  (with Numba: 0.5 s, wanted only when a loop is compiled)
-    from numba.core import cgutils, types  # noqa: PLC0415
-
-    def codegen(context, builder, signature, args):
-        operands = [
-            context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
-            for kind, value in zip(signature.args[1:], args[1:], strict=True)
-        ]
-        kind = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, symbol), operands)
-        return context.get_dummy_value()
-
-    return codegen
-
-
-def _emit_row(context, builder, signature, args):
-    """Code generator of ``row`` and ``row3``: an array over the last axis, at an offset, owning nothing."""
-    from numba.core import cgutils, types  # noqa: PLC0415
-    from numba.np.arrayobj import populate_array  # noqa: PLC0415
-
-    whole = context.make_array(signature.args[0])(context, builder, args[0])
-    shape = cgutils.unpack_tuple(builder, whole.shape, signature.args[0].ndim)
-    offset = args[1]
-    for extent, index in zip(shape[1:], [*args[2:], None], strict=True):
-        offset = builder.mul(offset, extent, flags=["nsw"])
-        offset = offset if index is None else builder.add(offset, index, flags=["nsw"])
-    result = context.make_array(signature.return_type)(context, builder)
-    size = context.get_constant(types.intp, 8)
-    data = builder.gep(whole.data, [offset], inbounds=True)
-    populate_array(result, data=data, shape=[shape[-1]], strides=[size], itemsize=size, meminfo=None)
-    return result._getvalue()
-
-
-def _emit_mark(context, builder, signature, args):
-    """Code generator of ``unroll``: a call that ``_marked`` finds and removes."""
-    from llvmlite import ir  # noqa: PLC0415
-    from numba.core import cgutils  # noqa: PLC0415
-
-    builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), []), "ds_unroll"), [])
-    return context.get_dummy_value()
-
-
-def _emit_bits(function):
-    """Code generator of a function of one number through the bits of a double: ``function(builder, integer)``."""
-    from llvmlite import ir  # noqa: PLC0415
-
-    def codegen(context, builder, signature, args):
-        bits = builder.bitcast(args[0], ir.IntType(64)) if args[0].type == ir.DoubleType() else args[0]
-        result = function(builder, bits)
-        if function is _exponent_bits:
-            return builder.sitofp(result, ir.DoubleType())
-        return builder.bitcast(result, ir.DoubleType())
-
-    return codegen
-
-
-def _mantissa_bits(b, bits):
-    return b.or_(b.and_(bits, bits.type((1 << 52) - 1)), bits.type(1022 << 52))
-
-
-def _exponent_bits(b, bits):
-    return b.sub(b.and_(b.lshr(bits, bits.type(52)), bits.type(2047)), bits.type(1022))
-
-
-def _power_bits(b, n):
-    return b.shl(b.add(n, n.type(1023)), n.type(52))
-
-
-@functools.cache
-def _shim():
-    """The shim functions as Numba intrinsics, by name."""
-    from numba import types  # noqa: PLC0415
-    from numba.extending import intrinsic  # noqa: PLC0415
-
-    vector = types.Array(types.float64, 1, "C")
-
-    @intrinsic
-    def rhs(typingctx, k, t, y, p, out):
-        return types.void(k, types.float64, y, p, out), _emit_kernel("ds_rhs")
-
-    @intrinsic
-    def vjp(typingctx, k, t, y, p, w, y_bar, p_bar, t_bar):
-        return types.void(k, types.float64, y, p, w, y_bar, p_bar, t_bar), _emit_kernel("ds_vjp")
-
-    @intrinsic
-    def row(typingctx, array, i):
-        return vector(array, types.intp), _emit_row
-
-    @intrinsic
-    def row3(typingctx, array, i, j):
-        return vector(array, types.intp, types.intp), _emit_row
-
-    @intrinsic
-    def mantissa(typingctx, x):
-        return types.float64(types.float64), _emit_bits(_mantissa_bits)
-
-    @intrinsic
-    def exponent(typingctx, x):
-        return types.float64(types.float64), _emit_bits(_exponent_bits)
-
-    @intrinsic
-    def power_of_two(typingctx, n):
-        return types.float64(types.int64), _emit_bits(_power_bits)
-
-    @intrinsic
-    def unroll(typingctx):
-        return types.void(), _emit_mark
-
-    found = rhs, vjp, row, row3, mantissa, exponent, power_of_two, unroll
-    return {function.__name__: function for function in found}
-
-
 def _jitted(loop):
     """The loop under Numba, and a C-callable entry of plain pointers around it (compiled on the spot)."""
     from numba import carray, cfunc, njit, types  # noqa: PLC0415
 
-    namespace = dict(_shim())
+    namespace = dict(intrinsics())
     for function in (*loop.helpers, loop.function):
         copied = FunctionType(function.__code__, {**function.__globals__, **namespace}, function.__name__)
         # Python never calls these: without wrappers for it, compiling takes 2.7 s, not 3.4 s

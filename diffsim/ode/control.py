@@ -1,9 +1,12 @@
 """How a solve chooses its steps: tolerances, limits, the probe."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..core import Tracer
+from ..errors import InputError, InputTypeError
 from .tableaus import METHODS
 
 #: The probe's error norm counts one part in this many (ode notes: a tenth of the state's tolerance costs no steps on ordinary problems).
@@ -42,11 +45,54 @@ class Control:
 REPLAYING = Control(1e-6, 1.0, max_steps=10**9)
 
 
-def order_of_error(method):
-    """Order of a method's error estimate plus one: the exponent of the controller."""
-    return float(METHODS[method].embedded_order + 1)
-
-
 def probe_signs(n):
     """Signs of the probe's direction, the same in every run."""
     return np.where(np.random.default_rng(20110525).integers(0, 2, n) == 1, 1.0, -1.0)
+
+
+# ---------------------------------------------------------------- what a user asks for
+_STIFF = "use 'Rodas5P' for stiff problems; "
+#: Methods of SciPy that are not here, and what to use instead.
+MISSING = {
+    "DOP853": "use 'Tsit5' with a tight tolerance; ", "Radau": _STIFF, "BDF": _STIFF,
+    "LSODA": "nothing switches between stiff and non-stiff methods by itself: use 'Tsit5', or 'Rodas5P' if the problem is stiff; ",
+}
+
+
+def checked_control(n, method, rtol, atol, first_step, max_step, max_steps, gradient_errors):
+    """The :class:`Control` that a user's arguments ask for; InputError, naming the argument, where they are wrong."""
+    if not isinstance(method, str) or method not in METHODS:
+        why = MISSING.get(method, "") if isinstance(method, str) else ""
+        raise InputError(f"solve_ivp: there is no method {method!r}; {why}choose one of {', '.join(METHODS)}")
+    if gradient_errors not in ("probe", "state"):
+        raise InputError(f"solve_ivp: gradient_errors must be 'probe' or 'state', not {gradient_errors!r}")
+    rtol, atol = _plain(rtol, "rtol"), _plain(atol, "atol")
+    if rtol.ndim or not rtol > 0:
+        raise InputError(f"solve_ivp: rtol must be a positive number, got {rtol}")
+    if atol.shape not in ((), (n,)) or not np.all(atol >= 0):
+        raise InputError(f"solve_ivp: atol must be a number or have shape ({n},), and not be negative; got {atol}")
+    first_step = 0.0 if first_step is None else _positive(first_step, "first_step")
+    max_step, max_steps = _positive(max_step, "max_step", finite=False), _positive(max_steps, "max_steps", finite=False)
+    if max_steps < 1:
+        raise InputError(f"solve_ivp: max_steps must be at least 1, got {max_steps:g}")
+    least = 100 * np.finfo(float).eps
+    if rtol < least:
+        warnings.warn(f"solve_ivp: rtol = {rtol:g} is below 100 rounding errors; {least:.3g} is used", RuntimeWarning, stacklevel=3)
+    tolerance = float(atol) if atol.ndim == 0 else tuple(map(float, atol))
+    return Control(max(float(rtol), least), tolerance, first_step, max_step, int(min(max_steps, 2**62)), gradient_errors == "probe")
+
+
+def _plain(x, name):
+    if isinstance(x, Tracer):
+        raise InputTypeError(f"solve_ivp: {name} must be a plain number: step sizes are not differentiated")
+    try:
+        return np.asarray(float(x) if x is None else x, float)
+    except (TypeError, ValueError):
+        raise InputTypeError(f"solve_ivp: {name} must be a number, not {x!r}") from None
+
+
+def _positive(x, name, finite=True):
+    x = _plain(x, name)
+    if x.ndim or not x > 0 or (finite and not np.isfinite(x)):
+        raise InputError(f"solve_ivp: {name} must be a positive number, got {x}")
+    return float(x)

@@ -9,23 +9,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..codegen.kernel import kernel_ir
-from ..codegen.loops import apart
-from ..core import Aval
 from ..core.emission import Call
 from ..prims.elementwise import absolute, equal, mul, where
 from ..prims.layout import concatenate
-from ..transforms import trace
 from . import erk
-from .control import PROBE_FACTOR, REPLAYING, Control, order_of_error, probe_signs
+from .control import PROBE_FACTOR, REPLAYING, Control, probe_signs
 from .failure import failure
-from .record import WORDS, Record
-from .system import FLOAT, System
+from .families import family_of, fixed, order_of_error, work_sizes
+from .linking import linked_loop, offsets, start
+from .record import COUNTS_AT, LAST_AT, SPAN_AT, START_AT, WORDS, Record
+from .system import System
 from .tableaus import METHODS
 
 #: Work arrays of a call of up to this many doubles in all live on the stack, where the optimiser can keep them in registers.
 ON_STACK = 4096
-WORK, CAP, MESH, NODES, STAGES, COUNTS, LAST, T0, SPAN = 0, 1, 2, 3, 4, 5, 9, 13, 14
+WORK, CAP, MESH, NODES, STAGES = range(5)
 FIRST_CAP = 256
 
 
@@ -70,15 +68,15 @@ class RecordRequest:
         return True
 
     def error(self, status, words, memory):
-        t0, span = words[T0:SPAN + 1].view(np.float64)
+        t0, span = words[START_AT:SPAN_AT + 1].view(np.float64)
         return failure(status, self.export(words, memory), t0, span)
 
     def export(self, words, memory):
         """The record, copied out."""
-        steps = int(words[COUNTS])
+        steps = int(words[COUNTS_AT])
         mesh = _at(words[MESH], (steps,))
-        return Record(self.spec, mesh, memory["nodes"][:steps + 1].copy(), memory["stages"][:steps + 1].copy(), words[COUNTS:LAST].copy(),
-                      words[LAST:T0].view(np.float64).copy())
+        counts, last = words[COUNTS_AT:LAST_AT].copy(), words[LAST_AT:START_AT].view(np.float64).copy()
+        return Record(self.spec, mesh, memory["nodes"][:steps + 1].copy(), memory["stages"][:steps + 1].copy(), counts, last)
 
 
 def _at(address, shape):
@@ -111,76 +109,6 @@ def _clear(k, address, n):
     k.call("void", "llvm.memset.p0.i64", [("ptr", address), ("i8", 0), ("i64", 8 * n), ("i1", "false")])
 
 
-# ---------------------------------------------------------------- kernels
-POINTER = "ptr"
-
-
-def _offsets(avals):
-    out, at = [], 0
-    for a in avals:
-        out.append(at)
-        at += a.size
-    return out, at
-
-
-def _loop(k, loop, kernel, tab):
-    """Symbol of an instance of a loop linked with a kernel.
-
-    A few calls get an instance each, which becomes part of the program around it; many calls that are alike share one that stays
-    a function: the code of a Hessian does not grow with its size.
-    """
-    name, key = kernel
-
-    def link():
-        symbol = k.unique(loop.symbol)
-        text = loop.instance({name: key[1](), loop.symbol: symbol}, S=tab.stages, degree=tab.degree)
-        k.link(apart(text) if k.repeats > INLINED else text)
-        return symbol
-    return k.once((loop.symbol, tab.name, key[0]), link) if k.repeats > INLINED else link()
-
-
-#: Calls that differ in their operands alone are inlined up to this number.
-INLINED = 2
-
-
-def _rhs_kernel(k, system):
-    symbol = k.unique("rhs")
-    offsets, _ = _offsets(system.p_avals)
-    k.link(kernel_ir(symbol, [("t", "double"), ("y", POINTER), ("p", POINTER), ("out", POINTER)], system.graph,
-                     [("t", 0), ("y", 0), *[("p", at) for at in offsets]], [("out", 0, False)]))
-    return symbol
-
-
-def _vjp_kernel(k, system, wrt):
-    symbol = k.unique("vjp")
-    offsets, _ = _offsets(system.p_avals)
-    active, _ = _offsets([a for a, on in zip(system.p_avals, wrt[2:], strict=True) if on])
-    outputs = [("t_bar", 0, True)] * wrt[0] + [("y_bar", 0, True)] + [("p_bar", at, True) for at in active]
-    params = [("t", "double"), *[(name, POINTER) for name in ("y", "p", "w", "y_bar", "p_bar", "t_bar")]]
-    inputs = [("t", 0), ("y", 0), *[("p", at) for at in offsets], ("w", 0)]
-    k.link(kernel_ir(symbol, params, system.vjp_graph(wrt), inputs, outputs))
-    return symbol
-
-
-def _start(k, fun, ins, targets):
-    """Link and call a kernel that writes ``fun(*ins)`` to memory: targets are (address, element) for each value.
-
-    ``ins`` are buffers; scalars are read from memory like arrays.
-    """
-    avals = [Aval(tuple(b.shape), FLOAT) for b in ins]
-    graph, _ = trace(fun, avals)
-    places = list(dict.fromkeys(address for address, _ in targets))
-    params = [(f"i{n}", POINTER) for n in range(len(ins))] + [(f"o{n}", POINTER) for n in range(len(places))]
-    outputs = [(f"o{places.index(address)}", at, False) for address, at in targets]
-
-    def link():
-        symbol = k.unique("start")
-        k.link(kernel_ir(symbol, params, graph, [(f"i{n}", 0) for n in range(len(ins))], outputs))
-        return symbol
-    symbol = k.once(("start", graph.digest, tuple(outputs)), link)
-    k.call("void", symbol, [(POINTER, k.pointer(b)) for b in ins] + [(POINTER, address) for address in places])
-
-
 # ---------------------------------------------------------------- calls of the loops
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -208,15 +136,21 @@ class Run:
     probe: bool = False
 
 
-def _size(system, tab):
+def _size(system, method):
     """Sizes of the forward loop's work arrays."""
-    n = system.n
-    return {"y": n, "p": max(system.n_p, 1), "ks": (tab.stages + 1) * n, "new": n, "w": tab.stages + 1}
+    family = family_of(method)
+    return {"y": system.n, "p": max(system.n_p, 1), **work_sizes(family.forward, family.work, fixed(method, system))}
 
 
-def _back_size(system, tab, wrt):
-    n, n_bar = system.n, sum(a.size for a, on in zip(system.p_avals, wrt[2:], strict=True) if on)
-    return {"y_bar": n, "p_bar": max(n_bar, 1), "t_bar": 1, "kappa": (tab.stages + 1) * n, "g": (tab.stages + 1) * n, "w2": tab.stages + 1}
+def _back_size(system, method, wrt):
+    family, n_bar = family_of(method), sum(a.size for a, on in zip(system.p_avals, wrt[2:], strict=True) if on)
+    sizes = work_sizes(family.adjoint, family.back_work, {**fixed(method, system), "n": system.n})
+    return {"y_bar": system.n, "p_bar": max(n_bar, 1), "t_bar": 1, **{f"back_{name}": size for name, size in sizes.items()}}
+
+
+def _told(k, method, system):
+    """What the loops are told of a method and a system, arrays by address."""
+    return {name: k.constants(x) if isinstance(x, np.ndarray) else x for name, x in fixed(method, system).items()}
 
 
 def _forward(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0):
@@ -236,32 +170,28 @@ def _forward(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0):
     mesh, steps : str, str or int
         Address and number of the steps to replay; none to choose them.
     """
-    system, control, tab = run.system, run.control, METHODS[run.method]
-    loop = _loop(k, erk.FORWARD, ("ds_rhs", (system.digest, lambda: _rhs_kernel(k, system))), tab)
+    system, control, family = run.system, run.control, family_of(run.method)
+    idle = () if system.depth else family.tangent_kernels
+    loop = linked_loop(k, family.forward, family.kernels, METHODS[run.method], system, idle=idle)
     atol = k.constants(control.atol_vector(run.n))
     values = {
-        "N": system.n, "n": run.n, "n_out": run.n_out, "n_rec": run.n_rec, "n_p": system.n_p, "S": tab.stages, "degree": tab.degree,
+        **_told(k, run.method, system), "n": run.n, "n_out": run.n_out, "n_rec": run.n_rec,
         "m": sigma.size, "cap": k.context(CAP, "i64"), "order": order_of_error(run.method), "t0": t0, "span": span, "rtol": control.rtol,
         "probe_factor": PROBE_FACTOR if run.probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
-        "max_steps": control.max_steps, "replay": steps, "rate": run.rate, **_tableau(k, tab, "a", "c", "e", "dense"), "atol": atol,
+        "max_steps": control.max_steps, "replay": steps, "rate": run.rate, "atol": atol,
         "probe_atol": atol, "sigma": k.pointer(sigma), "out": out, "mesh": k.context(MESH) if mesh is None else mesh,
-        "nodes": k.context(NODES), "stages": k.context(STAGES), "counts": k.context_address(COUNTS), "last": k.context_address(LAST),
-        **{x: at[x] for x in ("y", "p", "ks", "new", "w")},
+        "nodes": k.context(NODES), "stages": k.context(STAGES), "counts": k.context_address(COUNTS_AT), "last": k.context_address(LAST_AT),
+        **{x: at[x] for x in ("y", "p", *family.work)},
     }  # fmt: skip
-    k.context_store(T0, t0, "double")
-    k.context_store(SPAN, span, "double")
-    k.check(k.call("i64", loop, [(kind, values[name]) for name, kind in erk.FORWARD.signature]))
-
-
-def _tableau(k, tab, *names):
-    """Addresses of a tableau's numbers."""
-    return {name: k.constants(getattr(tab, name)) for name in names}
+    k.context_store(START_AT, t0, "double")
+    k.context_store(SPAN_AT, span, "double")
+    k.check(k.call("i64", loop, [(kind, values[name]) for name, kind in family.forward.signature]))
 
 
 def _mesh_of(k, source):
     """(mesh address, number of steps, span) of a record (its context base) or of an array of increments."""
     if isinstance(source, int):
-        steps = k.context(COUNTS, "i64", source)
+        steps = k.context(COUNTS_AT, "i64", source)
         nodes = k.context(NODES, "ptr", source)
         end = k.line(f"getelementptr inbounds double, ptr {nodes}, i64 {steps}")
         return k.context(MESH, "ptr", source), steps, k.line(f"load double, ptr {end}")
@@ -277,20 +207,22 @@ def _adjoint(k, run, wrt, at, *, source, t0, sigma, w):
 
     ``run`` says which system and how wide the cotangents at address ``w`` are (``n_out``).
     """
-    system, tab = run.system, METHODS[run.method]
-    loop = _loop(k, erk.ADJOINT, ("ds_vjp", ((system.digest, wrt), lambda: _vjp_kernel(k, system, wrt))), tab)
-    back = _back_size(system, tab, wrt)
+    system, family = run.system, family_of(run.method)
+    idle = () if system.depth else family.tangent_kernels
+    loop = linked_loop(k, family.adjoint, family.back_kernels, METHODS[run.method], system, wrt, idle)
+    back = _back_size(system, run.method, wrt)
     for name in ("y_bar", "p_bar", "t_bar"):
         _clear(k, at[name], back[name])
     mesh, steps, span = _mesh_of(k, source)
     values = {
-        "n": system.n, "n_out": run.n_out, "n_p": system.n_p, "S": tab.stages, "degree": tab.degree, "m": sigma.size,
-        "cap": k.context(CAP, "i64", source), "t0": t0, "span": span, "steps": steps, "rate": run.rate,
-        **_tableau(k, tab, "a", "c", "dense"),
-        "sigma": k.pointer(sigma), "mesh": mesh, "nodes": k.context(NODES, "ptr", source), "stages": k.context(STAGES, "ptr", source),
-        "out_bar": w, "w": at["w2"], **{x: at[x] for x in ("p", "y_bar", "p_bar", "t_bar", "kappa", "g")},
+        **_told(k, run.method, system), "n": system.n, "n_out": run.n_out, "m": sigma.size, "cap": k.context(CAP, "i64", source), "t0": t0,
+        "span": span, "steps": steps, "rate": run.rate, "sigma": k.pointer(sigma), "mesh": mesh, "nodes": k.context(NODES, "ptr", source),
+        "stages": k.context(STAGES, "ptr", source), "out_bar": w, **{x: at[x] for x in ("p", "y_bar", "p_bar", "t_bar")},
+        **{x: at[f"back_{x}"] for x in family.back_work},
     }  # fmt: skip
-    k.call("i64", loop, [(kind, values[name]) for name, kind in erk.ADJOINT.signature])
+    k.context_store(START_AT, t0, "double")
+    k.context_store(SPAN_AT, span, "double")
+    k.check(k.call("i64", loop, [(kind, values[name]) for name, kind in family.adjoint.signature]))
 
 
 def _copy(k, target, source, n):
@@ -316,8 +248,7 @@ def _bars_out(k, system, wrt, at, outs, y_from=0):
 
 
 def _leaf_targets(avals, address):
-    offsets, _ = _offsets(avals)
-    return [(address, at) for at in offsets]
+    return [(address, at) for at in offsets(avals)[0]]
 
 
 # ---------------------------------------------------------------- odeint
@@ -346,20 +277,19 @@ def _odeint_system(system, probe):
 
 def _odeint_request(params, avals_in, avals_out):
     system, method = params["system"], params["method"]
-    tab = METHODS[method]
-    heap, keep = _Memory(**_size(_odeint_system(system, params["probe"]), tab)).heap, params["keep"]
-    return RecordRequest(heap, system.n if keep else 0, tab.stages, (system.digest, method) if keep else ())
+    heap, keep = _Memory(**_size(_odeint_system(system, params["probe"]), method)).heap, params["keep"]
+    return RecordRequest(heap, system.n if keep else 0, METHODS[method].kept, (system.digest, method) if keep else ())
 
 
 def _odeint_rule(k, outs, ins, *, system, method, rate, control, probe, keep):
     t0, span, y0, sigma, *p = ins
     n, whole = system.n, _odeint_system(system, probe)
-    at = _Memory(**_size(whole, METHODS[method])).addresses(k)
+    at = _Memory(**_size(whole, method)).addresses(k)
     leaves = _leaf_targets(whole.p_avals, at["p"])
     if probe is None:
-        _start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *leaves])
+        start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *leaves])
     else:
-        _start(k, _probe_fun(probe, n, [a.size for a in system.p_avals]), [y0, *p], [(at["y"], 0), (at["y"], n), *leaves])
+        start(k, _probe_fun(probe, n, [a.size for a in system.p_avals]), [y0, *p], [(at["y"], 0), (at["y"], n), *leaves])
     run = Run(whole, method, rate, n, n, n if keep else 0, control, probe is not None)
     _forward(k, run, at, t0=k.scalar(t0), span=k.scalar(span), sigma=sigma, out=k.pointer(outs[0]))
 
@@ -370,14 +300,13 @@ odeint_call = Call(_odeint_rule, _odeint_request)
 # ---------------------------------------------------------------- replay
 def _replay_request(params, avals_in, avals_out):
     system, method = params["system"], params["method"]
-    tab = METHODS[method]
-    return RecordRequest(_Memory(**_size(system, tab)).heap, system.n, tab.stages, (system.digest, method))
+    return RecordRequest(_Memory(**_size(system, method)).heap, system.n, METHODS[method].kept, (system.digest, method))
 
 
 def _replay_rule(k, outs, ins, *, system, method, rate):
     source, t0, y0, sigma, *p = ins
-    at = _Memory(**_size(system, METHODS[method])).addresses(k)
-    _start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *_leaf_targets(system.p_avals, at["p"])])
+    at = _Memory(**_size(system, method)).addresses(k)
+    start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *_leaf_targets(system.p_avals, at["p"])])
     mesh, steps, span = _mesh_of(k, source)
     k.context_store(MESH, mesh, "ptr")
     run = Run(system, method, rate, system.n, system.n, system.n)
@@ -398,18 +327,18 @@ def _tangent_start(k, system, bigger, wrt, ins, at):
         t0_dot = [given.pop(0)] if wrt[0] else []
         y0_dot = given.pop(0) if wrt[1] else np.zeros(n)
         return [y0_dot, y0, *p, *given, *t0_dot]
-    _start(k, fun, [y0, *p, *given], [(at["y"], 0), (at["y"], n), *_leaf_targets(bigger.p_avals, at["p"])])
+    start(k, fun, [y0, *p, *given], [(at["y"], 0), (at["y"], n), *_leaf_targets(bigger.p_avals, at["p"])])
 
 
 def _tangent_request(params, avals_in, avals_out):
-    system, tab = params["system"].augmented(params["wrt"]), METHODS[params["method"]]
-    return RecordRequest(_Memory(**_size(system, tab)).heap, 0, tab.stages, ())
+    system, method = params["system"].augmented(params["wrt"]), params["method"]
+    return RecordRequest(_Memory(**_size(system, method)).heap, 0, METHODS[method].kept, ())
 
 
 def _tangent_rule(k, outs, ins, *, system, method, rate, wrt):
     source, t0, y0, sigma, *rest = ins
     bigger = system.augmented(wrt)
-    at = _Memory(**_size(bigger, METHODS[method])).addresses(k)
+    at = _Memory(**_size(bigger, method)).addresses(k)
     _tangent_start(k, system, bigger, wrt, [y0, *rest], at)
     mesh, steps, span = _mesh_of(k, source)
     run = Run(bigger, method, rate, system.n, system.n, 0)
@@ -421,8 +350,7 @@ tangent_call = Call(_tangent_rule, _tangent_request)
 
 # ---------------------------------------------------------------- adjoint
 def _adjoint_memory(system, method, wrt):
-    tab = METHODS[method]
-    return _Memory(p=max(system.n_p, 1), **_back_size(system, tab, wrt))
+    return _Memory(p=max(system.n_p, 1), **_back_size(system, method, wrt))
 
 
 def _adjoint_request(params, avals_in, avals_out):
@@ -434,7 +362,7 @@ def _adjoint_rule(k, outs, ins, *, system, method, rate, wrt):
     p, w = rest[:-1], rest[-1]
     at = _adjoint_memory(system, method, wrt).addresses(k)
     if p:
-        _start(k, lambda *p: list(p), p, _leaf_targets(system.p_avals, at["p"]))
+        start(k, lambda *p: list(p), p, _leaf_targets(system.p_avals, at["p"]))
     run = Run(system, method, rate, system.n, system.n, system.n)
     _adjoint(k, run, wrt, at, source=source, t0=k.scalar(t0), sigma=sigma, w=k.pointer(w))
     _bars_out(k, system, wrt, at, outs)
@@ -449,15 +377,14 @@ def _curvature_flags(wrt, along):
 
 
 def _curvature_memory(bigger, method, flags, m):
-    tab = METHODS[method]
-    return _Memory(**_size(bigger, tab), **_back_size(bigger, tab, flags), weights=max(m * bigger.n, 1), spare=max(m * bigger.n, 1))
+    return _Memory(**_size(bigger, method), **_back_size(bigger, method, flags), weights=max(m * bigger.n, 1), spare=max(m * bigger.n, 1))
 
 
 def _curvature_request(params, avals_in, avals_out):
     bigger = params["system"].augmented(params["along"])
     flags = _curvature_flags(params["wrt"], params["along"])
-    tab = METHODS[params["method"]]
-    return RecordRequest(_curvature_memory(bigger, params["method"], flags, avals_in[3].size).heap, bigger.n, tab.stages, ())
+    method = params["method"]
+    return RecordRequest(_curvature_memory(bigger, method, flags, avals_in[3].size).heap, bigger.n, METHODS[method].kept, ())
 
 
 def _curvature_rule(k, outs, ins, *, system, method, rate, wrt, along):
@@ -469,12 +396,12 @@ def _curvature_rule(k, outs, ins, *, system, method, rate, wrt, along):
     _tangent_start(k, system, bigger, along, [y0, *p, *given], at)
     mesh, steps, span = _mesh_of(k, source)
     k.context_store(MESH, mesh, "ptr")
-    start = k.scalar(t0)
+    t0 = k.scalar(t0)
     run = Run(bigger, method, rate, n, 2 * n, 2 * n)
-    _forward(k, run, at, t0=start, span=span, sigma=sigma, out=at["spare"], mesh=mesh, steps=steps)
+    _forward(k, run, at, t0=t0, span=span, sigma=sigma, out=at["spare"], mesh=mesh, steps=steps)
     if m:
-        _start(k, lambda w, w_dot: [concatenate(w, w_dot, axis=1)], [w, w_dot], [(at["weights"], 0)])
-    _adjoint(k, run, flags, at, source=k.base, t0=start, sigma=sigma, w=at["weights"])
+        start(k, lambda w, w_dot: [concatenate(w, w_dot, axis=1)], [w, w_dot], [(at["weights"], 0)])
+    _adjoint(k, run, flags, at, source=k.base, t0=t0, sigma=sigma, w=at["weights"])
     _bars_out(k, system, wrt, at, outs, y_from=n)
 
 

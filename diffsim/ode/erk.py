@@ -38,7 +38,7 @@ from diffsim.ode.stepsize import (
     worst_component,
 )
 
-COUNTS = ("accepted", "rejected", "rhs_calls", "worst")         # columns of the integer statistics
+COUNTS = ("accepted", "rejected", "rhs_calls", "worst", "jac_calls", "factorisations")         # columns of the integer statistics
 LAST = ("s", "h", "error", "next_h")                            # columns of the real statistics
 
 SLACK = 1e-12            # part of the span by which rounding may push an output time outside
@@ -141,7 +141,23 @@ def step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, k
     return o
 
 
-def forward(  # noqa: C901  (one loop, read from top to bottom)
+def verdict(status, worst, e, ks, y, new, h, rtol, atol, probe_atol, probe_factor):
+    """Status of a solve at its end, NOT_FINITE if its state is not, and the component to name."""
+    if status == DONE:
+        worst = first_not_finite(y)
+        status = DONE if worst < 0 else NOT_FINITE
+    elif status != FULL and worst < 0:
+        worst = worst_component(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
+    return status, worst
+
+
+def tell(accepted, rejected, calls, worst, jacobians, factorisations, s, h, error, size, counts, last):
+    """Write ``COUNTS`` and ``LAST``."""
+    counts[0], counts[1], counts[2], counts[3], counts[4], counts[5] = accepted, rejected, calls, worst, jacobians, factorisations
+    last[0], last[1], last[2], last[3] = s, h, math.sqrt(error), size
+
+
+def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, a, c, e, dense, y, p, atol, probe_atol,
     sigma, out, mesh, nodes, stages, ks, new, w, counts, last,
 ):  # fmt: skip
@@ -182,7 +198,7 @@ def forward(  # noqa: C901  (one loop, read from top to bottom)
         Written: stage states; stages[steps, 0] is the final state. n_rec = 0 keeps nothing.
     ks, new, w : ndarray, shapes (S + 1, N), (N,), (S + 1,)
         Work.
-    counts, last : ndarray, shapes (4,), (4,)
+    counts, last : ndarray, shapes (6,), (4,)
         Written: see ``COUNTS`` and ``LAST``.
 
     Returns
@@ -237,13 +253,8 @@ def forward(  # noqa: C901  (one loop, read from top to bottom)
                 landed = False
     for q in range(n_rec):
         stages[accepted, 0, q] = y[q]
-    if status == DONE:
-        worst = first_not_finite(y)
-        status = DONE if worst < 0 else NOT_FINITE
-    elif status != FULL and worst < 0:
-        worst = worst_component(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
-    counts[0], counts[1], counts[2], counts[3] = accepted, rejected, calls, worst
-    last[0], last[1], last[2], last[3] = s, h, math.sqrt(error), size
+    status, worst = verdict(status, worst, e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
+    tell(accepted, rejected, calls, worst, 0, 0, s, h, error, size, counts, last)
     return status
 
 
@@ -272,7 +283,7 @@ def adjoint(
     Returns
     -------
     int
-        Calls of the kernel, S a step and one.
+        DONE. It takes S calls of the kernel a step, and one.
 
     Notes
     -----
@@ -292,7 +303,7 @@ def adjoint(
             y_bar[q] = 0.0
             kappa[end, q] = kappa[0, q]
         clear(kappa, end)
-        o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, kappa, g, w)
+        o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, row(g, end), kappa, w)
         vjp(k, t + c[end] * h, row3(stages, step + 1, 0), p, row(kappa, end), row(g, end), p_bar, t_bar)
         retreat(k, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g)
     if steps == 0 and rate == 1:
@@ -304,7 +315,7 @@ def adjoint(
         for i in range(o + 1):
             for q in range(n):
                 y_bar[q] += out_bar[i, q]
-    return steps * end + 1
+    return DONE
 
 
 def clear(kappa, end):
@@ -315,17 +326,17 @@ def clear(kappa, end):
             kappa[i, q] = 0.0
 
 
-def gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, kappa, g, w):
+def gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, new_bar, kappa, w):
     """Cotangents of the outputs in one step, given to its slopes and states. Returns the number of the next output."""
-    end, s, following = kappa.shape[0] - 1, nodes[step], nodes[step + 1]
+    s, following = nodes[step], nodes[step + 1]
     while o >= 0 and (sigma[o] * sign > s * sign or (step == 0 and rate > 0)):
         if rate == 0 and sigma[o] == following:
             for q in range(y_bar.shape[0]):
-                g[end, q] += out_bar[o, q]
+                new_bar[q] += out_bar[o, q]
         else:
             weights(dense, (sigma[o] - s) / h, h, rate, w)
             for q in range(y_bar.shape[0]):
-                for i in range(end + 1):
+                for i in range(w.shape[0]):
                     unroll()
                     kappa[i, q] += w[i] * out_bar[o, q]
                 if rate == 0:
@@ -364,7 +375,7 @@ def retreat(k, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g):
 
 SHAPES = {
     "a": "S + 1, S", "c": "S + 1", "e": "S + 1", "dense": "S + 1, degree", "p": "n_p", "y": "N", "atol": "n", "probe_atol": "n",
-    "sigma": "m", "mesh": "cap", "nodes": "cap + 1", "ks": "S + 1, N", "new": "N", "w": "S + 1", "counts": "4", "last": "4",
+    "sigma": "m", "mesh": "cap", "nodes": "cap + 1", "ks": "S + 1, N", "new": "N", "w": "S + 1", "counts": "6", "last": "4",
 }  # fmt: skip
 FORWARD = Loop(
     "erk_forward",
@@ -376,6 +387,7 @@ FORWARD = Loop(
     helpers=(
         copy, mean_square, start_norm, first_step_size, advance, error_square, worst_component, weights, observe, times_in_order,
         start_outputs, step_outputs, log2, exp2, next_size, propose, joint_error, first_not_finite,
+        verdict, tell,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

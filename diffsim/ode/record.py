@@ -7,7 +7,9 @@ from ..errors import InputError
 from .erk import COUNTS, LAST
 
 #: Context words of a record in a compiled program: addresses and sizes, counts, last values, start and span (see ``emit``).
-WORDS = 15
+WORDS = 17
+#: Words of the counts, of the last values, of start and span; ``emit`` names the ones before.
+COUNTS_AT, LAST_AT, START_AT, SPAN_AT = 5, 11, 15, 16
 
 
 class Record:
@@ -19,8 +21,9 @@ class Record:
         Accepted step sizes, signed.
     nodes : ndarray, shape (steps + 1,)
         Times relative to t0.
-    stages : ndarray, shape (steps + 1, S, n)
-        Stage states; ``stages[i, 0]`` is the state at node i.  The last row holds the final state alone.
+    stages : ndarray, shape (steps + 1, kept, n)
+        ``stages[i, 0]`` is the state at node i; the others are what the method's adjoint needs, stage states or slopes.  The last row holds
+        the final state alone.
     """
 
     __slots__ = ("aval", "counts", "increments", "last", "nodes", "stages")
@@ -40,7 +43,7 @@ class Record:
 
     def without_last(self):
         """The same memory without the last step."""
-        counts = self.counts - np.array([1, 0, 0, 0])
+        counts = self.counts - np.array([1, *[0] * (len(COUNTS) - 1)])
         return Record((), self.increments[:-1], self.nodes[:-1], self.stages[:-1], counts, self.last)
 
     @property
@@ -49,8 +52,8 @@ class Record:
         words = np.zeros(WORDS, np.int64)
         words[1] = max(len(self.increments), 1)
         words[2:5] = self.increments.ctypes.data, self.nodes.ctypes.data, self.stages.ctypes.data
-        words[5:9] = self.counts
-        words[9:13] = np.asarray(self.last, float).view(np.int64)
+        words[COUNTS_AT:LAST_AT] = self.counts
+        words[LAST_AT:START_AT] = np.asarray(self.last, float).view(np.int64)
         return words
 
     @property
@@ -95,7 +98,7 @@ class Mesh:
     def record(self):
         """The mesh as a record without stage states, for a replay."""
         h = self.increments
-        return Record((), h, self.nodes, np.zeros((len(h) + 1, 0, 0)), np.array([len(h), 0, 0, -1]), np.zeros(4))
+        return Record((), h, self.nodes, np.zeros((len(h) + 1, 0, 0)), np.array([len(h), 0, 0, -1, 0, 0]), np.zeros(4))
 
     def __len__(self):
         return len(self.increments)

@@ -13,7 +13,7 @@ class OdeResult(dict):
     sol : callable or None
         Dense output: ``sol(t)`` of shape (n,) or (n, n_t); differentiable.
     nfev, njev, nlu : int
-        Evaluations of the right-hand side; 0 and 0 for explicit methods.  None while a program is traced.
+        Evaluations of the right-hand side and of its Jacobian, and factorisations; None while a program is traced.
     status : int
         0: the end was reached; -1: the solve failed.
     message : str

@@ -10,10 +10,12 @@ from ..core import REGISTRY, Eqn, Graph, Var, aval_of, user_depth
 from ..errors import SolveError, StrongZeroWarning
 from ..transforms.strong import STRONG, strong_zeros
 from . import erk
-from .control import PROBE_FACTOR, REPLAYING, order_of_error, probe_signs
+from .control import PROBE_FACTOR, REPLAYING, probe_signs
 from .failure import failure
+from .families import family_of, fixed, order_of_error, work
+from .kernels import PythonKernels
 from .record import Record
-from .system import PythonKernels, pack
+from .system import pack
 from .tableaus import METHODS
 
 _programs, _lock = {}, threading.Lock()
@@ -100,24 +102,26 @@ def _increments(mesh):
 
 def _forward(system, method, rate, t0, span, y0, sigma, p, n_out, n_rec, *, control=REPLAYING, probe=False, mesh=None):
     """Run the forward loop uncompiled, with buffers that grow; returns (out, Record)."""
-    tab = METHODS[method]
+    loop, tab, told = family_of(method).forward, METHODS[method], fixed(method, system)
     n_all = len(y0)
     n = n_all // 2 if probe else n_all
     cap = 256 if mesh is None else len(mesh)
     sigma, out = np.asarray(sigma, float), np.zeros((len(sigma), n_out))
-    atol = probe_atol = control.atol_vector(n)
+    told |= {
+        "order": order_of_error(method), "t0": t0, "span": span, "rtol": control.rtol, "probe_factor": PROBE_FACTOR if probe else 0.0,
+        "first_step": control.first_step, "max_step": control.max_step, "max_steps": control.max_steps,
+        "replay": 0 if mesh is None else len(mesh), "rate": rate, "p": p, "atol": control.atol_vector(n),
+        "probe_atol": control.atol_vector(n), "sigma": sigma, "out": out,
+    }  # fmt: skip
     while True:
         increments, nodes = np.zeros(cap), np.zeros(cap + 1)
         if mesh is not None:
             increments[:] = mesh
-        stages = np.zeros((cap + 1, tab.stages, n_rec))
-        counts, last = np.zeros(4, np.int64), np.zeros(4)
-        work = np.zeros((tab.stages + 1, n_all)), np.zeros(n_all), np.zeros(tab.stages + 1)
+        stages, counts, last = np.zeros((cap + 1, tab.kept, n_rec)), np.zeros(len(erk.COUNTS), np.int64), np.zeros(len(erk.LAST))
+        values = {**told, "y": np.array(y0, float), "mesh": increments, "nodes": nodes, "stages": stages, "counts": counts, "last": last,
+                  **work(loop, family_of(method).work, told)}
         with np.errstate(all="ignore"):                   # overflow is the loop's to find: it rejects the step
-            status = erk.forward(
-                PythonKernels(system), order_of_error(method), t0, span, control.rtol, PROBE_FACTOR if probe else 0.0, control.first_step,
-                control.max_step, control.max_steps, 0 if mesh is None else len(mesh), rate, tab.a, tab.c, tab.e, tab.dense,
-                np.array(y0, float), p, atol, probe_atol, sigma, out, increments, nodes, stages, *work, counts, last)
+            status = loop.function(PythonKernels(system), *[values[name] for name in loop.arguments])
         if status != erk.FULL:
             break
         cap *= 2
@@ -183,13 +187,18 @@ def _tangent_python(mesh, t0, y0, sigma, *rest, system, method, rate, wrt):
 
 
 def _adjoint_python(record, t0, y0, sigma, *rest, system, method, rate, wrt):
-    tab, n, p, w = METHODS[method], system.n, rest[:-1], rest[-1]
+    loop, n, p, w = family_of(method).adjoint, system.n, rest[:-1], rest[-1]
     active = [a for a, on in zip(system.p_avals, wrt[2:], strict=True) if on]
     y_bar, p_bar, t_bar = np.zeros(n), np.zeros(sum(a.size for a in active)), np.zeros(1)
-    work = np.zeros((tab.stages + 1, n)), np.zeros((tab.stages + 1, n)), np.zeros(tab.stages + 1)
-    erk.adjoint(PythonKernels(system, wrt), float(t0), _span(record), record.steps, rate, tab.a, tab.c, tab.dense, pack(p),
-                np.asarray(sigma, float), record.increments, record.nodes, record.stages, np.ascontiguousarray(w, float), y_bar, p_bar,
-                t_bar, *work)
+    values = {
+        **fixed(method, system), "n": n, "t0": float(t0), "span": _span(record), "steps": record.steps, "rate": rate, "p": pack(p),
+        "sigma": np.asarray(sigma, float), "mesh": record.increments, "nodes": record.nodes, "stages": record.stages,
+        "out_bar": np.ascontiguousarray(w, float), "y_bar": y_bar, "p_bar": p_bar, "t_bar": t_bar,
+    }  # fmt: skip
+    values |= work(loop, family_of(method).back_work, values)
+    status = loop.function(PythonKernels(system, wrt), *[values[name] for name in loop.arguments])
+    if status != erk.DONE:
+        raise failure(status, record, t0, _span(record))
     bars, start = ([np.float64(t_bar[0])] if wrt[0] else []) + ([y_bar] if wrt[1] else []), 0
     for a in active:
         part = p_bar[start:start + a.size].reshape(a.shape)

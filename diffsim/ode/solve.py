@@ -1,7 +1,6 @@
 """``solve_ivp``: SciPy's call, differentiable in y0, args, t_eval and t_span."""
 
 import itertools
-import warnings
 
 import numpy as np
 
@@ -19,13 +18,12 @@ from ..passes import inline, optimise
 from ..prims.elementwise import sub
 from ..prims.layout import basic, concatenate, convert, index, reshape, transpose
 from ..transforms import trace
-from .control import Control
-from .erk import NOT_FINITE
+from .control import checked_control
+from .erk import COUNTS, NOT_FINITE
 from .odeint import odeint, replay
 from .record import Mesh
 from .result import OdeResult
 from .system import FLOAT, SCALAR, System
-from .tableaus import METHODS
 
 __all__ = ["solve_ivp"]
 
@@ -41,8 +39,9 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     t_span : (float, float)
         Start and end; the end may be smaller.
     y0 : array_like, shape (n,)
-    method : {"Tsit5", "RK45", "RK23"}
-        Explicit pair: Tsitouras 5(4) (default), Dormand-Prince 5(4), Bogacki-Shampine 3(2).
+    method : {"Tsit5", "RK45", "RK23", "Rodas5P", "Rosenbrock23"}
+        Explicit pairs: Tsitouras 5(4) (default), Dormand-Prince 5(4), Bogacki-Shampine 3(2).  For stiff problems Rosenbrock methods:
+        Steinebach's Rodas5P of order 5, and Rosenbrock23 (ode23s) of order 2 for loose tolerances; df/dy is found by itself.
     t_eval : array_like, shape (n_t,), optional
         Times of output, sorted, within the span; default: the accepted steps (not inside jit and vmap, where shapes must be known).
     dense_output : bool
@@ -87,7 +86,7 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     if vectorized:
         raise InputError("solve_ivp: vectorized=True has no meaning here; fun takes y of shape (n,)")
     times, y0 = _times(t_span, t_eval), _initial(y0)
-    control = _control(y0.shape[0], method, rtol, atol, first_step, max_step, max_steps, gradient_errors)
+    control = checked_control(y0.shape[0], method, rtol, atol, first_step, max_step, max_steps, gradient_errors)
     system, leaves = _system(fun, times.t0, y0, args)
     problem = _Problem(system, leaves, method, control, times, y0)
     if steps is not None:
@@ -186,43 +185,6 @@ def _vector(x, what, allow_empty=False):
 def _initial(y0):
     y0 = _vector(y0, "y0")
     return y0.copy() if isinstance(y0, np.ndarray) else y0
-
-
-def _control(n, method, rtol, atol, first_step, max_step, max_steps, gradient_errors):
-    if not isinstance(method, str) or method not in METHODS:
-        raise InputError(f"solve_ivp: there is no method {method!r}; choose one of {', '.join(METHODS)}")
-    if gradient_errors not in ("probe", "state"):
-        raise InputError(f"solve_ivp: gradient_errors must be 'probe' or 'state', not {gradient_errors!r}")
-    rtol, atol = _tolerance(rtol, "rtol"), _tolerance(atol, "atol")
-    if rtol.ndim or not rtol > 0:
-        raise InputError(f"solve_ivp: rtol must be a positive number, got {rtol}")
-    if atol.shape not in ((), (n,)) or not np.all(atol >= 0):
-        raise InputError(f"solve_ivp: atol must be a number or have shape ({n},), and not be negative; got {atol}")
-    first_step = 0.0 if first_step is None else _positive(first_step, "first_step")
-    max_step, max_steps = _positive(max_step, "max_step", finite=False), _positive(max_steps, "max_steps", finite=False)
-    if max_steps < 1:
-        raise InputError(f"solve_ivp: max_steps must be at least 1, got {max_steps:g}")
-    least = 100 * np.finfo(float).eps
-    if rtol < least:
-        warnings.warn(f"solve_ivp: rtol = {rtol:g} is below 100 rounding errors; {least:.3g} is used", RuntimeWarning, stacklevel=3)
-    tolerance = float(atol) if atol.ndim == 0 else tuple(map(float, atol))
-    return Control(max(float(rtol), least), tolerance, first_step, max_step, int(min(max_steps, 2**62)), gradient_errors == "probe")
-
-
-def _tolerance(x, name):
-    if isinstance(x, Tracer):
-        raise InputTypeError(f"solve_ivp: {name} must be a plain number: step sizes are not differentiated")
-    try:
-        return np.asarray(float(x) if x is None else x, float)
-    except (TypeError, ValueError):
-        raise InputTypeError(f"solve_ivp: {name} must be a number, not {x!r}") from None
-
-
-def _positive(x, name, finite=True):
-    x = _tolerance(x, name)
-    if x.ndim or not x > 0 or (finite and not np.isfinite(x)):
-        raise InputError(f"solve_ivp: {name} must be a positive number, got {x}")
-    return float(x)
 
 
 # ---------------------------------------------------------------- the right-hand side
@@ -429,10 +391,11 @@ def _failed(problem, error):
 
 
 def _result(problem, t, ys, record, dense_output=False):
-    counts = record.statistics if record is not None else dict.fromkeys(("accepted", "rejected", "rhs_calls"))
+    counts = record.statistics if record is not None else dict.fromkeys(COUNTS)
     y = transpose(ys, axes=(1, 0)) if isinstance(ys, Tracer) else np.ascontiguousarray(ys.T)
     result = OdeResult(
-        t=t, y=y, sol=None, t_events=None, y_events=None, nfev=counts["rhs_calls"], njev=0, nlu=0, status=0,
+        t=t, y=y, sol=None, t_events=None, y_events=None, nfev=counts["rhs_calls"], njev=counts["jac_calls"], nlu=counts["factorisations"],
+        status=0,
         message="The solver successfully reached the end of the integration interval.", success=True,
         mesh=None if record is None else Mesh(record.increments) if record.steps else None,
         accepted=counts["accepted"], rejected=counts["rejected"])

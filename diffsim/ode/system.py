@@ -17,7 +17,7 @@ import numpy as np
 
 from ..core import Aval, eval_graph
 from ..prims.layout import basic, concatenate, index
-from ..transforms import forward, linearize, pull, trace
+from ..transforms import forward, trace
 from ..transforms.strong import STRONG
 
 FLOAT = np.dtype(np.float64)
@@ -39,14 +39,27 @@ class System:
         ``fun(t, y, *p)``: the same as Python, for what cannot be traced.
     digest : str
         Equal for systems that compute the same.
+    within : (System, int), optional
+        The system this is the state and one tangent of, and where its state begins.
+
+    Attributes
+    ----------
+    base : System
+        The innermost system of states and tangents; this one if it is none.
+    base_at, depth : int
+        Where the base's state begins; how many times a tangent was added.
     """
 
-    __slots__ = ("_derived", "digest", "fun", "graph", "n", "p_avals")
+    __slots__ = ("_derived", "base", "base_at", "depth", "digest", "fun", "graph", "n", "p_avals")
 
-    def __init__(self, n, p_avals, graph=None, fun=None, digest=None):
+    def __init__(self, n, p_avals, graph=None, fun=None, digest=None, within=None):
         self.n, self.p_avals, self.graph, self.fun = n, tuple(p_avals), graph, fun
         self.digest = digest or graph.digest
         self._derived = {}
+        self.base, self.base_at, self.depth = self, 0, 0
+        if within is not None:
+            inner, at = within
+            self.base, self.base_at, self.depth = inner.base, at + inner.base_at, inner.depth + 1
 
     def __eq__(self, other):
         return type(other) is System and self.digest == other.digest
@@ -80,7 +93,8 @@ class System:
 
         Its leaves are those of this system, then a tangent for each active leaf, then the tangent of t if t0 is active.
         """
-        return self._derive(("augmented", wrt, tangent_first), functools.partial(self._augmented, wrt, tangent_first))
+        make = functools.partial(self._augmented, wrt, tangent_first)
+        return self._derive(("augmented", wrt, tangent_first), make, self.n * tangent_first)
 
     def _augmented(self, wrt, tangent_first):
         n, active = self.n, wrt[2:]
@@ -98,37 +112,25 @@ class System:
             return concatenate(*((f_dot, f) if tangent_first else (f, f_dot)), axis=0)
         return fun, 2 * n, avals
 
-    def _derive(self, key, make):
+    def _derive(self, key, make, at):
         key = (*key, "strong") if STRONG.get() else key
         have = self._derived.get(key)
         if have is None:
             fun, n, avals = make()
             digest = hashlib.sha256(f"{self.digest}{key}".encode()).hexdigest()
             if self.graph is None:
-                have = System(n, avals, fun=fun, digest=digest)
+                have = System(n, avals, fun=fun, digest=digest, within=(self, at))
             else:
                 graph, _ = trace(lambda *x: [fun(*x)], [SCALAR, Aval((n,), FLOAT), *avals], verb="the tangent of a solve")
-                have = System(n, avals, graph=graph, digest=digest)
+                have = System(n, avals, graph=graph, digest=digest, within=(self, at))
             self._derived[key] = have
         return have
 
-    def vjp(self, wrt, t, y, p, w):
-        """Cotangents of t (if active), y and the active leaves, for the cotangent ``w`` of dy/dt."""
-        active = [bool(wrt[0]), True, *wrt[2:]]
-        _, equations, outputs = linearize(lambda *x: [self.call(x[0], x[1], *x[2:])], [t, y, *p], active, "the adjoint of a solve")
-        return pull(equations, [w], outputs, sum(active))
-
-    def vjp_graph(self, wrt):
-        """Graph of :meth:`vjp`: inputs t, y, leaves, w; outputs the cotangents, zeros where they vanish."""
-        key = ("vjp", wrt, STRONG.get())
+    def once(self, key, make):
+        """``make()`` the first time it is asked for, under ``key`` and whether products are strong; what it returned from then on."""
+        key = (key, STRONG.get())
         if key not in self._derived:
-            avals = [SCALAR, Aval((self.n,), FLOAT), *self.p_avals]
-            out = [a for a, on in zip(avals, (wrt[0], True, *wrt[2:]), strict=True) if on]
-
-            def fun(*x):
-                bars = self.vjp(wrt, x[0], x[1], x[2:-1], x[-1])
-                return [np.zeros(a.shape) if b is None else b for a, b in zip(out, bars, strict=True)]
-            self._derived[key] = trace(fun, [*avals, Aval((self.n,), FLOAT)], verb="the adjoint of a solve")[0]
+            self._derived[key] = make()
         return self._derived[key]
 
     def unpack(self, flat):
@@ -145,28 +147,4 @@ def pack(leaves):
     return np.concatenate([np.ravel(x) for x in leaves]).astype(float) if leaves else np.zeros(0)
 
 
-class PythonKernels:
-    """Kernels of a system for the uncompiled loops."""
-
-    def __init__(self, system, wrt=None):
-        self.system, self.wrt = system, wrt
-
-    def rhs(self, t, y, p, out):
-        out[:] = self.system.call(np.float64(t), y.copy(), *self.system.unpack(p))
-
-    def vjp(self, t, y, p, w, y_bar, p_bar, t_bar):
-        bars = list(self.system.vjp(self.wrt, np.float64(t), y.copy(), self.system.unpack(p), w.copy()))
-        if self.wrt[0]:
-            bar = bars.pop(0)
-            t_bar[0] += 0.0 if bar is None else bar
-        first = bars.pop(0)
-        if first is not None:
-            y_bar += first
-        start = 0
-        for a, bar in zip([a for a, on in zip(self.system.p_avals, self.wrt[2:], strict=True) if on], bars, strict=True):
-            if bar is not None:
-                p_bar[start:start + a.size] += np.ravel(bar)
-            start += a.size
-
-
-__all__ = ["FLOAT", "SCALAR", "PythonKernels", "System", "pack"]
+__all__ = ["FLOAT", "SCALAR", "System", "pack"]

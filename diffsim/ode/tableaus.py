@@ -5,14 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 
-
-def _numbers(text):
-    """The numbers of a text, exactly as printed: integers, fractions ``3/40`` and decimals."""
-    return tuple(Fraction(word) for word in text.split())
-
-
-def _rows(text):
-    return tuple(_numbers(line) for line in text.strip().splitlines())
+from .numbers import floats, numbers, rows
+from .rosenbrock_tableaus import ROSENBROCK
 
 
 @dataclass(frozen=True)
@@ -67,8 +61,8 @@ class Tableau:
     e: np.ndarray = field(init=False)
 
     def __post_init__(self):
-        c, b, b_hat = (_numbers(text) for text in (self.c, self.b, self.b_hat))
-        lower, dense = ((), *_rows(self.a)), _rows(self.dense)
+        c, b, b_hat = (numbers(text) for text in (self.c, self.b, self.b_hat))
+        lower, dense = ((), *rows(self.a)), rows(self.dense)
         if not (len(c) == len(b) == len(b_hat) == len(lower)) or any(len(row) != i for i, row in enumerate(lower)):
             raise ValueError(f"{self.name}: c, b, b_hat and the rows of a must describe the same number of stages")
         if not (lower[-1] == b[:-1] and b[-1] == 0 and c[-1] == 1):
@@ -88,26 +82,24 @@ class Tableau:
         if gap > Fraction(1, 10**13):
             raise ValueError(f"{self.name}: the interpolant does not end at the new state: b_i(1) - b_i = {float(gap):.1e}")
         values = {f"exact_{key}": value for key, value in exact.items()}
-        values |= {key: _frozen(value) for key, value in exact.items()}
+        values |= {key: floats(value) for key, value in exact.items()}
         values |= {
-            "a": _frozen([row[: n - 1] for row in exact["a"]]),
-            "e": _frozen([x - y for x, y in zip(b, b_hat, strict=True)]),
+            "a": floats([row[: n - 1] for row in exact["a"]]),
+            "e": floats([x - y for x, y in zip(b, b_hat, strict=True)]),
             "stages": n - 1,
         }
         for key, value in values.items():
             object.__setattr__(self, key, value)
 
     @property
+    def kept(self):
+        """Vectors recorded for each step: its stage states."""
+        return self.stages
+
+    @property
     def degree(self):
         """Degree of the interpolant in theta."""
         return self.dense.shape[1]
-
-
-def _frozen(rows):
-    """A read-only float64 array: the numbers rounded once."""
-    array = np.array([[float(x) for x in row] if isinstance(row, tuple) else float(row) for row in rows])
-    array.flags.writeable = False
-    return array
 
 
 TSIT5 = Tableau(
@@ -186,4 +178,6 @@ RK23 = Tableau(
     source="Bogacki & Shampine, Appl. Math. Lett. 2 (1989) 321-325; cubic Hermite interpolant",
 )
 
-METHODS = {tableau.name: tableau for tableau in (TSIT5, RK45, RK23)}
+EXPLICIT = (TSIT5, RK45, RK23)
+#: Every method, by its name.
+METHODS = {tableau.name: tableau for tableau in (*EXPLICIT, *ROSENBROCK)}

@@ -1,0 +1,84 @@
+"""Families of methods: which loops run a method, what they call and what they work with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..codegen.loops import Loop
+from . import erk, rosenbrock
+from .kernels import jacobian
+from .rosenbrock_tableaus import Rosenbrock
+from .tableaus import METHODS, Tableau
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Stepping loops that run the methods of one kind.
+
+    Attributes
+    ----------
+    forward, adjoint : Loop
+    kernels, back_kernels : tuple of str
+        What each of them calls, by the names of ``kernels.py``.
+    tangent_kernels : tuple of str
+        Those of them that are called only where a state is joined by tangents.
+    work, back_work : tuple of str
+        Names of their work arrays, the state and the parameters not among them.
+    structured : bool
+        Whether they solve linear systems, and so are told where the Jacobian may differ from zero.
+    """
+
+    forward: Loop
+    adjoint: Loop
+    kernels: tuple
+    back_kernels: tuple
+    work: tuple
+    back_work: tuple
+    tangent_kernels: tuple = ()
+    structured: bool = False
+
+
+ERK = Family(
+    forward=erk.FORWARD, adjoint=erk.ADJOINT, kernels=("rhs",), back_kernels=("vjp",), work=("ks", "new", "w"),
+    back_work=("kappa", "g", "w"))
+ROSENBROCK = Family(
+    forward=rosenbrock.FORWARD, adjoint=rosenbrock.ADJOINT, kernels=("rhs", "rhs_t", "jac", "push"),
+    back_kernels=("vjp", "jac", "pull", "bend"), tangent_kernels=("push", "pull"), structured=True,
+    work=("ks", "new", "w", "f0", "ft", "values", "r", "work", "lu", "pivots", "z"),
+    back_work=("kappa", "g", "w", "values", "r", "work", "state", "lu", "pivots", "z"))
+
+FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK}
+
+
+def family_of(method):
+    """Family of a method, by the method's name."""
+    return FAMILIES[type(METHODS[method])]
+
+
+def order_of_error(method):
+    """Order of a method's error estimate plus one: the exponent of the controller."""
+    tab = METHODS[method]
+    return min(tab.order, tab.embedded_order) + 1.0
+
+
+def fixed(method, system):
+    """What the loops of a method are told of the method and of a system, by their arguments' names: numbers and arrays."""
+    tab, family = METHODS[method], family_of(method)
+    values = {"N": system.n, "S": tab.stages, "degree": tab.degree, "n_p": system.n_p}
+    values |= {name: getattr(tab, name) for name in family.forward.arguments if name != "order" and hasattr(tab, name)}
+    if family.structured:
+        j = jacobian(system)
+        values |= {"nb": system.base.n, "nnz": len(j.rows), "base": system.base_at, "depth": system.depth, "kl": j.kl, "ku": j.ku,
+                   "rows": np.asarray(j.place[j.rows], np.int64), "columns": np.asarray(j.place[j.columns], np.int64),
+                   "place": np.asarray(j.place, np.int64)}
+    return values
+
+
+def work(loop, names, values):
+    """Zeroed work arrays of a loop, by name."""
+    return {name: np.zeros(loop.shape(name, values), np.int64 if name in loop.integer_arrays else np.float64) for name in names}
+
+
+def work_sizes(loop, names, values):
+    """How many numbers each work array of a loop holds."""
+    return {name: int(np.prod(loop.shape(name, values), dtype=int)) for name in names}

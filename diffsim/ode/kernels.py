@@ -1,0 +1,216 @@
+"""What the stepping loops call: a system's slopes and their derivatives, as graphs that become machine code and as Python.
+
+Each kernel of ``codegen.loops`` is a function of a system: ``rhs`` its slopes, ``vjp`` their cotangents, ``jac`` the entries of the base's
+Jacobian, ``rhs_t`` the derivative by time, ``push`` and ``pull`` products with the Jacobian from the right and from the left, ``bend`` the
+cotangents of ``push`` and ``rhs_t``: second derivatives.
+"""
+
+import numpy as np
+
+from ..colouring import Pattern
+from ..core import Aval, Const, Eqn, Graph
+from ..passes import optimise
+from ..prims.elementwise import mul
+from ..prims.gather import gather
+from ..prims.layout import concatenate, reshape
+from ..transforms import batch, forward, linearize, linearize_for_pattern, pattern_of, pull, push, trace
+from .system import FLOAT, SCALAR
+
+
+# ---------------------------------------------------------------- derivatives of the slopes
+def vjp(system, wrt, t, y, p, w):
+    """Cotangents of t (if active), y and the active leaves, for the cotangent ``w`` of dy/dt."""
+    active = [bool(wrt[0]), True, *wrt[2:]]
+    _, equations, outputs = linearize(lambda *x: [system.call(*x)], [t, y, *p], active, "the adjoint of a solve")
+    return pull(equations, [w], outputs, sum(active))
+
+
+def along(system, t, y, v, tau, p):
+    """df/dy v + df/dt tau; None for a direction that is not there."""
+    (f_dot,) = forward.jvp(lambda *x: [system.call(*x)], [t, y, *p], [tau, v, *[None] * len(p)], verb="a stiff solve")[1]
+    return np.zeros(system.n) if f_dot is None else f_dot
+
+
+def bend(system, wrt, t, y, v, tau, p, w):
+    """Cotangents of t (if active), y and the active leaves, for the cotangent ``w`` of :func:`along`."""
+    active = [bool(wrt[0]), True, *wrt[2:]]
+    _, equations, outputs = linearize(lambda t, y, *p: [along(system, t, y, v, tau, p)], [t, y, *p], active, "the adjoint of a stiff solve")
+    return pull(equations, [w], outputs, sum(active))
+
+
+class Jacobian:
+    """df/dy of a base system: where it may differ from zero, and the program of these entries.
+
+    Attributes
+    ----------
+    rows, columns : ndarray of int, shape (nnz,)
+    graph : Graph
+        Inputs t, y and the leaves; one output of shape (nnz,).
+    kl, ku : int
+        Half-widths of the band the entries lie in.
+    place : ndarray of int, shape (n,)
+        Rows and columns are renumbered by it.
+    """
+
+    def __init__(self, system):
+        n, pattern, vector = system.n, None, Aval((system.n,), FLOAT)
+
+        def entries(t, y, *p):
+            nonlocal pattern
+            _, equations, outputs = linearize_for_pattern(lambda y: [system.call(t, y, *p)], [y], "a stiff solve")
+            pattern = Pattern((n, n), *pattern_of(equations, outputs, [vector], [vector]))
+            if not pattern.nnz:
+                return [np.zeros(0)]
+            colouring = pattern.colouring("fwd")
+            seeds = (colouring.columns == np.arange(colouring.n_forward)[:, None]) * 1.0
+            if n <= SMALL:
+                pushed = concatenate(*[push(equations, [seed], outputs)[0] for seed in seeds], axis=0)
+            else:
+                (pushed,), _ = batch(lambda v: push(equations, [v], outputs), len(seeds), [seeds], [True], "a stiff solve")
+                pushed = reshape(pushed, shape=(len(seeds) * n,))
+            return [gather(pushed, colouring.at)]
+
+        if system.graph is None:
+            pattern, self.graph = Pattern((n, n), *np.divmod(np.arange(n * n), n)), None
+        else:
+            self.graph = _without_zeros(trace(entries, [SCALAR, vector, *system.p_avals], verb="a stiff solve")[0])
+        self.rows, self.columns = pattern.rows, pattern.cols
+        self.place = _narrow(pattern) if n > SMALL else np.arange(n)
+        gap = self.place[self.rows] - self.place[self.columns]
+        self.kl, self.ku = (int(max(gap.max(initial=0), 0)), int(max(-gap.min(initial=0), 0))) if n > SMALL else (n - 1, n - 1)
+
+
+#: Up to this many states a Jacobian is full: loops over it have counts the compiler knows and unrolls.
+SMALL = 8
+
+
+def _without_zeros(graph):
+    """The graph with products of zeros left out: seeds are full of them, and 0 times anything is no part of a derivative."""
+    while True:
+        graph, zero, eqns = optimise(graph), {}, []
+        for e in graph.eqns:
+            if e.prim is mul and any(isinstance(x, Const) and not np.any(x.value) for x in e.inputs):
+                zero[e.outputs[0]] = Const(np.zeros(e.outputs[0].aval.shape))
+            else:
+                eqns.append(Eqn(e.prim, [zero.get(x, x) for x in e.inputs], e.params, e.outputs, e.line))
+        if not zero:
+            return graph
+        graph = Graph(graph.inputs, eqns, [zero.get(x, x) for x in graph.outputs])
+
+
+def _narrow(pattern):
+    """Place of each component that makes a band narrow: reverse Cuthill-McKee order of the symmetrised pattern, if it helps."""
+    from scipy.sparse.csgraph import reverse_cuthill_mckee  # noqa: PLC0415  (import diffsim stays light)
+
+    matrix = pattern.csr()
+    order = reverse_cuthill_mckee((matrix + matrix.T).tocsr(), symmetric_mode=True)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    plain = np.arange(len(order))
+    return min((plain, place), key=lambda q: np.abs(q[pattern.rows] - q[pattern.cols]).max(initial=0))
+
+
+def jacobian(system):
+    """:class:`Jacobian` of the base of a system."""
+    return system.base.once("jacobian", lambda: Jacobian(system.base))
+
+
+# ---------------------------------------------------------------- as graphs
+def _point(system):
+    return [SCALAR, Aval((system.n,), FLOAT)]
+
+
+def _full(bars, avals):
+    return [np.zeros(a.shape) if b is None else b for a, b in zip(avals, bars, strict=True)]
+
+
+def _bar_avals(system, wrt):
+    return [a for a, on in zip([*_point(system), *system.p_avals], (wrt[0], True, *wrt[2:]), strict=True) if on]
+
+
+def vjp_graph(system, wrt):
+    """Inputs t, y, leaves, w; outputs the cotangents, zeros where they vanish."""
+    def fun(*x):
+        return _full(vjp(system, wrt, x[0], x[1], x[2:-1], x[-1]), _bar_avals(system, wrt))
+    avals = [*_point(system), *system.p_avals, Aval((system.n,), FLOAT)]
+    return system.once(("vjp", wrt), lambda: trace(fun, avals, verb="the adjoint of a solve")[0])
+
+
+def rhs_t_graph(system):
+    """Inputs t, y, leaves; output df/dt."""
+    avals = [*_point(system), *system.p_avals]
+    return system.once("rhs_t", lambda: trace(lambda t, y, *p: [along(system, t, y, None, np.float64(1), p)], avals)[0])
+
+
+def push_graph(system):
+    """Inputs t, y, v, leaves; output df/dy v."""
+    avals = [*_point(system), Aval((system.n,), FLOAT), *system.p_avals]
+    return system.once("push", lambda: trace(lambda t, y, v, *p: [along(system, t, y, v, None, p)], avals)[0])
+
+
+def pull_graph(system):
+    """Inputs t, y, w, leaves; output w^T df/dy."""
+    wrt = (False, True, *[False] * len(system.p_avals))
+
+    def fun(t, y, w, *p):
+        return _full(vjp(system, wrt, t, y, p, w), [Aval((system.n,), FLOAT)])
+    avals = [*_point(system), Aval((system.n,), FLOAT), *system.p_avals]
+    return system.once("pull", lambda: trace(fun, avals)[0])
+
+
+def bend_graph(system, wrt):
+    """Inputs t, y, v, tau, leaves, w; outputs the cotangents, zeros where they vanish."""
+    def fun(t, y, v, tau, *rest):
+        return _full(bend(system, wrt, t, y, v, tau, rest[:-1], rest[-1]), _bar_avals(system, wrt))
+    vector = Aval((system.n,), FLOAT)
+    avals = [*_point(system), vector, SCALAR, *system.p_avals, vector]
+    return system.once(("bend", wrt), lambda: trace(fun, avals, verb="the adjoint of a stiff solve")[0])
+
+
+# ---------------------------------------------------------------- as Python
+class PythonKernels:
+    """Kernels of a system for the uncompiled loops."""
+
+    def __init__(self, system, wrt=None):
+        self.system, self.wrt = system, wrt
+
+    def rhs(self, t, y, p, out):
+        out[:] = self.system.call(np.float64(t), y.copy(), *self.system.unpack(p))
+
+    def jac(self, t, y, p, out):
+        base = self.system.base
+        place, leaves = jacobian(base), base.unpack(p)
+        columns = [along(base, np.float64(t), y.copy(), v, None, leaves) for v in np.eye(base.n)]
+        out[:] = np.transpose(columns)[place.rows, place.columns]
+
+    def rhs_t(self, t, y, p, out):
+        out[:] = along(self.system, np.float64(t), y.copy(), None, np.float64(1), self.system.unpack(p))
+
+    def push(self, t, y, v, p, out):
+        out[:] = along(self.system, np.float64(t), y.copy(), v.copy(), None, self.system.unpack(p))
+
+    def pull(self, t, y, w, p, out):
+        wrt = (False, True, *[False] * len(self.system.p_avals))
+        (bar,) = vjp(self.system, wrt, np.float64(t), y.copy(), self.system.unpack(p), w.copy())
+        out[:] = 0.0 if bar is None else bar
+
+    def vjp(self, t, y, p, w, y_bar, p_bar, t_bar):
+        self._add(vjp(self.system, self.wrt, np.float64(t), y.copy(), self.system.unpack(p), w.copy()), y_bar, p_bar, t_bar)
+
+    def bend(self, t, y, v, tau, p, w, y_bar, p_bar, t_bar):
+        point = np.float64(t), y.copy(), v.copy(), np.float64(tau), self.system.unpack(p), w.copy()
+        self._add(bend(self.system, self.wrt, *point), y_bar, p_bar, t_bar)
+
+    def _add(self, bars, y_bar, p_bar, t_bar):
+        bars = list(bars)
+        if self.wrt[0]:
+            bar = bars.pop(0)
+            t_bar[0] += 0.0 if bar is None else bar
+        first = bars.pop(0)
+        if first is not None:
+            y_bar += first
+        start = 0
+        for a, bar in zip([a for a, on in zip(self.system.p_avals, self.wrt[2:], strict=True) if on], bars, strict=True):
+            if bar is not None:
+                p_bar[start:start + a.size] += np.ravel(bar)
+            start += a.size

@@ -1,0 +1,27 @@
+"""Numbers as printed in a source, exactly."""
+
+from fractions import Fraction
+
+import numpy as np
+
+
+def numbers(text):
+    """The numbers of a text, exactly as printed: integers, fractions ``3/40`` and decimals."""
+    return tuple(Fraction(word) for word in text.split())
+
+
+def rows(text):
+    """The numbers of each line of a text."""
+    return tuple(numbers(line) for line in text.strip().splitlines())
+
+
+def floats(rows):
+    """A read-only float64 array: the numbers rounded once."""
+    array = np.array([[float(x) for x in row] if isinstance(row, tuple) else float(row) for row in rows])
+    array.flags.writeable = False
+    return array
+
+
+def square(lower, n):
+    """A matrix from the lines of its lower triangle, shorter ones filled with zeros."""
+    return tuple(row + (Fraction(0),) * (n - len(row)) for row in lower)

@@ -1,0 +1,331 @@
+"""Stepping loops of Rosenbrock methods: forward with recording and replay, and the discrete adjoint.
+
+The same subset of Python and the same conventions as ``erk.py``. A step from (t, y) of size h solves, with W = 1 - h gamma J(t, y),
+
+    W k_i = gamma (f(t + alpha_i h, Y_i) + sum_{j<i} c_ij k_j + d_i h f_t(t, y)),    Y_i = y + h sum_{j<i} a_ij k_j,
+
+and goes to y + h sum_i b_i k_i: one Jacobian and one factorisation a step, and no iteration.
+
+Such a method commutes with linearisation, as Runge-Kutta methods do: applied to a state with its tangents, with the Jacobian of the
+two together, it gives the tangents of the discrete solution. Such systems are solved block by block (``lu.py``): the state alone, the
+*base*, is their ``nb`` components from ``base`` on, and a tangent was added ``depth`` times.
+
+Source: Hairer & Wanner, Solving Ordinary Differential Equations II, IV.7; adjoint: Zhang & Sandu, SIAM J. Sci. Comput. 36 (2014) C504-C523.
+"""
+
+import math
+
+from diffsim.codegen.loops import Loop, bend, jac, rhs, rhs_t, row, row3, unroll, vjp
+from diffsim.ode.erk import (
+    clear,
+    copy,
+    gather_outputs,
+    observe,
+    start_outputs,
+    step_outputs,
+    tell,
+    times_in_order,
+    verdict,
+    weights,
+)
+from diffsim.ode.lu import factor, form, level, solve, solve_joined, solve_joined_transposed, solve_transposed
+from diffsim.ode.stepsize import (
+    BAD_TIMES,
+    CAREFUL,
+    DONE,
+    LOG_GROW,
+    LOG_KEEP,
+    LOG_SMALL,
+    NOT_FINITE,
+    SINGULAR,
+    error_square,
+    exp2,
+    first_not_finite,
+    first_step_size,
+    joint_error,
+    log2,
+    mean_square,
+    next_size,
+    propose,
+    start_norm,
+    worst_component,
+)
+
+
+def slopes_at(k, t, y, p, base, f0, ft, values, z):
+    """What all stages of a step share: f, df/dt and the base's Jacobian at its start. NOT_FINITE if f is not."""
+    rhs(k, t, y, p, f0)
+    rhs_t(k, t, y, p, ft)
+    for q in range(z.shape[0]):
+        z[q] = y[base + q]
+    jac(k, t, z, p, values)
+    return DONE if first_not_finite(f0) < 0 else NOT_FINITE
+
+
+def stage_state(a, i, h, y, ks, out):
+    """Y_i = y + h sum_{j<i} a_ij k_j."""
+    for q in range(y.shape[0]):
+        acc = 0.0
+        for j in range(i):
+            acc += a[i, j] * ks[j, q]
+        out[q] = y[q] + h * acc
+
+
+def attempt(
+    k, gamma, a, c, d, alpha, b, t, h, y, p, base, depth, rows, columns, place, kl, ku, f0, ft, values, ks, new, r, work, lu, pivots, z,
+):  # fmt: skip
+    """The slopes of one step and its new state; False if the matrix is singular."""
+    form(values, rows, columns, h * gamma, lu, kl, ku)
+    if not factor(lu, pivots, kl, ku):
+        return False
+    for i in range(b.shape[0]):
+        if i > 0:
+            stage_state(a, i, h, y, ks, new)
+            rhs(k, t + alpha[i] * h, new, p, r)
+        for q in range(y.shape[0]):
+            acc = (f0[q] if i == 0 else r[q]) + d[i] * h * ft[q]
+            for j in range(i):
+                acc += c[i, j] * ks[j, q]
+            r[q] = gamma * acc
+        solve_joined(k, t, y, p, h * gamma, base, depth, r, lu, pivots, place, kl, ku, row(ks, i), z, work)
+    for q in range(y.shape[0]):
+        acc = 0.0
+        for i in range(b.shape[0]):
+            unroll()
+            acc += b[i] * ks[i, q]
+        new[q] = y[q] + h * acc
+    return True
+
+
+def keep(y, ks, step, stages):
+    """Record the start and the slopes of a step."""
+    for q in range(stages.shape[2]):
+        stages[step, 0, q] = y[q]
+        for i in range(ks.shape[0]):
+            stages[step, 1 + i, q] = ks[i, q]
+
+
+def forward(  # noqa: C901  (one loop, read from top to bottom)
+    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, kl, ku, gamma, a, c, d, alpha, b, e,
+    dense, rows, columns, place, y, p, atol, probe_atol, sigma, out, mesh, nodes, stages, ks, new, w, f0, ft, values, r, work, lu, pivots,
+    z, counts, last,
+):  # fmt: skip
+    """Integrate from t0 to t0 + span; returns a status.
+
+    Parameters
+    ----------
+    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, y, p, atol, probe_atol, sigma, out, mesh, nodes
+        As in ``erk.forward``.
+    base, depth : int
+        First component of the base; how many times the system was joined by its tangent.
+    kl, ku : int
+        Half-widths of the base's renumbered Jacobian.
+    gamma, a, c, d, alpha, b, e, dense
+        The tableau: a number, shapes (S, S), (S, S), (S,), (S,), (S,), (S,), (S, degree).
+    rows, columns, place : ndarray of int, shapes (nnz,), (nnz,), (nb,)
+        Where the kernel's entries of the Jacobian belong, and the renumbering.
+    stages : ndarray, shape (cap + 1, S + 1, n_rec)
+        Written: the state at the start of each step and its slopes.
+    ks, new, w, f0, ft, values, r, work, lu, pivots, z : ndarray
+        Work: shapes (S, N), (N,), (S,), (N,), (N,), (nnz,), (N,), (N,), (nb, nb), (nb,) of int, (nb,).
+    counts, last
+        As in ``erk.forward``.
+
+    Returns
+    -------
+    int
+        As ``erk.forward``, or SINGULAR: the matrix of a step to be repeated is singular.
+    """
+    sign = 1.0 if span > 0.0 else -1.0
+    n_rec, size, status, fresh = stages.shape[2], first_step, DONE, True
+    s, h, error, landed, cap, before = 0.0, 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
+    accepted, rejected, calls, jacobians, factorisations = 0, 0, 1, 0, 0
+    rhs(k, t0, y, p, row(ks, 0))
+    nodes[0] = 0.0
+    o = start_outputs(sigma, sign, rate, y, ks, out, landed)
+    worst = max(first_not_finite(y), first_not_finite(row(ks, 0)))
+    if worst >= 0:
+        status = NOT_FINITE
+    elif replay == 0 and not times_in_order(sigma, sign, span):
+        status = BAD_TIMES
+    elif replay == 0 and size <= 0.0 and not landed:
+        size = first_step_size(k, order, t0, span, y, p, rtol, atol, probe_atol, probe_factor, ks, new)
+        calls += 1
+    size = min(size, max_step)
+    while status == DONE and not landed:
+        status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
+        if status == DONE:
+            if fresh:
+                status = slopes_at(k, t0 + s, y, p, base, f0, ft, values, z)
+                calls += 1
+                jacobians += 1
+                fresh = False
+            regular = attempt(k, gamma, a, c, d, alpha, b, t0 + s, h, y, p, base, depth, rows, columns, place, kl, ku, f0, ft, values, ks,
+                              new, r, work, lu, pivots, z)
+            factorisations += 1
+            calls += b.shape[0] - 1
+            if replay == 0:
+                error = math.inf
+                if regular:
+                    error = joint_error(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
+                size, remembered = next_size(size, error, before, order, cap)
+            elif not regular:
+                status = SINGULAR
+            if error <= 1.0 and status == DONE:
+                following = span if landed else s + h
+                o = step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out)
+                keep(y, ks, accepted, stages)
+                if replay == 0:
+                    mesh[accepted] = h
+                    size, cap, before = min(max_step, size), LOG_GROW, remembered
+                s = following
+                accepted += 1
+                nodes[accepted] = s
+                copy(new, y)
+                fresh = True
+            else:
+                rejected, cap, landed = rejected + 1, LOG_KEEP, False
+    for q in range(n_rec):
+        stages[accepted, 0, q] = y[q]
+    status, worst = verdict(status, worst, e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
+    tell(accepted, rejected, calls, worst, jacobians, factorisations, s, h, error, size, counts, last)
+    return status
+
+
+def pass_to_earlier(factors, scale, i, x, kappa):
+    """kappa_j gains scale factors_ij x for j < i."""
+    for q in range(x.shape[0]):
+        for j in range(i):
+            kappa[j, q] += scale * factors[i, j] * x[q]
+
+
+def retreat(
+    k, gamma, a, c, d, alpha, t, h, p, step, stages, base, depth, place, kl, ku, y_bar, p_bar, t_bar, kappa, g, r, work, state, lu, pivots,
+    z,
+):  # fmt: skip
+    """Stages S - 1 .. 0 of one step, given what its end and the outputs add to kappa; y_bar gains the cotangents of the states."""
+    n, start = y_bar.shape[0], row3(stages, step, 0)
+    for back in range(kappa.shape[0]):
+        i = kappa.shape[0] - 1 - back
+        x = row(kappa, i)
+        copy(x, r)
+        solve_joined_transposed(k, t, start, p, h * gamma, base, depth, r, lu, pivots, place, kl, ku, x, z, work)
+        for q in range(n):
+            x[q] *= gamma
+            work[q] = h * stages[step, 1 + i, q]
+        pass_to_earlier(c, 1.0, i, x, kappa)
+        bend(k, t, start, work, d[i] * h, p, x, y_bar, p_bar, t_bar)
+        for q in range(n):
+            acc = 0.0
+            for j in range(i):
+                acc += a[i, j] * stages[step, 1 + j, q]
+            state[q] = start[q] + h * acc
+            g[q] = 0.0
+        vjp(k, t + alpha[i] * h, state, p, x, g, p_bar, t_bar)
+        for q in range(n):
+            y_bar[q] += g[q]
+        pass_to_earlier(a, h, i, g, kappa)
+
+
+def gather_first(k, t0, o, steps, rate, p, stages, out_bar, y_bar, p_bar, t_bar, g):
+    """Cotangents of the outputs up to number o, which lie at the start, given to it."""
+    for q in range(y_bar.shape[0]):
+        g[q] = 0.0
+        for i in range(o + 1):
+            g[q] += out_bar[i, q]
+        if rate == 0:
+            y_bar[q] += g[q]
+    if steps == 0 and rate == 1:
+        vjp(k, t0, row3(stages, 0, 0), p, g, y_bar, p_bar, t_bar)
+
+
+def adjoint(
+    k, t0, span, steps, rate, base, depth, kl, ku, gamma, a, c, d, alpha, b, dense, rows, columns, place, p, sigma, mesh, nodes, stages,
+    out_bar, y_bar, p_bar, t_bar, kappa, g, w, values, r, work, state, lu, pivots, z,
+):  # fmt: skip
+    """Discrete adjoint over the recorded steps: exact, second derivatives of f included.
+
+    Parameters
+    ----------
+    k, t0, span, rate, base, depth, kl, ku, gamma, a, c, d, alpha, b, dense, rows, columns, place, p, sigma
+        As in ``forward``.
+    steps, out_bar, y_bar, p_bar, t_bar
+        As in ``erk.adjoint``.
+    mesh, nodes, stages : ndarray, shapes (>= steps,), (>= steps + 1,), (>= steps + 1, S + 1, n)
+        As recorded by ``forward``.
+    kappa, g, w, values, r, work, state, lu, pivots, z : ndarray
+        Work: cotangents of the slopes (S, n), of a state (n,), weights (S,); the others as in ``forward``.
+
+    Returns
+    -------
+    int
+        0, or SINGULAR.
+
+    Notes
+    -----
+    With x_i = gamma W^-T kappa_i: kappa_j gains c_ij x_i and h a_ij g_i, g_i = f_y(Y_i)^T x_i; lambda_n gains g_i and the derivative of
+    x_i^T (h J k_i + d_i h f_t) by the state at the start.
+    """
+    sign = 1.0 if span > 0.0 else -1.0
+    n, o = y_bar.shape[0], sigma.shape[0] - 1
+    for step in range(steps - 1, -1, -1):
+        h, t = mesh[step], t0 + nodes[step]
+        for q in range(n):
+            g[q] = y_bar[q]
+            y_bar[q] = 0.0
+        clear(kappa, kappa.shape[0])
+        o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, g, kappa, w)
+        for q in range(n):
+            y_bar[q] += g[q]
+            for i in range(kappa.shape[0]):
+                unroll()
+                kappa[i, q] += h * b[i] * g[q]
+        for q in range(z.shape[0]):
+            z[q] = stages[step, 0, base + q]
+        jac(k, t, z, p, values)
+        form(values, rows, columns, h * gamma, lu, kl, ku)
+        if not factor(lu, pivots, kl, ku):
+            return SINGULAR
+        retreat(k, gamma, a, c, d, alpha, t, h, p, step, stages, base, depth, place, kl, ku, y_bar, p_bar, t_bar, kappa, g, r, work, state,
+                lu, pivots, z)
+    gather_first(k, t0, o, steps, rate, p, stages, out_bar, y_bar, p_bar, t_bar, g)
+    return DONE
+
+
+SHAPES = {
+    "a": "S, S", "c": "S, S", "d": "S", "alpha": "S", "b": "S", "e": "S", "dense": "S, degree", "p": "n_p", "sigma": "m", "mesh": "cap",
+    "nodes": "cap + 1", "w": "S", "rows": "nnz", "columns": "nnz", "place": "nb", "values": "nnz", "lu": "nb, nb", "pivots": "nb",
+    "z": "nb",
+}  # fmt: skip
+FORWARD = Loop(
+    "rosenbrock_forward",
+    forward,
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz"),
+    integers=("max_steps", "replay", "rate", "base", "depth", "kl", "ku"),
+    shapes={
+        **SHAPES, "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out", "stages": "cap + 1, S + 1, n_rec", "ks": "S, N", "new": "N",
+        "f0": "N", "ft": "N", "r": "N", "work": "N", "counts": "6", "last": "4",
+    },
+    integer_arrays=("counts", "rows", "columns", "place", "pivots"),
+    helpers=(
+        form, factor, solve, level, solve_joined, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights,
+        observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, propose, joint_error, first_not_finite,
+        verdict, tell, slopes_at,
+        stage_state, attempt, keep,
+    ),
+)  # fmt: skip
+ADJOINT = Loop(
+    "rosenbrock_adjoint",
+    adjoint,
+    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap", "nb", "nnz"),
+    integers=("steps", "rate", "base", "depth", "kl", "ku"),
+    shapes={
+        **SHAPES, "out_bar": "m, n_out", "stages": "cap + 1, S + 1, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "S, n",
+        "g": "n", "r": "n", "work": "n", "state": "n",
+    },
+    integer_arrays=("rows", "columns", "place", "pivots"),
+    helpers=(
+        copy, form, factor, level, solve_transposed, solve_joined_transposed, weights, clear, gather_outputs, pass_to_earlier,
+        retreat, gather_first,
+    ),
+)  # fmt: skip

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..core.emission import Call
 from ..errors import MissingRule
-from ..passes import inline, optimise
+from ..passes import finished
 from . import engine
 from .caller import Caller
 from .context import carried
@@ -102,9 +102,9 @@ def kernel_python(symbol, params, graph, inputs, outputs, unroll=None):
 
 
 def _prepared(graph):
-    graph = inline(graph)
+    graph = finished(graph)
     refuse(graph)
-    return own_outputs(optimise(graph))
+    return own_outputs(graph)
 
 
 def refuse(graph):

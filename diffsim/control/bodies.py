@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core import Absent, Aval, Const, Eqn, Graph, Tracer, Var, aval_of, eval_graph, wrap
 from ..core.aval import is_float
-from ..passes import dce, inline, optimise
+from ..passes import dce, finished, optimise
 from ..passes.cse import param_key
 from ..prims.elementwise import mul
 from ..prims.layout import broadcast_to
@@ -150,7 +150,7 @@ def _compiled(graph, strong):
 
 def lowered(graph):
     """The graph as code is generated from it."""
-    return derived(graph, "lowered", lambda: optimise(inline(graph)))
+    return derived(graph, "lowered", lambda: finished(graph))
 
 
 # ---------------------------------------------------------------- what a body passes on

@@ -14,7 +14,7 @@ from ..prims.gather import gather
 from ..prims.layout import convert, reshape
 from ..prims.reduce import argmax, reduce_any, reduce_max, reduce_min
 from ..transforms import trace
-from . import bodies
+from . import bodies, lean
 from .bodies import NO_SAMPLES, derived, selected, spread, used
 from .emit import SWITCH
 from .patterns import of_switch
@@ -183,7 +183,8 @@ def _batch(n, flags, i, *x, branches):
     return tuple(y)
 
 
-switch = Primitive("switch", impl=_impl, aval=_aval, jvp=_jvp, transpose=_transpose, batch=_batch, emit=SWITCH, samples=NO_SAMPLES,
+switch = Primitive("switch", impl=_impl, aval=_aval, jvp=_jvp, transpose=_transpose, batch=_batch, emit=SWITCH,
+                   lean=lean.switch, samples=NO_SAMPLES,
                    multiple=True, sparsity=of_switch, together=_together)
 
 __all__ = ["Branches", "branches_of", "chosen", "like_them", "rows", "switch"]

@@ -16,7 +16,7 @@ from ..numpy.lending import lent
 from ..numpy.memory import memory_order
 from ..numpy.rebind import original, rebound
 from ..numpy.stacking import is_value, stacked
-from ..passes import inline, optimise
+from ..passes import finished
 from ..transforms import trace
 from ..transforms.strong import finite
 from ..transforms.watch import WATCH
@@ -75,7 +75,7 @@ class Compiled:
         It is then to be computed with the care of an uncompiled one.
         """
         if self.program is None:
-            self.program = Program(optimise(inline(self.graph)), constants=self.captured, watch=self.derives)
+            self.program = Program(finished(self.graph), constants=self.captured, watch=self.derives)
             if all(len(k) == MATRIX or k[0] == "static" for k in self.signature[1]):
                 self.call = entrance(self.signature, self.holds, self.program.calling, self.out, self.constants, self.derives)
                 self.call.entry = self

@@ -22,7 +22,7 @@ from ..prims.reduce import reduce_any
 from ..transforms import linearize, push, trace
 from ..transforms.forward import ForwardTrace
 from ..transforms.linear import LinearTrace
-from . import bodies
+from . import bodies, lean
 from .bodies import NO_SAMPLES, NOT_EMITTED, constant_carries, derived, filled, selected, spread
 from .cond import chosen, like_them, rows
 from .emit import WHILE
@@ -158,7 +158,8 @@ def _batch(n, flags, *x, cond, body, keep, asked):
     return (*ends, bodies.widened(y[0], n, apart_), *states)
 
 
-while_ = Primitive("while", impl=_impl, aval=_aval, jvp=_jvp, transpose=_transpose, batch=_batch, emit=WHILE, samples=NO_SAMPLES,
+while_ = Primitive("while", impl=_impl, aval=_aval, jvp=_jvp, transpose=_transpose, batch=_batch, emit=WHILE,
+                   lean=lean.while_, samples=NO_SAMPLES,
                    multiple=True, prepare=_prepare, together=_together)
 
 

@@ -14,7 +14,7 @@ from ..core import Graph, Linear, Primitive, bind
 from ..core.emission import Gather, Scalar
 from ..errors import InputError, InputTypeError
 from ..prims.family import REAL, draw
-from . import bodies
+from . import bodies, lean
 from .bodies import NO_SAMPLES, selected, spread
 from .emit import CALL
 from .patterns import of_call
@@ -99,7 +99,7 @@ def _passing(params):
 
 checkpoint = Primitive(
     "checkpoint", impl=_impl, aval=_aval, jvp=_jvp, transpose=_transpose, batch=_batch, multiple=True, prepare=_prepare, together=_together,
-    sparsity=of_call, emit=CALL, samples=NO_SAMPLES)
+    sparsity=of_call, emit=CALL, lean=lean.call, samples=NO_SAMPLES)
 bodies.PASSING["checkpoint"] = _passing
 
 

@@ -21,7 +21,7 @@ from ..prims.elementwise import add
 from ..prims.layout import basic, concatenate, index, reshape
 from ..prims.layout import transpose as permuted
 from ..transforms import trace
-from . import bodies
+from . import bodies, lean
 from .bodies import NO_SAMPLES, constant_carries, derived, filled, selected, spread, used
 from .emit import SCAN
 from .patterns import of_scan
@@ -293,7 +293,8 @@ def _passing(params):
     return (*[j if on else None for j, on in enumerate(constant)], *[None] * len(body.outputs))
 
 
-scan = Primitive("scan", impl=_impl, aval=_aval, jvp=_jvp, transpose=_transpose, batch=_batch, emit=SCAN, samples=NO_SAMPLES,
+scan = Primitive("scan", impl=_impl, aval=_aval, jvp=_jvp, transpose=_transpose, batch=_batch, emit=SCAN,
+                 lean=lean.scan, samples=NO_SAMPLES,
                  multiple=True, sparsity=of_scan, prepare=_prepare, together=_together)
 bodies.PASSING["scan"] = _passing
 

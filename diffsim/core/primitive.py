@@ -93,13 +93,15 @@ class Primitive:
         transform that differentiates; ``reverse`` says that the tangent will be transposed.
     body : callable, optional
         ``body(*avals, **params) -> Graph``: the program the primitive stands for; code is generated from that.
+    lean : callable, optional
+        ``lean(eqn, needed)``: a smaller form of an equation of which only the marked values are needed (``diffsim/passes/lean.py``).
     """
 
-    __slots__ = ("aval", "batch", "body", "derivs", "emit", "impl", "jvp", "linear_fast", "multiple", "name", "plain_derivs", "prepare",
-                 "quick", "ruled", "samples", "sparsity", "together", "transpose")
+    __slots__ = ("aval", "batch", "body", "derivs", "emit", "impl", "jvp", "lean", "linear_fast", "multiple", "name", "plain_derivs",
+                 "prepare", "quick", "ruled", "samples", "sparsity", "together", "transpose")
 
     def __init__(self, name, *, impl, aval, jvp, transpose, emit, samples, batch=ONE_BY_ONE, sparsity=DENSE, multiple=False, derivs=None,
-                 quick=None, linear_fast=None, prepare=None, together=None, ruled=None, body=None):
+                 quick=None, linear_fast=None, prepare=None, together=None, ruled=None, body=None, lean=None):
         if name in REGISTRY:
             raise ValueError(f"a primitive named {name!r} exists already")
         self.name, self.impl, self.aval, self.jvp, self.transpose = name, impl, aval, jvp, transpose
@@ -107,6 +109,7 @@ class Primitive:
         self.batch, self.sparsity = batch, sparsity
         self.derivs, self.quick, self.linear_fast, self.prepare = derivs, quick or impl, linear_fast, prepare
         self.plain_derivs, self.together, self.ruled, self.body = None, together, ruled, body
+        self.lean = lean
         for slot in SLOTS:
             rule = getattr(self, slot)
             if rule is None:

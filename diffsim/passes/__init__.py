@@ -4,19 +4,23 @@ from .cse import cse
 from .dce import dce
 from .fold import fold
 from .inline import inline
+from .lean import lean
 from .simplify import simplify
 
 PASSES = (fold, simplify, cse, dce)
+#: Those before code is generated: what is left is not differentiated any more.
+LAST = (*PASSES, lean)
 #: Rounds of all passes; each round makes the graph smaller, so that few are ever needed.
 MAX_ROUNDS = 8
 
 
-def optimise(graph):
+def optimise(graph, passes=PASSES):
     """Run all passes until none finds anything to do.
 
     Parameters
     ----------
     graph : Graph
+    passes : sequence of callable
 
     Returns
     -------
@@ -25,11 +29,16 @@ def optimise(graph):
     """
     for _ in range(MAX_ROUNDS):
         before = graph
-        for each in PASSES:
+        for each in passes:
             graph = each(graph)
         if graph is before:
             break
     return graph
 
 
-__all__ = ["PASSES", "cse", "dce", "fold", "inline", "optimise", "simplify"]
+def finished(graph):
+    """The graph as code is generated from it: composed primitives replaced by what they stand for, and all passes run."""
+    return optimise(inline(graph), LAST)
+
+
+__all__ = ["LAST", "PASSES", "cse", "dce", "finished", "fold", "inline", "lean", "optimise", "simplify"]

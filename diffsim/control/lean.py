@@ -46,7 +46,8 @@ def hoisted(eqns, constants, allowed):
     """
     still, out = set(constants), []
     for eqn in eqns:
-        if not isinstance(eqn.prim.emit, Absent) and _plain(eqn) and allowed(eqn) and all(isinstance(x, Const) or x in still for x in eqn.inputs):
+        known = all(isinstance(x, Const) or x in still for x in eqn.inputs)
+        if known and not isinstance(eqn.prim.emit, Absent) and _plain(eqn) and allowed(eqn):
             still.update(eqn.outputs)
             out.append(eqn)
     moved, readers = set(out), {}
@@ -112,8 +113,14 @@ def _live(graph, wanted, carries):
         wanted[:carries] = grown
 
 
-def scan(eqn, needed):
+def scan(eqn, needed, maker):
     """A loop of known length with less in it."""
+    before, given = [], eqn
+    eqn = _rows_alike(eqn, maker, before)
+    m = eqn.params["carries"] - given.params["carries"]
+    if m:
+        last = len(needed) - given.params["carries"]
+        needed = (*[False] * m, *needed[:last], *[False] * m, *needed[last:])
     p = eqn.params
     n, length, body = p["carries"], p["length"], lowered(p["body"])
     total, still, last = len(body.inputs), constant_carries(body, n), len(needed) - n
@@ -130,8 +137,8 @@ def scan(eqn, needed):
     live = [j for j in range(n) if wanted[j] and not still[j]]
     slices = [j for j in range(n, total) if body.inputs[j] in read and body.inputs[j] not in merged]
     ys = [j for j in range(n, len(outputs)) if wanted[j]]
-    before, eqns = hoisted(eqns, set(constants.inputs), lambda e: length > 0)
-    before = constants.outside(before)
+    outside, eqns = hoisted(eqns, set(constants.inputs), lambda e: length > 0)
+    before += constants.outside(outside)
     results = [outputs[j] for j in (*live, *ys)]
     constants.read(eqns, results)
     m = len(constants.inputs)
@@ -152,7 +159,7 @@ def scan(eqn, needed):
     return [*before, made], other
 
 
-def while_(eqn, needed):
+def while_(eqn, needed, maker):
     """A loop of unknown length with less in it."""
     n, body, test = len(eqn.inputs), lowered(eqn.params["body"]), lowered(eqn.params["cond"])
     still = constant_carries(body, n)
@@ -186,6 +193,40 @@ def while_(eqn, needed):
     return [*before, made], other
 
 
+def _rows_alike(eqn, maker, before):
+    """The same loop with slices that are all alike made constants of it."""
+    p = eqn.params
+    n, body = p["carries"], p["body"]
+    alike = [_row(x, v.aval, maker, before) for v, x in zip(body.inputs[n:], eqn.inputs[n:], strict=True)]
+    if all(x is None for x in alike):
+        return eqn
+    on = [x is not None for x in alike]
+    rest, still = [not x for x in on], selected(body.inputs[n:], on)
+    graph = Graph([*still, *body.inputs[:n], *selected(body.inputs[n:], rest)], body.eqns, [*still, *body.outputs])
+    m, last = len(still), len(eqn.outputs) - n
+    outputs = [*[Var(v.aval) for v in still], *eqn.outputs[:last], *[Var(_none(v.aval)) for v in still], *eqn.outputs[last:]]
+    params = {**p, "body": graph, "carries": m + n, "keep": tuple(m + j for j in p["keep"]), "asked": ()}
+    operands = [*selected(alike, on), *eqn.inputs[:n], *selected(eqn.inputs[n:], rest)]
+    return Eqn(eqn.prim, operands, params, outputs, eqn.line)
+
+
+def _row(x, aval, maker, before):
+    """What each row of an array is, where all rows are known to be alike; None elsewhere."""
+    if isinstance(x, Const):
+        return Const(x.value[0]) if len(x.value) and (x.value == x.value[:1]).all() else None
+    made = maker.get(x)
+    if made is None or made.prim is not broadcast_to:
+        return None
+    (y,) = made.inputs
+    if len(y.aval.shape) > len(aval.shape):
+        return None
+    if y.aval.shape == aval.shape:
+        return y
+    row = Var(aval)
+    before.append(Eqn(broadcast_to, [y], {"shape": aval.shape}, [row]))
+    return row
+
+
 def _none(aval):
     return type(aval)((0, *aval.shape), aval.dtype)
 
@@ -208,7 +249,7 @@ def _trimmed(graphs, needed):
     return [Graph(selected(g.inputs, keep), g.eqns, g.outputs) for g in cut], keep
 
 
-def switch(eqn, needed):
+def switch(eqn, needed, maker):
     """The branch itself where it is known; else branches without what nobody needs."""
     number, *operands = eqn.inputs
     branches = eqn.params["branches"]
@@ -232,7 +273,7 @@ def _written_out(eqn, graph, operands):
     return eqns, {v: place.get(x, x) for v, x in zip(eqn.outputs, graph.outputs, strict=True)}
 
 
-def call(eqn, needed):
+def call(eqn, needed, maker):
     """A call without what nobody needs."""
     body = lowered(eqn.params["body"])
     (made,), keep = _trimmed([body], needed)

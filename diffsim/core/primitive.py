@@ -94,7 +94,7 @@ class Primitive:
     body : callable, optional
         ``body(*avals, **params) -> Graph``: the program the primitive stands for; code is generated from that.
     lean : callable, optional
-        ``lean(eqn, needed)``: a smaller form of an equation of which only the marked values are needed (``diffsim/passes/lean.py``).
+        ``lean(eqn, needed, maker)``: a smaller form of an equation of which only the marked values are needed (``passes/lean.py``).
     """
 
     __slots__ = ("aval", "batch", "body", "derivs", "emit", "impl", "jvp", "lean", "linear_fast", "multiple", "name", "plain_derivs",

@@ -6,15 +6,16 @@ from ..core import Graph
 def lean(graph):
     """Let each primitive that has a ``lean`` rule rewrite its equations.
 
-    ``lean(eqn, needed)`` returns None where there is nothing to gain, else equations that take its place and a dict of what stands for its
-    outputs (those that keep their variables are left out; those not needed may be missing).
+    ``lean(eqn, needed, maker)``, ``maker`` the equations of the graph by the variables they make, returns None where there is nothing to
+    gain, else equations that take its place and a dict of what stands for its outputs (those that keep their variables are left out; those
+    not needed may be missing).
     """
     if not any(eqn.prim.lean is not None for eqn in graph.eqns):
         return graph
-    needed, made, replaced = set(graph.outputs), [], {}
+    needed, made, replaced, maker = set(graph.outputs), [], {}, {v: e for e in graph.eqns for v in e.outputs}
     for eqn in reversed(graph.eqns):
         flags = tuple(v in needed for v in eqn.outputs)
-        better = eqn.prim.lean(eqn, flags) if eqn.prim.lean is not None and any(flags) else None
+        better = eqn.prim.lean(eqn, flags, maker) if eqn.prim.lean is not None and any(flags) else None
         eqns, other = ([eqn], {}) if better is None else better
         replaced.update(other)
         needed.update(other.values())

@@ -115,6 +115,38 @@ def ruled(x):
     return np.sum(ds.scan(lambda c, s: (halved(c) * s, tripled(c)), x, np.array([0.5, 0.7, 1.1]))[1])
 
 
+def newton(a):
+    """A number of iterations that depends on the values."""
+    x, n = ds.while_loop(lambda s: np.abs(s[0] * s[0] - a) > 1e-12 * a, lambda s: (0.5 * (s[0] + a / s[0]), s[1] + 1), (1.0 + 0.1 * a, 0))
+    return x * n
+
+
+def affine(v):
+    """A loop whose derivative needs no states, one that does not run, one with a state in memory."""
+    a = ds.while_loop(lambda w: np.sum(w) < 10.0, lambda w: w * 1.5 + 0.1, v)
+    b = ds.while_loop(lambda w: np.sum(w) < -10.0, lambda w: w * w, v)
+    c = ds.while_loop(lambda s: s[0] < 4, lambda s: (s[0] + 1, np.sin(s[1]) * np.roll(s[1], 3)), (0, np.outer(v, np.arange(1.0, 40.0))))[1]
+    return np.sum(a * b) + np.sum(c)
+
+
+def many(x):
+    """More iterations than there is memory for at first."""
+    return ds.while_loop(lambda s: s[1] < 1000, lambda s: (np.sin(s[0]) + x * 0.5, s[1] + 1), (x, 0))[0]
+
+
+def nested(c):
+    def inner(c, x):
+        c = ds.while_loop(lambda v: np.sum(np.abs(v)) > 1.0, lambda v: v * v * 0.6 + 0.01 * x, c + x)
+        return c, np.sum(c)
+
+    def outer(c, x):
+        def long(c):
+            return ds.scan(inner, c * 1.1, np.array([0.9, -0.4]) * np.sum(c))[0]
+        return ds.cond(np.sum(c) > 0.2, long, lambda c: c + 0.5 * x, c), np.sum(c * c)
+    c, y = ds.scan(outer, c, np.array([1.0, 0.7, 1.3]))
+    return np.sum(c ** 2) + np.sum(y)
+
+
 VECTOR = np.array([0.3, 0.4])
 PROGRAMS = {
     "none": oscillator(0), "one": oscillator(1), "many": oscillator(7), "reverse": oscillator(7, reverse=True),
@@ -123,7 +155,8 @@ PROGRAMS = {
     "mixed": (mixed, (np.array([0.3, -0.7]),)), "empty": (empty, (np.float64(1.1),)),
     "checkpoint": (checkpointed, (np.linspace(0, 1, 50),)),
     "switch": (chosen, (VECTOR,)), "rules": (ruled, (np.float64(0.8),)),
-    "fori": (lambda x: np.sum(ds.fori_loop(2, 5, lambda i, v: np.sin(v) * i + x, x)), (VECTOR,)),
+    "while": (newton, (np.float64(9.0),)), "affine while": (affine, (VECTOR,)), "long while": (many, (np.float64(0.7),)),
+    "nested": (nested, (VECTOR,)), "fori": (lambda x: np.sum(ds.fori_loop(2, 5, lambda i, v: np.sin(v) * i + x, x)), (VECTOR,)),
 }
 VALUES = {
     "scan of tables": (lambda x: clamped(np.int64(4), x), (FORCE,)),

@@ -215,6 +215,15 @@ class Caller:
         """An address some bytes on: an int, or the text of an i64."""
         return base if offset == 0 else self.line(f"getelementptr inbounds i8, ptr {base}, i64 {offset}")
 
+    def row(self, base, i, size):
+        """Address of row i of an array, of so many bytes a row."""
+        return self.address(base, self.line(f"mul nuw nsw i64 {i}, {size}"))
+
+    def move(self, target, source, size):
+        """Copy bytes, also onto themselves."""
+        if size:
+            self.call("void", "llvm.memmove.p0.p0.i64", [("ptr", target), ("ptr", source), ("i64", size), ("i1", "false")])
+
     def copy(self, target, source, size):
         """Copy bytes."""
         if size:

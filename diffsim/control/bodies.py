@@ -4,6 +4,7 @@ What is derived from a graph is a graph again, made once and kept as long as the
 object (:func:`interned`), so that a loop met again in the next call of a program finds everything derived from its body.
 """
 
+import contextvars
 import functools
 import threading
 import weakref
@@ -26,6 +27,8 @@ from ..transforms.strong import STRONG, strong_product
 #: Slots of the primitives of control flow.
 NOT_EMITTED = Absent("control flow runs in the graph interpreter")
 NO_SAMPLES = Absent("its operands follow from a graph: tests/test_control.py holds its laws")
+#: While loops of unknown length are recorded as if their number of iterations were known: a list of the symbols of these numbers.
+ASSUMED = contextvars.ContextVar("assumed", default=None)
 #: Graphs kept for later calls.
 INTERNED = 512
 _interned, _derived, _lock = OrderedDict(), weakref.WeakKeyDictionary(), threading.Lock()
@@ -60,9 +63,11 @@ def derived(graph, key, make):
         table = _derived[graph] = {}
     if key not in table:
         token = STRONG.set(False)                             # a graph is for all sweeps: those that repair run it strongly
+        outer = ASSUMED.set(None)                             # and loops inside it have numbers of iterations of their own
         try:
             table[key] = make()
         finally:
+            ASSUMED.reset(outer)
             STRONG.reset(token)
     return table[key]
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from ..codegen.caller import size_of
 from ..core.emission import Call
-from . import bodies
 from .bodies import constant_carries, lowered
 
 #: Carries of at most this many bytes are copied from step to step: they may be registers.
@@ -76,8 +75,6 @@ class _Carries:
         Bytes.
     constant : sequence of bool
         Carries that stay.
-    rows : dict of int to (str, bool)
-        Carries that move through the rows of a stack.
     """
 
     def __init__(self, k, ins, sizes, constant):
@@ -110,55 +107,79 @@ class _Carries:
             self.k.copy(self.here[j], self.next[j], self.sizes[j])
 
 
+class _Steps:
+    """A loop over the rows of arrays.
+
+    Parameters
+    ----------
+    k : Caller
+    body : Graph
+    carries : int
+    reverse : bool
+    length : int or str
+        A number, or the text of an i64.
+    """
+
+    def __init__(self, k, body, carries, reverse, length):
+        self.k, self.body, self.carries, self.reverse, self.length = k, body, carries, reverse, length
+        self.sizes = [size_of(v.aval) for v in body.inputs]
+        self.results = [size_of(x.aval) for x in body.outputs[carries:]]
+
+    def run(self, starts, ends, xs, ys, kept):
+        """Write the loop: addresses of first and last carries, of the arrays sliced and written; ``kept`` by the number of the carry."""
+        k, n, sizes, length = self.k, self.carries, self.sizes, self.length
+        constant = constant_carries(self.body, n)
+        state = _Carries(k, starts, sizes[:n], constant)
+        state.begin()
+        large = state.large
+        spare = {j: k.scratch(sizes[j]) for j in large}
+        # places take turns; where the number of steps is known, so that the last one writes to the place of the last carries
+        odd = isinstance(length, int) and length % 2
+        first = [("ptr", starts[j]) for j in large] + [("ptr", ends[j] if odd else spare[j]) for j in large]
+        other = [("ptr", spare[j] if odd else ends[j]) for j in large]
+
+        def step(i, *places):
+            m = len(large)
+            here, to, then = (dict(zip(large, part, strict=True)) for part in (places[:m], places[m:2 * m], places[2 * m:]))
+            at = i if not self.reverse else k.line(f"sub nuw nsw i64 {k.line(f'sub nuw nsw i64 {length}, 1')}, {i}")
+            reads = state.reads(here)
+            for j, rows in kept.items():
+                k.copy(k.row(rows, at, sizes[j]), reads[j], sizes[j])
+            slices = [k.row(x, at, size) for x, size in zip(xs, sizes[n:], strict=True)]
+            k.run(0, [*reads, *slices], [*state.writes(to), *[k.row(y, at, size) for y, size in zip(ys, self.results, strict=True)]])
+            state.advance()
+            return [k.line(f"add nuw nsw i64 {i}, 1"), *to.values(), *then.values(), *to.values()]
+
+        _, *places = k.cycle([("i64", "0"), *first, *other], lambda i, *_: k.line(f"icmp ult i64 {i}, {length}"), step)
+        here = state.reads(dict(zip(large, places, strict=False)))
+        for j, end in enumerate(ends):
+            if not (isinstance(length, int) and j in large):
+                k.move(end, here[j], sizes[j]) if j in large else k.copy(end, here[j], sizes[j])
+
+
 def _scan_rule(k, outs, ins, *, body, length, reverse, carries, keep, asked):
-    avals, m = bodies.avals(body), len(body.outputs)
-    sizes = [size_of(a) for a in avals]
+    m = len(body.outputs)
     starts, xs = [k.pointer(b) for b in ins[:carries]], [k.pointer(b) for b in ins[carries:]]
     ends, ys, kept = ([k.pointer(b) for b in part] for part in (outs[:carries], outs[carries:m], outs[m:]))
-    steps = [size_of(x.aval) for x in body.outputs[carries:]]
-    constant = constant_carries(body, carries)
-    if not length:
-        for end, start, size in zip(ends, starts, sizes, strict=False):
-            k.copy(end, start, size)
+    if length:
+        _Steps(k, body, carries, reverse, length).run(starts, ends, xs, ys, {j: kept[j] for j in keep})
         return
-    state = _Carries(k, starts, sizes[:carries], constant)
-    state.begin()
-    large = state.large
-    spare = {j: k.scratch(sizes[j]) for j in large}
-    # the last step writes to the place of the last carries: places take turns, counted from the end
-    first = [("ptr", starts[j]) for j in large] + [("ptr", ends[j] if length % 2 else spare[j]) for j in large]
-    other = [("ptr", spare[j] if length % 2 else ends[j]) for j in large]
-
-    def row(base, i, size):
-        return k.address(base, k.line(f"mul nuw nsw i64 {i}, {size}"))
-
-    def step(i, *places):
-        n = len(large)
-        here, to, then = (dict(zip(large, part, strict=True)) for part in (places[:n], places[n:2 * n], places[2 * n:]))
-        at = i if not reverse else k.line(f"sub nuw nsw i64 {length - 1}, {i}")
-        reads = state.reads(here)
-        for j in keep:
-            k.copy(row(kept[j], at, sizes[j]), reads[j], sizes[j])
-        slices = [row(x, at, size) for x, size in zip(xs, sizes[carries:], strict=True)]
-        k.run(0, [*reads, *slices], [*state.writes(to), *[row(y, at, size) for y, size in zip(ys, steps, strict=True)]])
-        state.advance()
-        return [k.line(f"add nuw nsw i64 {i}, 1"), *to.values(), *then.values(), *to.values()]
-
-    k.cycle([("i64", "0"), *first, *other], lambda i, *_: k.line(f"icmp ult i64 {i}, {length}"), step)
-    for j, end in enumerate(ends):
-        if constant[j] or state.small[j]:
-            k.copy(end, starts[j] if constant[j] else state.here[j], sizes[j])
+    for end, start, v in zip(ends, starts, body.inputs, strict=False):
+        k.copy(end, start, size_of(v.aval))
 
 
 SCAN = Call(_scan_rule, None, inside=True, graphs=lambda body, **_: (lowered(body),))
 
 
 def _while_rule(k, outs, ins, *, cond, body, keep, asked):
-    n = len(ins)
-    sizes = [size_of(a) for a in bodies.avals(body)]
-    starts, ends, count = [k.pointer(b) for b in ins], [k.pointer(b) for b in outs[:n]], k.pointer(outs[n])
-    constant = constant_carries(body, n)
-    state = _Carries(k, starts, sizes, constant)
+    *ends, count = [k.pointer(b) for b in outs[:len(ins) + 1]]
+    _iterate(k, body, [k.pointer(b) for b in ins], ends, count, lambda i, reads: None)
+
+
+def _iterate(k, body, starts, ends, count, note):
+    """Write a loop while carried program 0 says so; ``note(i, addresses)`` is called before each step."""
+    sizes = [size_of(v.aval) for v in body.inputs]
+    state = _Carries(k, starts, sizes, constant_carries(body, len(starts)))
     state.begin()
     large, flag = state.large, k.alloca(1, "i8")
     places = [(k.scratch(sizes[j]), k.scratch(sizes[j])) for j in large]
@@ -172,7 +193,9 @@ def _while_rule(k, outs, ins, *, cond, body, keep, asked):
 
     def step(i, *places):
         here, to = places[:len(large)], places[len(large):]
-        k.run(1, state.reads(dict(zip(large, here, strict=True))), state.writes(dict(zip(large, to, strict=True))))
+        reads = state.reads(dict(zip(large, here, strict=True)))
+        note(i, reads)
+        k.run(1, reads, state.writes(dict(zip(large, to, strict=True))))
         state.advance()
         return [k.line(f"add nuw nsw i64 {i}, 1"), *to, *here]
 
@@ -185,4 +208,88 @@ def _while_rule(k, outs, ins, *, cond, body, keep, asked):
 
 WHILE = Call(_while_rule, None, inside=True, graphs=lambda cond, body, **_: (lowered(cond), lowered(body)))
 
-__all__ = ["CALL", "SCAN", "SWITCH", "WHILE"]
+# ---------------------------------------------------------------- loops over as many rows as a loop had iterations
+#: Status of a loop whose stacks are full, and the rows there is room for at first.
+FULL, FIRST_ROWS = 2, 256
+#: Words of a loop's stacks: rows there is room for, rows asked for, and one address a stack.
+ROOM, ASKED, STACKS = 0, 1, 2
+
+
+class StackRequest:
+    """Memory of the rows that a loop of unknown length leaves behind, which grows.
+
+    Parameters
+    ----------
+    rows : list of int
+        Bytes of a row of each stack.
+    """
+
+    def __init__(self, rows):
+        self.rows, self.words, self.room = rows, STACKS + len(rows), FIRST_ROWS
+
+    def allocate(self):
+        words, memory = np.zeros(self.words, np.int64), []
+        self._fill(words, memory)
+        return words, memory
+
+    def _fill(self, words, memory):
+        memory[:] = [np.empty(self.room * size, np.uint8) for size in self.rows]
+        words[ROOM] = self.room
+        words[STACKS:] = [x.ctypes.data for x in memory]
+
+    def grow(self, status, words, memory):
+        if status != FULL:
+            return False
+        self.room = max(self.room, 2 * int(words[ROOM]), int(words[ASKED]))
+        self._fill(words, memory)
+        return True
+
+    def error(self, status, words, memory):
+        return MemoryError("no room for the states of a loop")
+
+
+def _room(k, needed):
+    """Leave, to come back with more memory, unless there is room for so many rows."""
+    k.context_store(ASKED, needed)
+    full = k.line(f"icmp ugt i64 {needed}, {k.context(ROOM, 'i64')}")
+    k.check(k.line(f"select i1 {full}, i64 {FULL}, i64 0"))
+
+
+def _kept_rule(k, outs, ins, *, cond, body, keep):
+    n = len(ins)
+    stacks = {j: k.context(STACKS + i) for i, j in enumerate(keep)}
+    sizes = [size_of(v.aval) for v in body.inputs]
+
+    def note(i, reads):
+        _room(k, k.line(f"add nuw nsw i64 {i}, 1"))
+        for j, rows in stacks.items():
+            k.copy(k.row(rows, i, sizes[j]), reads[j], sizes[j])
+    _iterate(k, body, [k.pointer(b) for b in ins], [k.pointer(b) for b in outs[:n]], k.pointer(outs[n]), note)
+
+
+def _over_rule(k, outs, ins, *, body, reverse, carries, keep, sources):
+    count, starts, handles = k.integer(ins[0]), [k.pointer(b) for b in ins[1:1 + carries]], ins[1 + carries:]
+    xs = [k.context(STACKS + i, base=handles[h]) for h, i in sources]
+    n = len(body.outputs) - carries
+    if n or keep:
+        _room(k, count)
+    made = [k.context(STACKS + i) for i in range(n + len(keep))]
+    steps = _Steps(k, body, carries, reverse, count)
+    steps.run(starts, [k.pointer(b) for b in outs[:carries]], xs, made[:n], dict(zip(keep, made[n:], strict=True)))
+
+
+def rows_kept(params):
+    """Bytes of a row of each stack that a loop leaves."""
+    body, carries = params["body"], params.get("carries", 0)
+    results = body.outputs[carries:] if "carries" in params else []
+    return [size_of(x.aval) for x in results] + [size_of(body.inputs[j].aval) for j in params["keep"]]
+
+
+def _stack_request(params, avals_in, avals_out):
+    return StackRequest(rows_kept(params))
+
+
+KEPT = Call(_kept_rule, _stack_request, graphs=lambda cond, body, **_: (lowered(cond), lowered(body)))
+OVER = Call(_over_rule, _stack_request, graphs=lambda body, **_: (lowered(body),))
+
+__all__ = ["CALL", "KEPT", "OVER", "SCAN", "STACKS", "SWITCH", "WHILE", "rows_kept"]

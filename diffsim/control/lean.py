@@ -137,7 +137,7 @@ def scan(eqn, needed, maker):
     live = [j for j in range(n) if wanted[j] and not still[j]]
     slices = [j for j in range(n, total) if body.inputs[j] in read and body.inputs[j] not in merged]
     ys = [j for j in range(n, len(outputs)) if wanted[j]]
-    outside, eqns = hoisted(eqns, set(constants.inputs), lambda e: length > 0)
+    outside, eqns = hoisted(eqns, set(constants.inputs), _safe if type(length) is not int or not length else _plain)
     before += constants.outside(outside)
     results = [outputs[j] for j in (*live, *ys)]
     constants.read(eqns, results)
@@ -166,7 +166,8 @@ def while_(eqn, needed, maker):
     constants = _Constants([(v, x) for v, x, c in zip(body.inputs, eqn.inputs, still, strict=True) if c])
     outputs = [constants.instead.get(x, x) for x in body.outputs]
     asked = {v for e in test.eqns for v in e.inputs} | set(test.outputs)
-    wanted = [(needed[j] or test.inputs[j] in asked) and not still[j] for j in range(n)]
+    keep = tuple(j for j in eqn.params["keep"] if needed[n + 1 + j] and not still[j])
+    wanted = [(needed[j] or j in keep or test.inputs[j] in asked) and not still[j] for j in range(n)]
     wanted, eqns, _ = _live(Graph(body.inputs, constants.substituted(body.eqns), outputs), wanted, n)
     live = [j for j in range(n) if wanted[j] and not still[j]]
     before, eqns = hoisted(eqns, set(constants.inputs), _safe)
@@ -176,19 +177,22 @@ def while_(eqn, needed, maker):
     asked_too = {beside[v] for v in asked if isinstance(beside.get(v), Var)}
     ends = [outputs[j] for j in live]
     constants.read(eqns, [*ends, *asked_too])
-    if len(constants.inputs) + len(live) == n and not before and body is eqn.params["body"] and test is eqn.params["cond"]:
+    m = len(constants.inputs)
+    if (m + len(live), keep, body, test) == (n, *map(eqn.params.get, ("keep", "body", "cond"))) and not before:
         return None
     graph = Graph([*constants.inputs, *[body.inputs[j] for j in live]], eqns, [*constants.inputs, *ends])
     place = {v: Var(v.aval) for v in graph.inputs}
     now = {v: place.get(w, w) for v, w in beside.items()} | {test.inputs[j]: place[body.inputs[j]] for j in live}
     going = Graph(list(place.values()), [Eqn(e.prim, [now.get(x, x) for x in e.inputs], e.params, e.outputs, e.line) for e in test.eqns],
                   [now.get(x, x) for x in test.outputs])
-    made = Eqn(eqn.prim, [*constants.operands, *[eqn.inputs[j] for j in live]], {"cond": going, "body": graph, "keep": (), "asked": ()},
+    kept = {m + i: eqn.outputs[n + 1 + j] for i, j in enumerate(live) if j in keep}
+    made = Eqn(eqn.prim, [*constants.operands, *[eqn.inputs[j] for j in live]],
+               {"cond": going, "body": graph, "keep": tuple(kept), "asked": ()},
                [*[Var(v.aval) for v in constants.inputs], *[eqn.outputs[j] for j in live], eqn.outputs[n],
-                *[Var(_none(v.aval)) for v in graph.inputs]], eqn.line)
+                *[kept.get(j) or Var(_none(v.aval)) for j, v in enumerate(graph.inputs)]], eqn.line)
     other = {eqn.outputs[j]: eqn.inputs[j] for j in range(n) if still[j]}
     for j in range(n):
-        if needed[n + 1 + j]:
+        if needed[n + 1 + j] and j not in keep:
             other.update(_repeated(eqn.outputs[n + 1 + j], eqn.inputs[j], before))
     return [*before, made], other
 

@@ -13,7 +13,7 @@ import hashlib
 
 import numpy as np
 
-from ..core import Aval, Graph, Linear, Primitive, Tracer, bind, user_line
+from ..core import Aval, Eqn, Graph, Linear, Primitive, Tracer, Var, bind, user_line
 from ..core.aval import is_float
 from ..errors import ConcretizationError
 from ..prims.elementwise import add
@@ -23,22 +23,36 @@ from ..transforms import linearize, push, trace
 from ..transforms.forward import ForwardTrace
 from ..transforms.linear import LinearTrace
 from . import bodies, lean
-from .bodies import NO_SAMPLES, NOT_EMITTED, constant_carries, derived, filled, selected, spread
+from .bodies import ASSUMED, NO_SAMPLES, NOT_EMITTED, constant_carries, derived, filled, selected, spread
 from .cond import chosen, like_them, rows
 from .emit import WHILE
 from .scan import apart, carried, cotangents, doubled, linear_scan, plan, swapped
+from .unknown import TRIPS, recorded, rewritten
 
 COUNT = Aval((), np.dtype(np.int64))
 NOT_KEPT = {"keep": (), "asked": ()}
 
 
 def known(x):
-    """Whether there are numbers behind a value: it is traced for derivatives at most."""
+    """Whether there are numbers behind a value, or shall be taken to be: it is traced for derivatives at most."""
+    if ASSUMED.get() is not None:
+        return True
     while isinstance(x, Tracer):
         if not isinstance(x.owner, (ForwardTrace, LinearTrace)):
             return False
         x = x.primal
     return True
+
+
+def _trips(count):
+    """The number of iterations; what stands for it while a derivative is recorded."""
+    assumed = ASSUMED.get()
+    if assumed is None:
+        return int(count)
+    while isinstance(count, Tracer) and isinstance(count.owner, (ForwardTrace, LinearTrace)):
+        count = count.primal
+    assumed.append(count)
+    return TRIPS
 
 
 def _impl(*x, cond, body, keep, asked):
@@ -57,9 +71,9 @@ def _impl(*x, cond, body, keep, asked):
 def _aval(*x, cond, body, keep, asked):
     if list(x) != bodies.avals(body):
         raise ValueError(f"a loop over {[str(a) for a in bodies.avals(body)]} was given {[str(a) for a in x]}")
-    if keep:
+    if keep and ASSUMED.get() is None:
         raise ConcretizationError(f"{user_line()}: the states of a while_loop are as many as it has iterations, which is not known here")
-    return (*x, COUNT, *[Aval((0, *a.shape), a.dtype) for a in x])
+    return (*x, COUNT, *[Aval((TRIPS if j in keep else 0, *a.shape), a.dtype) for j, a in enumerate(x)])
 
 
 def _prepare(x, active, params):
@@ -74,7 +88,7 @@ def _jvp(x, y, x_dot, *, cond, body, keep, asked):
     n, active = len(x), tuple(t is not None for t in x_dot)
     made = plan(body, n, active)
     if set(made.states) <= set(keep) and known(y[n]):
-        ends, _, states = linear_scan(made, x, y[n + 1:], x_dot, length=int(y[n]), reverse=False, carries=n, asked=asked)
+        ends, _, states = linear_scan(made, x, y[n + 1:], x_dot, length=_trips(y[n]), reverse=False, carries=n, asked=asked)
         return (*ends, None, *states)
     term = Tangent(Loop(cond, body), active)
     dots = bind(while_derivative, [*x, *selected(x_dot, active)], {"of": term})
@@ -116,7 +130,7 @@ def _transpose(y_bar, *x, cond, body, keep, asked):
     operands = [*[x[j] for j in stay], *[kept[j] for j in moving]]
     order = [*stay, *moving]
     bars = [*[y_bar[j] for j in stay], *[y_bar[n + 1 + j] for j in stay]]
-    got = cotangents(bars, operands, tuple(linear[j] for j in order), still, int(run[m]), False, len(stay), ())
+    got = cotangents(bars, operands, tuple(linear[j] for j in order), still, _trips(run[m]), False, len(stay), ())
     place = {j: i for i, j in enumerate(order)}
     return tuple(got[place[j]] if asked_for[j] else None for j in range(n))
 
@@ -238,6 +252,18 @@ class Transposed(Term):
         return bodies.transpose_by_trace(self.of, x[:at], self.of.inputs, self.linear, bars)[0]
 
 
+def _derivative_lean(eqn, needed, maker):
+    """The equations themselves, over loops that leave what they need in memory that grows."""
+    term = eqn.params["of"]
+    graph = rewritten(recorded(term), term.name)
+    place, eqns = dict(zip(graph.inputs, eqn.inputs, strict=True)), []
+    for e in graph.eqns:
+        outputs = [Var(v.aval) for v in e.outputs]
+        eqns.append(Eqn(e.prim, [place.get(x, x) for x in e.inputs], e.params, outputs, eqn.line))
+        place.update(zip(e.outputs, outputs, strict=True))
+    return eqns, {v: place.get(x, x) for v, x in zip(eqn.outputs, graph.outputs, strict=True)}
+
+
 def _derivative_jvp(x, y, x_dot, *, of):
     active = tuple(t is not None for t in x_dot)
     term = Tangent(of, active)
@@ -253,6 +279,6 @@ def _derivative_transpose(y_bar, *x, of):
 
 while_derivative = Primitive(
     "while_derivative", impl=lambda *x, of: tuple(of(*x)), aval=lambda *x, of: tuple(of.outputs), jvp=_derivative_jvp,
-    transpose=_derivative_transpose, emit=NOT_EMITTED, samples=NO_SAMPLES, multiple=True)
+    transpose=_derivative_transpose, emit=NOT_EMITTED, samples=NO_SAMPLES, multiple=True, lean=_derivative_lean)
 
 __all__ = ["known", "while_", "while_derivative"]

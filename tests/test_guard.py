@@ -4,6 +4,7 @@ import array
 import collections
 import dataclasses
 import functools
+import queue
 import sys
 import types
 
@@ -76,6 +77,30 @@ def alias(x):
     return cls.k * x
 
 
+FIRST, SECOND = types.SimpleNamespace(k=1.0), types.SimpleNamespace(k=5.0)
+
+
+def alias_of_one_of_two(x, late=False):
+    kept = FIRST
+    if late:
+        kept = SECOND
+    return kept.k * x
+
+
+def alias_around_a_loop(x):
+    kept, total = SECOND, 0.0
+    for _ in range(2):
+        total = total + kept.k * x
+        kept = FIRST
+    return total
+
+
+def two_aliases(x):
+    one = FIRST
+    two = SECOND
+    return max(one, two, key=id).k * min(one, two, key=id).k * x
+
+
 def with_default(x, ks=(1.0,)):
     return ks[0] * x
 
@@ -115,6 +140,14 @@ def cases():
     yield "late attribute", closure(bare, lambda b: getattr(b, "late", 1.0)), lambda: setattr(bare, "late", 3.0)
     yield "array in a dataclass", closure(data, lambda v: v.table[0]), lambda: data.table.__setitem__(0, 3.0)
     yield "array in a nested dataclass", closure(data, lambda v: v.inner.table[0]), lambda: data.inner.table.__setitem__(0, 3.0)
+    large, strided = np.ones(5000), np.ones((5000, 2))[:, 0]
+    yield "large array", closure(large, lambda v: v[-1]), lambda: large.__setitem__(-1, 3.0)
+    yield "large array that is not contiguous", closure(strided, lambda v: v[-1]), lambda: strided.__setitem__(-1, 3.0)
+    yield "array by its transpose", closure(large, lambda v: v.T[7]), lambda: large.__setitem__(7, 3.0)
+    yield "shape of an array", closure(large, lambda v: float(v.shape[0] == 5000)), lambda: large.resize(4999, refcheck=False)
+    yield "alias of one of two", alias_of_one_of_two, lambda: setattr(FIRST, "k", 3.0)
+    yield "alias around a loop", alias_around_a_loop, lambda: setattr(FIRST, "k", 3.0)
+    yield "two aliases", two_aliases, lambda: setattr(FIRST, "k", 3.0)
     yield "set", closure(s, sum), lambda: s.add(3.0)
     yield "deque", closure(d, sum), lambda: d.append(3.0)
     yield "deep list", closure(deep, lambda v: v[0][0][0][0][0][0][0][0][0]), lambda: deep[0][0][0][0][0][0][0][0].__setitem__(0, 3.0)
@@ -140,6 +173,7 @@ def cases():
 def world(monkeypatch):
     """The things the cases change, as they are at first."""
     monkeypatch.setitem(sys.modules, "settings_of_a_model", MODULE)
+    FIRST.k = 1.0
     MODULE.k, counter.k, with_default.__defaults__ = 1.0, 1.0, ((1.0,),)
     rate = Plain.rate
     yield
@@ -192,3 +226,34 @@ def test_every_transform_shows_what_its_function_reads(transform, world):
 def test_compiled_inside_compiled_inside_grad():
     f = ds.jit(ds.grad(lambda x: ds.jit(ds.grad(lambda y: y**3))(x)))
     assert f(3.0) == pytest.approx(18.0)
+
+
+def test_what_is_not_read_is_not_watched():
+    """Attributes beside those that code names cost nothing, and may change."""
+    traced = queue.SimpleQueue()
+    world = types.SimpleNamespace(k=2.0, other=np.ones(10), more=types.SimpleNamespace(a=1.0, b=2.0))
+
+    def f(x):
+        traced.put(1)
+        return world.k * x + world.more.a
+
+    jitted = ds.jit(f)
+    assert jitted(1.0) == 3.0
+    world.other[0] = 5.0
+    world.more.b = world.late = 7.0
+    assert jitted(1.0) == 3.0
+    assert traced.qsize() == 1
+    world.more = types.SimpleNamespace(a=2.0)
+    assert jitted(1.0) == 4.0
+    assert traced.qsize() == 2
+
+
+def test_an_array_met_by_two_names_is_compared_once():
+    table = np.ones(5000)
+    first, second = types.SimpleNamespace(t=table), types.SimpleNamespace(t=table)
+    f = ds.jit(lambda x: x * first.t[0] + second.t[1])
+    assert f(1.0) == 2.0
+    second.t = np.full(5000, 3.0)
+    assert f(1.0) == 4.0
+    table[0] = 2.0
+    assert f(1.0) == 5.0

@@ -300,7 +300,7 @@ class Jitted:
         except (ConcretizationError, DerivativeLost, MissingRule) as reason:
             self._refuse(signature, reason)
             return None
-        captured = [x if isinstance(x, Tracer) else np.array(x) for x in captured]
+        captured = [x if isinstance(x, Tracer) else guard.kept(x) for x in captured]
         return Compiled(signature, graph, captured, found["struct"], found["constants"], guard.holds)
 
     def _refuse(self, signature, reason):

@@ -29,23 +29,43 @@ def _codes(code):
 
 
 def _scan(code, found):
-    alias, read = {}, None
-    for op in dis.get_instructions(code):
-        name, last = op.opname, op.argval[-1] if isinstance(op.argval, tuple) and op.argval else op.argval
+    instructions = list(dis.get_instructions(code))
+    settled, alias, read = _stored_once(instructions), {}, None
+    for op in instructions:
+        name = op.opname
         if name in ("LOAD_ATTR", "LOAD_METHOD") and read is not None:
             read = (read[0], read[1], (*read[2], op.argval))
             continue
         if name == "IMPORT_FROM" and read is not None and read[0] == "import":
             found[read[0], read[1], (op.argval,)] = None
             continue                                      # the module stays on the stack for the next name
-        if name.startswith("STORE_FAST") and read is not None:
-            alias[last], read = read, None
+        if name == "STORE_FAST" and read is not None and op.argval in settled:
+            alias[op.argval], read = read, None
             continue
         if read is not None:
             found[read] = None
-        read = _beginning(name, op.argval) or (alias.get(last) if name.startswith("LOAD_FAST") else None)
+        read = _beginning(name, op.argval)
+        if name.startswith("LOAD_FAST"):
+            *others, last = op.argval if isinstance(op.argval, tuple) else (op.argval,)
+            found.update((alias[x], None) for x in others if x in alias)
+            read = alias.get(last)
     if read is not None:
         found[read] = None
+
+
+def _stored_once(instructions):
+    """Local names that are given a value in one place, and read after it: such a name stands for that value."""
+    stores, early = {}, set()
+    for op in instructions:
+        if "_FAST" not in op.opname:
+            continue
+        names = op.argval if isinstance(op.argval, tuple) else (op.argval,)
+        for name in names:
+            if op.opname == "STORE_FAST":
+                stores[name] = stores.get(name, 0) + 1
+            elif name not in stores or not op.opname.startswith("LOAD_FAST"):
+                early.add(name)
+    return {name for name, n in stores.items() if n == 1 and name not in early}
 
 
 def _beginning(opname, name):

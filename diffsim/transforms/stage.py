@@ -52,7 +52,7 @@ class GraphTrace(Trace):
         """The input that stands for an outer tracer, or for an array as it is now: one that was written since is another input."""
         key = id(x)
         known = self.known.get(key)
-        if known is not None and not isinstance(x, Tracer) and known[1].tobytes() != x.tobytes():
+        if known is not None and not isinstance(x, Tracer) and not _same(known[1], x):
             known = None
         if known is None:
             value = x if isinstance(x, Tracer) or not changeable(x) else x.copy()
@@ -62,6 +62,13 @@ class GraphTrace(Trace):
 
     def concrete(self, tracer, what):
         raise concretization_error(tracer, what)
+
+
+def _same(x, y):
+    """Whether two arrays of one shape hold the same bits; their bytes are copied only where they do not lie alike."""
+    if x.flags.c_contiguous and y.flags.c_contiguous:
+        return np.array_equal(x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8))
+    return x.tobytes() == y.tobytes()
 
 
 def alike(x):

@@ -243,3 +243,35 @@ def test_a_name_bound_to_a_plain_array_accumulates_and_another_name_of_it_is_not
 
 
 OUTSIDE = np.zeros(3)
+
+
+@pytest.mark.parametrize("shape", [(3 * LARGE,), (LARGE, 3)])
+@pytest.mark.parametrize("write", [
+    lambda v, n: v.reshape(-1).__setitem__(n, 7.0), lambda v, n: v.reshape(-1)[n:n + 2].sort(),
+    lambda v, n: v.__setitem__(slice(None), v[::-1].copy())], ids=["one element", "two exchanged", "reversed"])
+@pytest.mark.parametrize("cut", [lambda b: b, lambda b: b.T, lambda b: b[::-1], lambda b: b[1:]],
+                         ids=["whole", "transposed", "backwards", "part"])
+def test_a_small_write_through_an_older_view_is_seen(shape, write, cut):
+    """The older view cannot be locked: what it changes is found by sums over all elements, or copied anew."""
+    values = np.random.default_rng(0).permutation(np.arange(1.0, 1.0 + np.prod(shape))).reshape(shape)
+    for n in (1001, values.size - 3):
+        b = values.copy()
+        if b.reshape(-1)[n] < b.reshape(-1)[n + 1]:
+            b.reshape(-1)[n:n + 2] = b.reshape(-1)[n + 1:n - 1:-1].copy()
+        older, seen = b[:], cut(b)
+
+        def f(x, older=older, seen=seen, n=n):
+            first = np.sum(np.sin(x) * seen)
+            write(older, n)
+            return first
+        with pytest.raises(MutationError, match="another view"):
+            ds.grad(f)(1.0)
+
+        def g(x, older=older, seen=seen, n=n):
+            first = np.sum(np.sin(x) * seen)
+            write(older, n)
+            return first + np.sum(np.cos(x) * seen)
+        before = seen.copy()
+        _, pullback = ds.vjp(g, 1.0)
+        wanted_bar = np.cos(1.0) * before.sum() - np.sin(1.0) * seen.sum()
+        assert pullback(1.0)[0] == pytest.approx(wanted_bar, rel=1e-12)

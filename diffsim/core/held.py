@@ -1,7 +1,9 @@
 """The user's arrays a derivative goes on reading: copied where they are small, locked while the trace runs where they are large.
 
 A locked array is read-only, and so is the array whose memory it shows; writing to either raises at the user's line.  A view that was made
-before cannot be locked: samples of the elements tell whether one was written through.
+before cannot be locked.  Whether one was written through tell sums of the bits of all elements, taken when the array is first read and at
+the end of the trace (some 0.7 ms for 8 MB each time), and, where a copy is kept, the copy.  In between a sample of the elements is
+compared at every read: what is missed is a small write that is undone before the trace ends.
 """
 
 import threading
@@ -14,6 +16,8 @@ from ..errors import MutationError
 COPY_BYTES = 1 << 16
 #: How many elements of a large array are compared to see whether it was written.
 SAMPLES = 512
+#: Length of the rows whose sums are compared.
+ROW = 4096
 
 #: id -> [array, how many traces lock it, views of it that wait to be unlocked with it]
 _locks, _mutex = {}, threading.Lock()
@@ -69,6 +73,20 @@ def _same(a, b):
     return a.tobytes() == b.tobytes()
 
 
+def _words(x):
+    """The bits of an array as integers in one dimension, in the order they lie in."""
+    flat = x.ravel("K")                                     # a view but for arrays with gaps
+    return flat.view(np.uint64 if flat.nbytes % 8 == 0 else np.uint8)
+
+
+def digest(x):
+    """Sums over the rows and over the columns of the bits of an array, laid out in rows: no change of one element leaves them equal."""
+    words = _words(x)
+    n = words.size - words.size % ROW
+    rows = words[:n].reshape(-1, ROW)
+    return rows.sum(1, dtype=np.uint64).tobytes() + rows.sum(0, dtype=np.uint64).tobytes() + words[n:].tobytes()
+
+
 class Held:
     """The large arrays of one trace.
 
@@ -78,10 +96,10 @@ class Held:
         Whether what the trace leaves is used after it ends, while the arrays may be written again: they are then copied, once each.
     """
 
-    __slots__ = ("_copies", "_known", "_locked", "lasting")
+    __slots__ = ("_copies", "_digests", "_known", "_locked", "lasting")
 
     def __init__(self, lasting=False):
-        self.lasting, self._locked, self._known, self._copies = lasting, [], {}, {}
+        self.lasting, self._locked, self._known, self._copies, self._digests = lasting, [], {}, {}, {}
 
     def keep(self, x):
         """``x``, or a copy of it, safe from later writes by the user."""
@@ -92,24 +110,28 @@ class Held:
         root, owned = owner(x)
         if not owned:
             return x.copy()
-        known = self._known.get(id(x))
-        now = _samples(x)
-        if known is None:
+        if id(x) not in self._known:
             for each in (root, x) if root is not x else (x,):
                 if _lock(each):
                     self._locked.append(each)
-            self._known[id(x)] = x, now
-        elif not _same(known[1], now):
-            if not self.lasting:
-                raise _changed(x)
-            self._known[id(x)] = x, now
-            self._copies.pop(id(x), None)
-        if not self.lasting:
-            return x
+        return self._copied(x) if self.lasting else self._watched(x)
+
+    def _copied(self, x):
+        """A copy of what the array holds now, shared by all reads until it changes."""
         copy = self._copies.get(id(x))
-        if copy is None:
-            copy = self._copies[id(x)] = x.copy()
+        if copy is None or not np.array_equal(_words(x), _words(copy)):
+            copy = self._copies[id(x)] = x.copy("K")
+        self._known[id(x)] = x, None
         return copy
+
+    def _watched(self, x):
+        """The array itself, known from now on by its digest and its samples."""
+        known, now = self._known.get(id(x)), _samples(x)
+        if known is None:
+            self._known[id(x)], self._digests[id(x)] = (x, now), digest(x)
+        elif not _same(known[1], now):
+            raise _changed(x)
+        return x
 
     def release(self):
         """Make the arrays writeable again."""
@@ -125,8 +147,8 @@ class Held:
         MutationError
         """
         if not self.lasting:
-            for x, then in self._known.values():
-                if not _same(then, _samples(x)):
+            for x, _ in self._known.values():
+                if self._digests[id(x)] != digest(x):
                     raise _changed(x)
 
 

@@ -277,3 +277,17 @@ def test_an_escaped_value_is_recognised():
 def test_a_branch_in_make_graph_names_the_line():
     with pytest.raises(ConcretizationError, match=r"test_api\.py:\d+.*np\.where"):
         ds.make_graph(lambda x: x if x > 0 else -x)(1.0)
+
+
+@pytest.mark.parametrize(("call", "verb"), [
+    (lambda: ds.hvp(np.sum, (np.ones(2, int),), (np.ones(2),)), "hvp"),
+    (lambda: ds.hvp(np.sum, (np.ones(2),), (np.ones(3),)), "hvp"),
+    (lambda: ds.hvp(lambda x: x, (np.ones(2),), (np.ones(2),)), "hvp"),
+    (lambda: ds.hvp(np.sum, np.ones(2), (np.ones(2),)), "hvp"),
+    (lambda: ds.hessian(lambda x: x)(np.ones(2)), "hessian"),
+    (lambda: ds.hessian(np.sum)(np.ones(2, int)), "hessian"),
+    (lambda: ds.gnvp(lambda x: x, (np.ones(2),), (np.ones(2),), loss=lambda y: y), "gnvp"),
+])
+def test_an_error_names_the_verb_that_was_called(call, verb):
+    with pytest.raises((ds.errors.InputError, ds.errors.InputTypeError), match=rf"^{verb}: "):
+        call()

@@ -614,3 +614,13 @@ def test_linear_loops_transpose():
     back = ds.linear_transpose(g, x, u)
     w = (np.array([1.0, 2.0]), np.ones((3, 2)))
     close(back(w), ds.vjp(g, x, u)[1](w))
+
+
+def test_a_python_number_as_a_carry_takes_a_lower_dtype_too():
+    x = np.full(3, 2.0, np.float32)
+    carry, before = ds.scan(lambda c, x: (np.float32(c) + x, c), 0.0, x)
+    assert carry.dtype == before.dtype == np.float32
+    assert (float(carry), list(before)) == (6.0, [0.0, 2.0, 4.0])
+    assert ds.fori_loop(0, 3, lambda i, c: np.float32(c * 2), 1.0).dtype == np.float32
+    assert ds.while_loop(lambda c: c < 10, lambda c: c * np.float64(2), 1.0).dtype == np.float64
+    assert ds.grad(lambda s: ds.scan(lambda c, x: (x * s, c), 0.0, x)[0])(np.float32(3.0)) == 2.0

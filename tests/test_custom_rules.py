@@ -450,3 +450,17 @@ def test_wrong_rows_are_refused():
         ds.primitive.elementwise("x", np.sin, None, emit=3)
     with pytest.raises(InputTypeError, match="aval"):
         ds.primitive("x", np.sin, aval=3)
+
+
+def test_an_affine_jvp_rule_is_refused_in_both_modes():
+    @ds.custom_jvp
+    def f(x):
+        return x**2
+
+    @f.defjvp
+    def rule(primals, tangents):
+        return primals[0] ** 2, 2.0 * primals[0] * tangents[0] + 1.0
+    for run in (lambda: ds.jvp(f, (3.0,), (1.0,)), lambda: ds.grad(f)(3.0), lambda: ds.jacfwd(f)(3.0), lambda: ds.grad(ds.grad(f))(3.0),
+                lambda: ds.jvp(lambda x: ds.jvp(f, (x,), (1.0,))[1], (3.0,), (1.0,))):
+        with pytest.raises(ds.errors.InputError, match="not zero for zero tangents"):
+            run()

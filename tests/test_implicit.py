@@ -323,3 +323,21 @@ def test_an_integer_guess_is_refused_with_the_remedy():
 def test_a_function_that_is_not_linear_is_told_in_words_of_the_user(f, why):
     with pytest.raises(InputError, match=why):
         ds.linear_solve(f, np.ones(2))
+
+
+@pytest.mark.parametrize("method", ["hybr", "newton"])
+@pytest.mark.parametrize("f", [lambda x, a: (x - a) ** 2, lambda x, a: x**2 - (a - 1.0), lambda x, a: (x - a) ** 3,
+                               lambda x, a: np.stack([x + a - 2.0, (x - 1.0) ** 2])[1]])
+def test_a_multiple_root_is_announced(f, method):
+    with pytest.warns(ds.errors.DegeneracyWarning, match="multiple"):
+        ds.root(lambda x: f(x, 1.0), 0.5, method=method)
+
+
+@pytest.mark.parametrize("method", ["hybr", "newton"])
+def test_a_single_root_is_no_multiple_one(method):
+    """However small it is beside the first guess, and however its equations are scaled."""
+    for a in (4.0, 1e-18):
+        assert ds.grad(lambda a: ds.root(lambda x: x**2 - a, 1.0, method=method))(a) == pytest.approx(0.5 / np.sqrt(a), rel=1e-6)
+    scaled = lambda a: np.sum(ds.root(lambda x: np.array([1e-9 * (x[0] - a), x[1] ** 3 - 8 * a]), np.array([0.3, 0.9]), method=method))   # noqa: E731
+    assert ds.grad(scaled)(1.0) == pytest.approx(1.0 + 2.0 / 3.0)
+    assert ds.grad(lambda a: ds.root(lambda x: np.sin(x) - a, 0.3, method=method))(0.0) == pytest.approx(1.0)

@@ -319,3 +319,18 @@ def test_the_transpose_of_a_linear_function():
 def test_what_is_not_linear_has_no_transpose(h):
     with warnings.catch_warnings(), pytest.raises(InputError, match="not linear"):
         ds.linear_transpose(h, X)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::diffsim.errors.StrongZeroWarning")
+@pytest.mark.parametrize(("f", "x", "wanted"), [
+    (lambda x: 1.0 / x, [0.0, 1.0], [[-np.inf, 0.0], [0.0, -1.0]]),
+    (lambda x: np.log(x), [0.0, 1.0], [[np.inf, 0.0], [0.0, 1.0]]),
+    (lambda x: np.exp(x), [1000.0, 1.0], [[np.inf, 0.0], [0.0, np.e]]),
+    (lambda x: np.sqrt(x), [0.0, 4.0], [[np.inf, 0.0], [0.0, 0.25]]),
+    (lambda x: x**2, [np.inf, 1.0], [[np.inf, 0.0], [0.0, 2.0]]),
+    (lambda x: np.sum(np.exp(x)) * x, [1000.0, 1.0], [[np.inf, 1000.0 * np.e], [np.inf, np.inf]]),
+], ids=["1/x", "log", "exp", "sqrt", "square", "sum"])
+def test_infinite_derivatives_stand_in_their_own_entries_forwards_and_backwards(f, x, wanted):
+    for jacobian in (ds.jacfwd, ds.jacrev, ds.jacobian):
+        for run in (jacobian(f), ds.jit(jacobian(f))):
+            np.testing.assert_allclose(run(np.array(x)), wanted, rtol=1e-14)

@@ -278,3 +278,20 @@ def test_an_array_made_inside_is_ours_and_what_is_returned_is_numpys():
     assert [type(a) for a in aux] == [np.ndarray] * 3
     aux[0][0] = 9.0
     assert DATA[0] == 1.0
+
+
+@pytest.mark.parametrize("look", [lambda x: x[()], lambda x: x[...] * np.ones(2), lambda x: x[None] * np.ones(2),
+                                  lambda x: x[..., np.newaxis, None], lambda x: np.sum(x)[()]])
+def test_a_traced_number_is_subscripted_as_numpys(look):
+    x = np.float64(1.5)
+    y, y_dot = ds.jvp(look, (x,), (2.0,))
+    assert np.shape(y) == np.shape(look(x))
+    np.testing.assert_array_equal(y, look(x))
+    np.testing.assert_array_equal(y_dot, 2.0 * look(x) / x)
+    np.testing.assert_array_equal(ds.jit(look)(x), look(x))
+    np.testing.assert_array_equal(ds.vmap(look)(np.array([1.5, 1.5]))[1], look(x))
+
+
+def test_a_traced_number_has_no_elements():
+    with pytest.raises(IndexError, match="no elements"):
+        ds.grad(lambda x, i=0: x[i])(np.float64(1.5))

@@ -202,3 +202,18 @@ def test_a_python_int_is_an_integer_in_graphs_too(name, dtype):
     wanted = ds.grad(lambda x: np.sum(f(2, x)))(x)
     (got,) = eval_graph(ds.make_graph(ds.grad(lambda x: np.sum(f(2, x))))(x), x)
     np.testing.assert_allclose(got, wanted, rtol=1e-14 if dtype is float else 1e-6)
+
+
+@pytest.mark.parametrize("name", ["jv", "gammainc", "xlogy", "beta", "hyp2f1", "eval_jacobi"])
+@pytest.mark.parametrize("single", [0, 1])
+def test_a_python_number_beside_single_precision_is_what_scipy_makes_of_it(name, single):
+    """SciPy's ufuncs take single precision for it or double, each in its own way."""
+    special = pytest.importorskip("scipy.special")
+    ufunc, x = getattr(special, name), np.full(2, 0.5, np.float32)
+    given = [1.5] * ufunc.nin
+    given[single] = x
+
+    def f(x):
+        return ufunc(*[x if i == single else v for i, v in enumerate(given)])
+    assert ds.jit(f)(x).dtype == ds.make_graph(f)(x).outputs[0].aval.dtype == f(x).dtype
+    np.testing.assert_allclose(ds.jit(f)(x), f(x), rtol=1e-6)

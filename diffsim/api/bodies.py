@@ -121,6 +121,7 @@ class Carry:
     def __init__(self, init, verb):
         flat, self.struct = tree.flatten(init)
         self.verb, self.weak, self.paths = verb, [is_weak(x) for x in flat], paths(self.struct, "carry")
+        self.lowered = set()                                  # places that took a lower dtype: once, so that this ends
         self.values = [value(x, f"{verb}: {where}") for x, where in zip(flat, self.paths, strict=True)]
 
     def avals(self):
@@ -148,7 +149,10 @@ class Carry:
             dtype = np.result_type(have.dtype, got.dtype) if not weak else np.result_type(have.dtype, _python(got.dtype))
             if have.shape == got.shape and dtype == have.dtype and weak:
                 continue                                      # a Python number takes the carry's dtype
+            if self.weak[n] and not weak and n not in self.lowered:
+                dtype = np.result_type(_python(have.dtype), got.dtype)          # it takes the dtype of what it becomes, a lower one too
             if have.shape == got.shape and self.weak[n] and dtype != have.dtype:
+                self.lowered |= {n} if np.can_cast(dtype, have.dtype) else set()
                 self.values[n], changed = cast(x, dtype), True
                 continue
             raise InputTypeError(f"{user_line()}: {self.verb}: {self.paths[n]} is {have} before a step and {got} after it "

@@ -53,9 +53,14 @@ def jvp(f, primals, tangents, has_aux=False):
         Structures or shapes differ.
     """
     primals, tangents = as_tuple(primals, "jvp"), as_tuple(tangents, "jvp")
-    flat, x = arguments(f, primals, tuple(range(len(primals))), {}, "jvp", has_aux)
-    x_dot = directions(flat.structs, x, tangents, "jvp")
-    y, y_dot = forward.jvp(flat, x, x_dot)
+    return _pushed(f, primals, tangents, has_aux, "jvp")
+
+
+def _pushed(f, primals, tangents, has_aux, verb):
+    """:func:`jvp`, for a verb that errors name."""
+    flat, x = arguments(f, primals, tuple(range(len(primals))), {}, verb, has_aux)
+    x_dot = directions(flat.structs, x, tangents, verb)
+    y, y_dot = forward.jvp(flat, x, x_dot, verb)
     y, aux = flat.parted(y)
     y_dot = [zeros_like(aval_of(v)) if t is None else t for v, t in zip(y, flat.parted(y_dot)[0], strict=True)]
     out = own_each([*y, *y_dot], [*x, *x_dot])
@@ -212,16 +217,20 @@ def value_and_grad(f, argnums=0, has_aux=False, holomorphic=False):
     InputError
         ``f`` does not return a scalar.
     """
+    return _value_and_grad(f, argnums, has_aux, holomorphic, "grad")
+
+
+def _value_and_grad(f, argnums, has_aux, holomorphic, verb):
     @functools.wraps(f, updated=())
     def run(*args, **kwargs):
-        flat, x = arguments(f, args, argnums, kwargs, "grad", has_aux)
-        y, equations, outputs = _linearize(flat, own(x), [True] * len(x), "grad")
+        flat, x = arguments(f, args, argnums, kwargs, verb, has_aux)
+        y, equations, outputs = _linearize(flat, own(x), [True] * len(x), verb)
         value, aux = flat.parted(y)
-        dtype = _scalar_dtype(f, flat, value)
+        dtype = _scalar_dtype(f, flat, value, verb)
         if holomorphic:
-            holomorphic_only(x, value, "grad", f)
+            holomorphic_only(x, value, verb, f)
         elif dtype.kind != "f":
-            raise InputTypeError(f"grad: {name_of(f)} returned a {dtype} scalar; the gradient needs a real floating-point value"
+            raise InputTypeError(f"{verb}: {name_of(f)} returned a {dtype} scalar; the gradient needs a real floating-point value"
                                  + (": take np.real(...) or np.abs(...) of it, or say holomorphic=True" if dtype.kind == "c" else ""))
         bars = [None] * len(x) if outputs[0] is None else pull(equations, [dtype.type(1)], outputs[:1], len(x), consume=True)
         full = [zeros_like(aval_of(v)) if b is None else b for v, b in zip(x, bars, strict=True)]
@@ -232,13 +241,13 @@ def value_and_grad(f, argnums=0, has_aux=False, holomorphic=False):
     return run
 
 
-def _scalar_dtype(f, flat, value):
+def _scalar_dtype(f, flat, value, verb):
     """Dtype of a value, checked to be a scalar."""
     if flat.out_struct == tree.LEAF and not tuple(value[0].shape):
         return aval_of(value[0]).dtype
     got = f"a value of shape {tuple(value[0].shape)}" if flat.out_struct == tree.LEAF else "a container"
     got = "None (is a return missing?)" if flat.out_struct == tree.structure(None) else got
-    raise InputError(f"grad: {name_of(f)} returned {got}; the gradient needs a scalar. Sum it, or use jacobian.")
+    raise InputError(f"{verb}: {name_of(f)} returned {got}; the gradient needs a scalar. Sum it, or use jacobian.")
 
 
 def grad(f, argnums=0, has_aux=False, holomorphic=False):
@@ -246,7 +255,12 @@ def grad(f, argnums=0, has_aux=False, holomorphic=False):
 
     With ``has_aux`` it returns ``(gradient, aux)``.
     """
-    both = value_and_grad(f, argnums, has_aux, holomorphic)
+    return gradient_for("grad", f, argnums, has_aux, holomorphic)
+
+
+def gradient_for(verb, f, argnums=0, has_aux=False, holomorphic=False):
+    """:func:`grad` as part of another verb, which errors then name."""
+    both = _value_and_grad(f, argnums, has_aux, holomorphic, verb)
 
     @functools.wraps(f, updated=())
     def run(*args, **kwargs):
@@ -276,8 +290,13 @@ def hvp(f, primals, tangents):
     pytree or tuple of pytree
         H(primals) · tangents, shaped like the primals (not in a tuple when there is one).
     """
-    primals = as_tuple(primals, "hvp")
-    return _alone(jvp(grad(f, tuple(range(len(primals)))), primals, tangents)[1], len(primals))
+    return _hvp(f, primals, tangents, "hvp")
+
+
+def _hvp(f, primals, tangents, verb):
+    primals, tangents = as_tuple(primals, verb), as_tuple(tangents, verb)
+    gradient = gradient_for(verb, f, tuple(range(len(primals))))
+    return _alone(_pushed(gradient, primals, tangents, False, verb)[1], len(primals))
 
 
 def gnvp(f, primals, tangents, loss=None):
@@ -306,7 +325,7 @@ def gnvp(f, primals, tangents, loss=None):
     primals, tangents = as_tuple(primals, "gnvp"), as_tuple(tangents, "gnvp")
     at = _Linearised(f, primals, "gnvp")
     pushed = at.push(*tangents)
-    return _alone(at.pull(pushed if loss is None else hvp(loss, (at.value(),), (pushed,))), len(primals))
+    return _alone(at.pull(pushed if loss is None else _hvp(loss, (at.value(),), (pushed,), "gnvp")), len(primals))
 
 
-__all__ = ["gnvp", "grad", "hvp", "jvp", "linear_transpose", "linearize", "value_and_grad", "vjp"]
+__all__ = ["gnvp", "grad", "gradient_for", "hvp", "jvp", "linear_transpose", "linearize", "value_and_grad", "vjp"]

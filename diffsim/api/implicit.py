@@ -1,13 +1,15 @@
 """What is defined by an equation: roots, fixed points, solutions of linear systems, with their derivatives."""
 
+import warnings
+
 import numpy as np
 
 from ..control.implicit import Equation, Operator, operator_solve, ravel, solution, unravel
 from ..control.jit import described
 from ..control.places import Place, value_of
-from ..core import Aval, Tracer, aval_of, eval_graph
+from ..core import Aval, Tracer, aval_of, eval_graph, user_depth
 from ..core.aval import is_float
-from ..errors import ConcretizationError, ConvergenceError, DerivativeLost, InputError, InputTypeError, SingularError
+from ..errors import ConcretizationError, ConvergenceError, DegeneracyWarning, DerivativeLost, InputError, InputTypeError, SingularError
 from ..numpy.rebind import rebound
 from ..numpy.stacking import lift
 from ..prims.elementwise import mul, sub
@@ -20,6 +22,10 @@ SETTLED = 16 * float(np.finfo(float).eps)
 #: Steps that small, and no longer falling, are rounding of the function.
 STALLED = 1e-8
 HALVINGS = 30
+#: So many steps in a row, each about half as long as the one before, are those of a multiple root.
+MULTIPLE = 5
+#: Up to so many unknowns the Jacobian at the solution is looked at.
+FEW = 64
 SCIPY_METHODS = ("hybr", "lm", "broyden1", "broyden2", "anderson", "linearmixing", "diagbroyden", "excitingmixing", "krylov", "df-sane")
 WITH_JACOBIAN = ("hybr", "lm")
 
@@ -142,6 +148,11 @@ def root(f, x0, args=(), *, method="hybr", tol=None, maxiter=100, linear_solver=
     SingularError
         The Jacobian at the solution has no inverse, so that the solution has no derivative.
 
+    Warns
+    -----
+    DegeneracyWarning
+        The Jacobian has one in rounded numbers alone: the solution is a multiple one.
+
     Notes
     -----
     Implicit function theorem: x' = -(df/dx)⁻¹ (df/dargs) args'.  Newton's last factors are those of tangents, cotangents and derivatives of
@@ -184,7 +195,7 @@ def _by_scipy(flat, eq, x, a, method, tol):
 def _newton(flat, eq, x, a, maxiter, x0):
     """Newton's method with halved steps.  It ends where the next step is rounding: there the Jacobian is known and factorised."""
     r = _plain(flat(unravel(x, flat.avals), a), flat)
-    last, scale = np.inf, 0.0
+    last, scale, halved = np.inf, 0.0, 0
     for _ in range(maxiter):
         size = float(np.linalg.norm(r))
         if not np.isfinite(size):
@@ -198,7 +209,11 @@ def _newton(flat, eq, x, a, maxiter, x0):
                                    f"start elsewhere, or try another method", size) from None
         scale = max(scale, float(np.max(np.abs(x))))       # of the largest iterate: solutions may be 0
         relative = float(np.max(np.abs(step))) / scale if scale else np.inf
+        halved = halved + 1 if 0.4 * last < relative < 0.95 * last else 0
         if relative <= SETTLED or (relative <= STALLED and relative >= 0.5 * last) or size == 0.0:
+            if halved >= MULTIPLE or _is_multiple(flat, eq, x, a):
+                warnings.warn(f"root: the solution of {flat.name} is a multiple one, as far as can be told: its Jacobian vanishes there in "
+                              f"some direction, so the solution has no derivative", DegeneracyWarning, stacklevel=user_depth())
             return x
         last = relative
         for k in range(HALVINGS):
@@ -211,6 +226,25 @@ def _newton(flat, eq, x, a, maxiter, x0):
                                    f"start elsewhere, or try another method", size)
         x = trial
     raise ConvergenceError(f"root: {maxiter} Newton steps did not reach a root of {flat.name}; its size is {size:.3g}", size)
+
+
+def _is_multiple(flat, eq, x, a):
+    """Whether the Jacobian at a solution is, in some direction, less than what it changes by over the square root of rounding.
+
+    A solution of multiplicity two is known to that many digits only, so a smaller Jacobian is rounding.  For few unknowns alone.
+    """
+    if not 0 < x.size <= FEW or not np.any(x):
+        return False
+
+    def jacobian(x):
+        return np.asarray(eq.jacobian.dense([*unravel(x, flat.avals), *a]), float).reshape(x.size, x.size)
+
+    here = jacobian(x)
+    if not np.all(np.isfinite(here)):
+        return False
+    _, least, v = np.linalg.svd(here)
+    there = jacobian(x + np.sqrt(np.finfo(float).eps) * float(np.max(np.abs(x))) * v[-1])
+    return bool(least[-1] < np.linalg.norm((there - here) @ v[-1]))
 
 
 # ---------------------------------------------------------------- fixed points

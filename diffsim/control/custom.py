@@ -18,7 +18,7 @@ from ..core.aval import is_float
 from ..errors import DiffsimError, InputError, InputTypeError, MissingRule
 from ..numpy.rebind import rebound
 from ..prims.layout import broadcast_to, reduce_sum
-from ..transforms import batch, fault, forward, pull, push, record, trace
+from ..transforms import batch, differs_from_zero, fault, forward, pull, push, record, trace
 from .jit import described
 from .places import Place, fitted, short, spread, value_of, zeros_of
 
@@ -305,7 +305,10 @@ def _together(x, x_dot, reverse, *, call):
     if reverse and rules.bwd is not None:
         return _by_vjp(call, x, x_dot)
     if rules.jvp is not None:
-        return _recorded_jvp(call, x, x_dot) if reverse else call.jvp(x, x_dot)
+        if reverse:
+            return _recorded_jvp(call, x, x_dot)
+        _check_at_zero(call, x)
+        return call.jvp(x, x_dot)
     if rules.bwd is None:
         raise MissingRule(repr(call), "jvp", f"{described(rules.f)} was made by {rules.verb} and never given a rule: "
                                              f"f.defjvp(rule) or f.defvjp(fwd, bwd)")
@@ -337,6 +340,14 @@ def _check_linear(call, which, rule, recorded):
             raise InputError(f"the {which} rule {described(rule)} is not linear in the {word}, so there is no transpose of it: "
                              f"{why.replace('tangents', word)}")
         call.linear.add(which)
+
+
+def _check_at_zero(call, x):
+    """Refuse, at the first call, a jvp rule that returns a tangent for no tangent: the derivative it stands for is not linear."""
+    if not call.linear and any(t is not None and differs_from_zero(t) for t in call.jvp(x, [None] * len(x))[1]):
+        raise InputError(f"the jvp rule {described(call.rules.jvp)} is not linear in the tangents, so it is no derivative: what it returns "
+                         f"is not zero for zero tangents")
+    call.linear.add("at zero")
 
 
 def _transposed_bwd(call, place, residuals, y_avals, x_dot):

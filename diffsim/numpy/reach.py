@@ -10,7 +10,7 @@ import types
 
 import numpy as np
 
-from ..core import ArrayTracer, Tracer
+from ..core import ArrayTracer, Tracer, user_line
 from . import indexing
 from .array import Array, fresh
 from .creation import array
@@ -131,10 +131,20 @@ def element(x, key):
         y = x._cell._value[key]                             # the common case of a loop over data
         if y.__class__ is not np.ndarray:
             return y
+    elif kind is Tracer:                                    # as a number of NumPy's: x[()], x[...], x[None]
+        return _of_number(x, key)
     elif kind is np.ndarray and _traced(key):
         y = indexing.getitem(x, key)
         return fresh(y) if hasattr(y, "shape") and y.shape else y
     return x[key]
+
+
+def _of_number(x, key):
+    """A subscript of a traced number, which has no axes."""
+    if any(k is not None and k is not Ellipsis for k in (key if key.__class__ is tuple else (key,))):
+        raise IndexError(f"{user_line()}: a traced number has no elements: only (), None and ... can be its subscript")
+    y = indexing.getitem(x, key)
+    return fresh(y) if y.shape else y
 
 
 def _traced(key):

@@ -174,10 +174,10 @@ class _Watched(ast.NodeTransformer):
         if not isinstance(node.ctx, ast.Load):
             return node
         key = node.slice
-        if isinstance(key, ast.Constant):
-            return self._call(node, LENT, node) if isinstance(key.value, str) else node
+        if isinstance(key, ast.Constant) and isinstance(key.value, str):
+            return self._call(node, LENT, node)
         entries = key.elts if isinstance(key, ast.Tuple) else [key]
-        if all(map(_known_key, entries)) or any(isinstance(k, ast.Starred) for k in entries):
+        if (all(map(_known_key, entries)) and not all(map(_is_mark, entries))) or any(isinstance(k, ast.Starred) for k in entries):
             return node
         if isinstance(key, ast.Tuple):
             key.elts = [self._slice(k) for k in entries]
@@ -228,6 +228,11 @@ class _Watched(ast.NodeTransformer):
         node.guard = node.guard and self.visit(node.guard)
         node.body = [self.visit(s) for s in node.body]
         return node
+
+
+def _is_mark(node):
+    """Whether a part of a subscript asks for no element: ``...``, ``None``, ``np.newaxis``."""
+    return (isinstance(node, ast.Constant) and node.value in (None, ...)) or (isinstance(node, ast.Attribute) and node.attr == "newaxis")
 
 
 def _known_key(node):

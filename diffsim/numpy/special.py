@@ -29,16 +29,29 @@ def _integers(name):
     return frozenset(i for loop in loops for i, kind in enumerate(loop) if kind == "l")
 
 
+@functools.lru_cache(maxsize=1024)
+def _loop(name, kinds):
+    """Dtypes of the loop a ufunc takes for dtypes and Python's classes of numbers, which mean single precision to some, not to others."""
+    ufunc = sp.scipy_function(name)
+    return ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout))
+
+
 def _special_entry(name, prim):
-    """The entry of a ufunc: a Python int is an integer to one that has a loop for it, also where a graph is recorded."""
+    """The entry of a ufunc: Python's numbers are to it what they are to SciPy's loops, also where a graph is recorded."""
     entry = elementwise_entry(prim, len(prim.derivs))
 
     @functools.wraps(entry)
     def apply(*x):
         if any(v.__class__ is int for v in x):
             x = tuple(np.asarray(v) if v.__class__ is int and i in _integers(name) else v for i, v in enumerate(x))
+        if any(v.__class__ is float or v.__class__ is complex for v in x) and all(hasattr(v, "dtype") or v.__class__ in _PYTHON for v in x):
+            dtypes = _loop(name, tuple(v.dtype if hasattr(v, "dtype") else v.__class__ for v in x))
+            x = tuple(d.type(v) if v.__class__ in _PYTHON else v for v, d in zip(x, dtypes, strict=False))
         return entry(*x)
     return apply
+
+
+_PYTHON = frozenset((int, float, complex))
 
 
 for _name, _prim in sp.SPECIAL.items():

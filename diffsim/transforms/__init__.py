@@ -3,15 +3,17 @@
 from .batch import batch
 from .forward import jvp
 from .linear import linearize
-from .linearity import fault, record
+from .linearity import differs_from_zero, fault, record
 from .sparsity import fingerprint, linearize_for_pattern, pattern_of
 from .stage import trace
+from .strong import repaired
 from .sweep import pull, push
 from .watch import debug_nans
 
 __all__ = [
     "batch",
     "debug_nans",
+    "differs_from_zero",
     "fault",
     "fingerprint",
     "jvp",
@@ -21,5 +23,6 @@ __all__ = [
     "pull",
     "push",
     "record",
+    "repaired",
     "trace",
 ]

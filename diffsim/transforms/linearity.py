@@ -6,7 +6,7 @@ where they are.  What is left, a constant added on the way, shows when the list 
 
 import numpy as np
 
-from ..core import Absent, Tracer, Var, aval_of, wrap
+from ..core import Absent, Aval, Tracer, Var, aval_of, wrap
 from ..errors import DiffsimError
 from .forward import jvp
 from .linear import LinearTrace, Ref
@@ -57,17 +57,29 @@ def fault(values, linear_list, n_inputs, outputs):
     for _, prim, args, params in linear_list.eqns:
         if isinstance(prim.transpose, Absent) or not _is_linear(prim, args, params, linear_list.avals):
             return f"it applies `{prim.name}` to the tangents, which is not linear in them"
-    if any(x is not None and _differs_from_zero(x) for x in values):
+    if any(x is not None and differs_from_zero(x) for x in values):
         return "part of what it returns is not zero for zero tangents"
-    if any(isinstance(x, Tracer) for _, _, args, _ in linear_list.eqns for x in args):
+    if any(isinstance(x, Tracer) and _is_symbol(x) for _, _, args, _ in linear_list.eqns for x in args):
         return None                                       # its numbers are not known yet
     zeros = [np.zeros(a.shape, a.dtype) for a in linear_list.avals[:n_inputs]]
     at_zero = push(linear_list, zeros, outputs)
-    return "what it returns is not zero for zero tangents" if any(x is not None and _differs_from_zero(x) for x in at_zero) else None
+    return "what it returns is not zero for zero tangents" if any(x is not None and differs_from_zero(x) for x in at_zero) else None
 
 
-def _differs_from_zero(x):
-    return not isinstance(x, Tracer) and np.any(np.isfinite(x) & (np.asarray(x) != 0))
+def differs_from_zero(x):
+    """Whether a value is known to be finite and not zero somewhere."""
+    if _is_symbol(x):
+        return False
+    while isinstance(x, Tracer):
+        x = x.primal
+    return bool(np.any(np.isfinite(x) & (np.asarray(x) != 0)))
+
+
+def _is_symbol(x):
+    """Whether there is no number behind a traced value."""
+    while isinstance(x, Tracer):
+        x = x.primal
+    return isinstance(x, Aval)
 
 
 def _is_linear(prim, args, params, avals):
@@ -92,4 +104,4 @@ def _is_linear(prim, args, params, avals):
     return not any(v in needed for v, linear in zip(graph.inputs, on, strict=False) if linear)
 
 
-__all__ = ["fault", "record"]
+__all__ = ["differs_from_zero", "fault", "record"]

@@ -12,7 +12,7 @@ ROOT = PROJECT / "diffsim"
 FLOORS = ({"errors"}, {"tree"}, {"core", "colouring"}, {"prims"}, {"numpy", "transforms", "passes", "codegen"},
           {"control", "linalg", "seeing", "special"}, {"api"},
           {"ode", "optimize"}, {"fit"}, {"inverse"},
-          {"testing"})
+          {"testing"}, {"__main__"})
 FLOOR = {name: n for n, names in enumerate(FLOORS) for name in names}
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -7,14 +7,12 @@ import re
 import subprocess
 import sys
 import threading
-import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from diffsim.codegen import cache, engine, loops
-from diffsim.errors import CacheWarning, InputError
+from diffsim.errors import InputError
 from diffsim.ode import erk
 
 HYPOT = """
@@ -153,114 +151,3 @@ def test_importing_the_loops_imports_no_compiler():
     source = "import sys; import diffsim.ode.erk; print([m for m in ('numba', 'llvmlite', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-# ------------------------------------------------------------------ cache
-
-
-def test_what_is_put_is_got(place):
-    assert cache.get("object", "k") is None
-    assert cache.put("object", "k", b"machine code")
-    assert cache.get("object", "k") == b"machine code"
-    assert cache.get("loop", "k") is None
-    assert place.stat().st_mode & 0o777 == 0o700
-    assert [path.name for path in place.iterdir()] == ["object-k"]
-
-
-@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:5], lambda b: b"", lambda b: b[:40] + b"x" + b[41:]])
-def test_a_damaged_entry_counts_as_absent_and_is_rebuilt(place, damage):
-    cache.put("object", "k", b"0123456789")
-    entry = place / "object-k"
-    entry.write_bytes(damage(entry.read_bytes()))
-    assert cache.get("object", "k") is None
-    assert cache.put("object", "k", b"0123456789")
-    assert cache.get("object", "k") == b"0123456789"
-
-
-def test_a_directory_that_cannot_be_used_warns_once_and_is_done_without(tmp_path, monkeypatch):
-    file = tmp_path / "file"
-    file.write_text("in the way")
-    monkeypatch.setenv("DIFFSIM_CACHE_DIR", str(file / "cache"))
-    with pytest.warns(CacheWarning, match="Every process compiles anew"):
-        assert not cache.put("object", "k", b"data")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert cache.get("object", "k") is None
-
-
-def test_a_read_only_directory_is_done_without(place, monkeypatch):
-    place.mkdir(mode=0o700)
-    monkeypatch.setattr(os, "access", lambda path, mode: False)       # root may write anywhere: modes alone prove nothing
-    with pytest.warns(CacheWarning, match="not writable"):
-        assert not cache.put("object", "k", b"data")
-    assert list(place.iterdir()) == []
-
-
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners of files exist on POSIX only")
-def test_a_stranger_s_directory_is_refused(place, monkeypatch):
-    place.mkdir()
-    monkeypatch.setattr(os, "getuid", lambda: place.stat().st_uid + 1)
-    with pytest.warns(CacheWarning, match="belongs to user"):
-        assert cache.directory() is None
-
-
-def test_a_full_disk_is_no_error(place, monkeypatch):
-    def fail(*args):
-        raise OSError(28, "No space left on device")
-
-    assert cache.directory() == place
-    monkeypatch.setattr(os, "replace", fail)
-    assert not cache.put("object", "k", b"data")
-    assert list(place.iterdir()) == []
-
-
-def test_the_cache_can_be_switched_off(monkeypatch):
-    monkeypatch.setenv("DIFFSIM_CACHE_DIR", "")
-    assert cache.directory() is None
-    assert not cache.put("object", "k", b"data")
-
-
-def test_the_default_place_follows_the_user(tmp_path, monkeypatch):
-    monkeypatch.delenv("DIFFSIM_CACHE_DIR", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache.directory() == tmp_path / "xdg" / "diffsim"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache.directory() == tmp_path / "home" / ".cache" / "diffsim"
-
-
-RACER = """
-import sys
-from diffsim.codegen import cache
-word = sys.argv[1].encode() * 20000
-bad = 0
-for i in range(200):
-    cache.put("object", "shared", word)
-    got = cache.get("object", "shared")
-    bad += got is None or len(set(got)) != 1
-print(bad)
-"""
-
-
-def test_two_processes_may_write_the_same_entry_at_once(place):
-    racers = [
-        subprocess.Popen([sys.executable, "-c", RACER, letter], stdout=subprocess.PIPE, text=True, env=dict(os.environ)) for letter in "ab"
-    ]
-    assert [racer.communicate(timeout=60)[0].strip() for racer in racers] == ["0", "0"]
-    assert [path.name for path in Path(place).iterdir()] == ["object-shared"]
-
-
-def test_the_cache_is_trimmed_to_half_its_limit_oldest_first(tmp_path, monkeypatch):
-    monkeypatch.setenv("DIFFSIM_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(cache, "LIMIT", 10_000)
-    for i in range(12):
-        entry = tmp_path / f"test-{i}"
-        entry.write_bytes(bytes(1_000))
-        os.utime(entry, (1000 + i, 1000 + i))
-    cache._trimmed.clear()
-    assert cache.put("test", "new", b"x")
-    left = {path.name for path in tmp_path.iterdir()}
-    assert "test-new" in left
-    assert "test-11" in left
-    assert "test-0" not in left
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 5_000

@@ -6,20 +6,16 @@ that calls into stepping loops keep their memory in.  The entry around it (``ent
 
 import hashlib
 import json
-import platform
 import time
-from pathlib import Path
-
-import numpy as np
 
 from ..core.emission import Call
-from . import cache, engine, vector_math
+from . import build, cache, engine, vector_math
 from .caller import Caller
 from .calling import Calling, Places
 from .context import Context
 from .count import counted
 from .emissions import emission, own_outputs
-from .entry import BODY, ENTRY, HEAD, EntryText, builtin
+from .entry import BODY, ENTRY, EntryText, builtin
 from .llvm_printer import LONG_LOOPS, FunctionPrinter, Text
 from .lower import lower
 from .python_printer import python_source
@@ -119,22 +115,9 @@ class Program:
         return self._text()[0]
 
 
-_sources = []
-
-
 def _key(graph, unroll, watch, fixed):
-    """Everything machine code depends on: the program, the versions and sources that compile it, the processor."""
-    if not _sources:
-        from llvmlite import __version__ as llvmlite_version  # noqa: PLC0415  (imported late: it costs 30 ms)
-
-        root = Path(__file__).resolve().parent.parent
-        parts = []
-        for path in sorted(root.rglob("*.py")):
-            status = path.stat()
-            parts.append(f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}")
-        parts += [platform.python_version(), np.__version__, llvmlite_version, *engine.host(), str(HEAD)]
-        _sources.append(hashlib.sha256("\n".join(parts).encode()).hexdigest())
-    return hashlib.sha256(f"{graph.digest} {unroll} {watch} {fixed} {_sources[0]}".encode()).hexdigest()[:40]
+    """Everything machine code depends on."""
+    return hashlib.sha256(f"{graph.digest} {unroll} {watch} {fixed} {build.identity()}".encode()).hexdigest()[:40]
 
 
 def _stored(key):
@@ -143,10 +126,10 @@ def _stored(key):
     if kept is None:
         return None, None
     head, _, code = kept.partition(b"\n")
-    header = json.loads(head)
     try:
+        header = json.loads(head)
         engine.bind(header["outside"])
-    except KeyError:
+    except (KeyError, ValueError):
         return None, None
     vector_math.variants()  # the code may call them: the library must be there before it is loaded
     return header, engine.load_object(code)

@@ -4,16 +4,18 @@ import copy
 
 import numpy as np
 import pytest
-from programs import algebra, estimation, fields, motion, objects, pictures
+from programs import algebra, estimation, fields, motion, objects, pictures, scripts
 
 import diffsim as ds
 from diffsim.core import eval_graph
 from diffsim.testing.laws import close, richardson
 
-MODULES = (fields, motion, algebra, estimation, pictures, objects)
+MODULES = (fields, motion, algebra, estimation, pictures, objects, scripts)
 PROGRAMS = {f: domains for module in MODULES for f, domains in module.PROGRAMS.items()}
 BY_VALUE = set().union(*[getattr(module, "BY_VALUE", set()) for module in MODULES])
 #: Programs that sort, which no generated code does: jit runs them uncompiled.
+#: Programs whose value is rounded otherwise in places.
+ROUNDED = scripts.ROUNDED
 #: Programs in single precision: differences see only that much.
 SINGLE = {pictures.mixed_precision}
 
@@ -30,15 +32,15 @@ def leaves(value):
     return [np.asarray(a) for a in ds.tree.leaves(value)]
 
 
-def identical(got, wanted, what):
-    """Raise unless two lists of arrays have the same shapes, dtypes and bits."""
+def identical(got, wanted, what, f=None):
+    """Raise unless two lists of arrays have the same shapes, dtypes and bits (all but the last bits for a program that is rounded)."""
     for n, (a, b) in enumerate(zip(leaves(got), leaves(wanted), strict=True)):
         assert (a.shape, a.dtype) == (b.shape, b.dtype), f"{what}, part {n}: {a.dtype}{a.shape}, NumPy's is {b.dtype}{b.shape}"
-        np.testing.assert_array_equal(a, b, err_msg=f"{what}, part {n}")
+        np.testing.assert_allclose(a, b, rtol=1e-14 if f in ROUNDED else 0.0, err_msg=f"{what}, part {n}")
 
 
-def test_there_are_forty_programs():
-    assert len(PROGRAMS) >= 40
+def test_there_are_eighty_programs():
+    assert len(PROGRAMS) >= 80
 
 
 @pytest.mark.parametrize("f", PROGRAMS, ids=lambda f: f.__name__)
@@ -46,11 +48,11 @@ def test_a_program_has_numpys_value_and_its_derivatives_agree(f, rng):
     x, v, plain = points(f, rng)
     given = copy.deepcopy(x)
     value, tangent = ds.jvp(f, tuple(x), tuple(v))
-    identical(value, plain, "jvp")
+    identical(value, plain, "jvp", f)
     value, pullback = ds.vjp(f, *x)
-    identical(value, plain, "vjp")
+    identical(value, plain, "vjp", f)
     value, push = ds.linearize(f, *x)
-    identical(value, plain, "linearize")
+    identical(value, plain, "linearize", f)
     identical(x, given, "the arguments")
 
     single = f in SINGLE
@@ -70,7 +72,7 @@ def test_a_program_has_numpys_value_and_its_derivatives_agree(f, rng):
 def test_the_graph_of_a_program_is_the_program(f, rng):
     x, _, plain = points(f, rng)
     graph = ds.make_graph(f)(*x).verify()
-    identical(eval_graph(graph, *[np.asarray(a) for a in x]), plain, "graph")
+    identical(eval_graph(graph, *[np.asarray(a) for a in x]), plain, "graph", f)
     close(leaves(ds.jit(f)(*x)), plain, 1e-6 if f in SINGLE else 1e-12, "compiled")
 
 
@@ -80,4 +82,4 @@ def test_a_program_that_asks_for_numbers_has_no_graph_and_says_so(f, rng):
     with pytest.raises(TypeError, match=rf"{f.__module__.rpartition('.')[2]}\.py:\d+"):
         ds.make_graph(f)(*x)
     with pytest.warns(ds.errors.FallbackWarning):
-        identical(ds.jit(f)(*x), plain, "jit, uncompiled")
+        identical(ds.jit(f)(*x), plain, "jit, uncompiled", f)

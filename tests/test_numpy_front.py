@@ -341,7 +341,7 @@ def test_a_refusal_names_function_reason_and_line():
 
 def test_a_graph_cannot_hold_what_depends_on_numbers():
     for call in (lambda x: x[x > 1], lambda x: np.nonzero(x), lambda x: np.unique(x), lambda x: np.partition(x, 1),
-                 lambda x: float(x[0] > 1) * x):
+                 lambda x: int(x[0] > 1) * x):
         with pytest.raises((ConcretizationError, DerivativeLost), match=r"test_numpy_front\.py:\d+"):
             ds.make_graph(call)(np.ones(3))
 
@@ -356,7 +356,7 @@ PLAIN, EYE = np.zeros(3), np.eye(3)
     lambda t, b: np.fill_diagonal(EYE, t), lambda t, b: np.put_along_axis(b, np.array([0]), t[:1], 0), lambda t, b: b.__setitem__(0, t[0]),
     lambda t, b: b.__setitem__(slice(None), t), lambda t, b: np.add(t, 1.0, out=b), lambda t, b: np.sum(t, out=b[0:1]), lambda t,
     b: np.add.at(b, [0], t[0]),
-    lambda t, b: float(t[0]), lambda t, b: np.asarray(t, dtype=float).sort(), lambda t, b: t[0].item(), lambda t,
+    lambda t, b: complex(t[0]), lambda t, b: np.asarray(t, dtype=float).sort(), lambda t, b: t[0].item(), lambda t,
     b: np.array(t, dtype=int)])
 def test_storing_a_traced_value_in_a_plain_array_is_an_error_with_advice(write):
     buffer = PLAIN.copy()

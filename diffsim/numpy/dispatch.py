@@ -385,6 +385,7 @@ def support(functions):
 METHODS["__array_ufunc__"] = array_ufunc
 METHODS["__array_function__"] = array_function
 METHODS["result_of"] = result_of
+METHODS["accumulated"] = _accumulated
 METHODS["__getitem__"] = indexing.getitem
 
 __all__ = ["LATE", "LIKE", "REFUSED", "UFUNC_METHODS", "VALUE_ONLY", "array_function", "array_ufunc", "elementwise_entry", "handed", "into",

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from ..core import METHODS, PRIMITIVE_OF, UFUNCS, ArrayTracer
+from ..core import METHODS, PRIMITIVE_OF, UFUNCS, ArrayTracer, Tracer
 from .array import Array, fresh, result_of
 from .stacking import lift
+from .views import Borrowed
 
 
 class _Protocol(dict):
@@ -63,6 +64,9 @@ def _operators(ufunc, table=UFUNCS):
             ufunc(self._own(), other, out=self._peek())
             return self
         y = table[ufunc](self.read(), other)
+        if self._cell.__class__ is Borrowed and isinstance(y, Tracer):
+            own = self._peek()
+            return METHODS["accumulated"](ufunc, (own,), own, y)
         check_output(ufunc, y, self)
         self.write(y)
         return self

@@ -15,9 +15,10 @@ from . import indexing
 from .array import Array, fresh
 from .creation import array
 from .lending import borrowed, own
+from .mathematics import scalar_type, to_float
 from .rebind import READS, Globals, creator, is_user_function, is_users, original, rebound, translated
 from .source import ATTRIBUTE, CALLEE, ELEMENT, KEPT, LENT, SLICE
-from .standins import swapped
+from .standins import by_value, swapped
 from .views import Borrowed
 
 FunctionType, MethodType, BuiltinType = types.FunctionType, types.MethodType, types.BuiltinFunctionType
@@ -43,7 +44,7 @@ def callee(f):
             return _copying(f)
         return creator(f)
     if isinstance(f, type):
-        return _constructor(f)
+        return _conversion(f) or _constructor(f)
     if kind is functools.partial:
         return rebound(f)
     call = getattr(kind, "__call__", None)                  # noqa: B004  (the function itself is wanted, not whether it exists)
@@ -54,9 +55,18 @@ def callee(f):
     return swapped(f)
 
 
+def _conversion(cls):
+    """What converts numbers in place of a class that does; None for any other class."""
+    if cls is float:
+        return to_float
+    return scalar_type(cls) if issubclass(cls, np.inexact) else None
+
+
 def _foreign(f, there):
     """A function of an installed package, which sees the arrays it always saw; those that know ours, as they are."""
     root = there.get("__name__", "").partition(".")[0]
+    if f.__module__ is not None and f.__module__.startswith("numpy.testing"):
+        return by_value(f)
     if root in ("diffsim", "numpy", "scipy") or is_users(there) or "-packages" not in str(there.get("__file__", "")):
         return swapped(f)
     return functools.partial(_outside, f)

@@ -25,7 +25,7 @@ from .lending import borrowed
 from .sequences import LISTS, NAMESPACES
 from .source import HELPERS, rewritten
 from .stacking import Handle, holds_traced
-from .standins import KINDS, PARENTS, STAND_INS, SWAPS, look_around, swapped
+from .standins import KINDS, PARENTS, STAND_INS, SWAPS, ByValue, by_value, look_around, swapped
 
 FunctionType, MethodType, ModuleType, CellType = types.FunctionType, types.MethodType, types.ModuleType, types.CellType
 _DISPATCHER = type(numpy.sum)
@@ -50,6 +50,7 @@ class _Numpy(ModuleType):
 
     def __getattr__(self, name):
         value = getattr(numpy, name)
+        value = ByValue(value) if name == "testing" else value
         if not name.startswith("__"):
             setattr(self, name, value)
         return value
@@ -284,6 +285,8 @@ def _module(value):
         return _ModuleView(value)
     if value in NAMESPACES:
         return NAMESPACES[value]
+    if name == "numpy.testing":
+        return ByValue(value)
     return value if _is_settled(value) else _ModuleView(value)
 
 
@@ -294,6 +297,8 @@ def _is_settled(module):
 
 
 def creator(value):
+    if value.__class__ is FunctionType and str(value.__module__).startswith("numpy.testing"):
+        return by_value(value)
     try:
         return CREATORS.get(value) or LISTS.get(value) or SWAPS.get(value, value)
     except TypeError:                                       # a callable without hash is none of NumPy's

@@ -22,7 +22,10 @@ HELPERS = CALLEE, ATTRIBUTE, KEPT, ELEMENT, LENT, SLICE = tuple(
     f"__diffsim_{name}__" for name in ("callee", "attribute", "kept", "element", "lent", "slice"))
 #: Attributes that are not worth a call.
 UNWATCHED = frozenset(("shape", "dtype", "ndim", "size"))
-_BUILTINS = frozenset(vars(builtins))
+_BUILTINS = frozenset(vars(builtins)) - {"float"}
+#: Classes of NumPy's that convert numbers.
+_SCALARS = frozenset(("float16", "float32", "float64", "longdouble", "complex64", "complex128", "clongdouble", "half", "single", "double",
+                      "csingle", "cdouble"))
 _FUTURE = 0x1fe0000                                         # flags of code objects that come from `from __future__ import ...`
 _MAX = 4096
 #: file name -> its statements; id of a code object -> (it, {names: what it became}).
@@ -151,8 +154,10 @@ class _Watched(ast.NodeTransformer):
     def visit_Call(self, node):
         f = node.func
         if isinstance(f, ast.Attribute):
-            if _root(f) not in self.settled:
+            settled = _root(f) in self.settled
+            if not settled:
                 f.value = self.visit(f.value)
+            if not settled or f.attr in _SCALARS:
                 node.func = self._call(f, CALLEE, f)
         elif not isinstance(f, ast.Name) or f.id not in _BUILTINS:
             node.func = self._call(f, CALLEE, self.visit(f))

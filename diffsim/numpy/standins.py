@@ -8,13 +8,13 @@ and for traced ones it is refused by name.  Nothing here imports SciPy: a module
 import functools
 import importlib
 import sys
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import numpy as np
 
 from ..core import user_line
 from ..errors import MissingRule
-from .dispatch import ADVICE, _holds_array, _holds_tracer, _plain, _settle
+from .dispatch import ADVICE, _holds_array, _holds_tracer, _plain, _settle, value_of
 from .stacking import holds_traced, lift
 
 #: Module name -> stand-in; the packages they stand in; and what functions imported by name become, filled once their module is there.
@@ -101,6 +101,33 @@ def _refusing(module, name, function, reason):
     return apply
 
 
+def by_value(function):
+    """A function that looks at numbers and returns none, such as those of ``numpy.testing``, as one that sees what is behind tracers."""
+    @functools.wraps(function)
+    def apply(*args, **kwargs):
+        return function(*map(_seen_value, args), **{k: _seen_value(v) for k, v in kwargs.items()})
+    return apply
+
+
+def _seen_value(x):
+    return value_of(x, "a check of its value") if holds_traced(x) else x
+
+
+class ByValue(ModuleType):
+    """``numpy.testing``: every function looks at the numbers."""
+
+    def __init__(self, real):
+        super().__init__(real.__name__, real.__doc__)
+        self._real = real
+
+    def __getattr__(self, name):
+        value = getattr(self._real, name)
+        return by_value(value) if value.__class__ is FunctionType else value
+
+    def __dir__(self):
+        return dir(self._real)
+
+
 def look_around():
     """Take note of modules that have been imported since."""
     for name, stand in STAND_INS.items():
@@ -126,4 +153,4 @@ def swapped(value):
         return value
 
 
-__all__ = ["KINDS", "PARENTS", "STAND_INS", "SWAPS", "StandIn", "look_around", "swapped"]
+__all__ = ["KINDS", "PARENTS", "STAND_INS", "SWAPS", "ByValue", "StandIn", "by_value", "look_around", "swapped"]

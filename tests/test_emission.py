@@ -14,8 +14,9 @@ import diffsim.ode
 from diffsim.codegen import back
 from diffsim.codegen.program import Program
 from diffsim.core import REGISTRY, Absent, Eqn, Graph, Var, aval_of
-from diffsim.passes import inline, optimise
+from diffsim.passes import finished, inline, optimise
 from diffsim.testing import samples
+from diffsim.testing.laws import Sample
 
 PRIMITIVES = [p for p in REGISTRY.values() if not isinstance(p.samples, Absent) and "." not in p.name]
 
@@ -217,3 +218,68 @@ def test_a_right_hand_side_may_call_a_library(rng):
     value, (by_state, _) = ds.value_and_grad(end, (0, 1))(y0, a)
     assert value == pytest.approx(np.sum((flow @ y0) ** 2), rel=1e-7)
     np.testing.assert_allclose(by_state, 2 * flow.T @ flow @ y0, rtol=1e-6, atol=1e-7)
+
+
+# ---------------------------------------------------------------- LAPACK
+def systems(a, b):
+    """Systems with a matrix and its transpose, a factor that is known to be triangular, determinants."""
+    s = a @ a.T + np.eye(len(a))
+    factor = np.linalg.cholesky(s)
+    x = np.linalg.solve(a, b) + np.linalg.solve(a.T, b) + np.linalg.solve(factor, b) + np.linalg.inv(a) @ b
+    return np.sum(x**2) + np.linalg.slogdet(s)[1] + np.linalg.det(a) + np.sum(ds.linalg.solve_banded((1, 1), a[:3] + 4.0, b) ** 2)
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 3)])
+def test_compiled_systems_are_those_of_the_program(shape, rng):
+    a, b = rng.normal(size=(5, 5)) + 3 * np.eye(5), rng.normal(size=shape)
+    f = ds.value_and_grad(systems, (0, 1))
+    j = ds.jit(f)
+    for got, want in zip(j(a, b)[1], f(a, b)[1], strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-10)
+    batched = ds.jit(ds.vmap(systems))(np.stack([a, a.T]), np.stack([b, -b]))
+    np.testing.assert_allclose(batched, [systems(a, b), systems(a.T, -b)], rtol=1e-11)
+    names = [e.prim.name for e in finished(j.graph).eqns]
+    assert names.count("lu") == 1                           # of a: of both systems, the inverse, and all derivatives of these
+    assert names.count("solve") == 1                        # of the derivative of slogdet
+
+
+FAILING = {
+    "cholesky": (np.linalg.cholesky, -np.eye(3)),
+    "solve": (lambda a: np.linalg.solve(a, np.ones((3, 2))), np.ones((3, 3))),
+    "triangular": (lambda a: ds.linalg.solve_triangular(a, np.ones(3)), np.diag([1.0, 0.0, 1.0])),
+    "banded": (lambda a: ds.linalg.solve_banded((1, 1), a, np.ones(3)), np.zeros((3, 3))),
+    "shared": (lambda a: np.linalg.solve(a, np.ones(3)) + np.linalg.solve(a.T, np.ones(3)), np.ones((3, 3))),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_what_lapack_refuses_is_raised_as_uncompiled(name):
+    f, a = FAILING[name]
+    with pytest.raises(np.linalg.LinAlgError) as plain:
+        f(a)
+    g = ds.jit(f)
+    with pytest.raises(np.linalg.LinAlgError) as compiled:
+        g(a)
+    if name not in ("shared", "triangular"):                # where NumPy and SciPy would solve otherwise
+        assert str(compiled.value) == str(plain.value)
+    assert np.isfinite(g(np.array([[4.0, 1.0, 0.5], [1.0, 5.0, 1.0], [0.5, 1.0, 6.0]]))).all()
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_what_lapack_refuses_is_nan_in_a_right_hand_side(name):
+    f, a = FAILING[name]
+    result = ds.solve_ivp(lambda t, y, a: -y * np.sum(f(a)), (0.0, 1.0), [1.0], args=(a,))
+    assert not result.success
+    assert "not finite" in result.message
+
+
+@pytest.mark.parametrize("n", [200, 129])
+def test_large_triangles_are_solved_block_by_block(n, rng):
+    a, b = np.tril(rng.normal(size=(n, n))) / 10 + np.eye(n), rng.normal(size=(n, 3))
+    row = REGISTRY["triangular_solve"]
+    drawn = [Sample(row, (x, y), {"lower": lower, "unit": unit, "transposed": transposed, "right": right})
+             for x, lower in ((a, True), (a.T.copy(), False)) for unit in (False, True) for transposed in (False, True)
+             for right, y in ((False, b), (True, b.T.copy()))]
+    graph, x = one_program(drawn)
+    for got, want in zip(Program(graph)(*x), [s.value(s.point)[0] for s in drawn], strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-11 * np.abs(want).max())

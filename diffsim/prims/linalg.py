@@ -6,19 +6,21 @@ A dense matrix that is about to be differentiated is factorised once; primal, ta
 
 import numpy as np
 
-from ..core import Aval, Linear, Primitive, Tracer
+from ..core import REGISTRY, Aval, Const, Eqn, Linear, Primitive, Tracer, Var
+from . import lapack
 from .elementwise import mul, neg, sub, where
 from .gather import gather
 from .layout import reduce_sum, reshape, spread, transpose, unbroadcast
 from .linalg_base import (
     BY_LAPACK,
     batch_leading,
+    coupled,
     each_matrix,
     either,
-    lapack,
     lower_part,
     per_column,
     product,
+    routines,
     swap,
     upper_part,
     well_conditioned,
@@ -42,7 +44,7 @@ class Factors:
         numpy.linalg.LinAlgError
             A matrix is singular.
         """
-        getrf, = lapack(("getrf",), a)
+        getrf, = routines(("getrf",), a)
 
         def one(m):
             lu, pivots, info = getrf(m)
@@ -57,7 +59,7 @@ class Factors:
 
     def solve(self, b):
         """Solution for right-hand sides, one matrix of them for each matrix."""
-        getrs, = lapack(("getrs",), self.lu, b)
+        getrs, = routines(("getrs",), self.lu, b)
         trans = int(self.transposed)
         return each_matrix(lambda lu, pivots, m: (getrs(lu, pivots, m, trans)[0],), (Aval(b.shape, b.dtype),), self.lu, self.pivots, b)[0]
 
@@ -111,6 +113,64 @@ def _solve_batch(n, batched, a, b, *, factors=None):
     return transpose(reshape(y, shape=tuple(columns.shape)), axes=(k - 2, *range(k - 2), k - 1))
 
 
+# ---------------------------------------------------------------- in programs that are compiled
+def flipped_of(x, maker):
+    """y where x is y with its last two axes exchanged, else None."""
+    e, n = maker.get(x), len(x.aval.shape)
+    swaps = e is not None and e.prim is transpose and e.params["axes"] == (*range(n - 2), n - 1, n - 2)
+    return e.inputs[0] if swaps else None
+
+
+def _triangular_factor(x, maker):
+    """``(matrix, lower, transposed)`` of a value that is known to be triangular by how it was made, else None."""
+    below = flipped_of(x, maker)
+    if below is not None:
+        found = _triangular_factor(below, maker)
+        return found and (found[0], found[1], not found[2])
+    e = maker.get(x)
+    if e is not None and e.prim.name == "cholesky":
+        return x, e.params["lower"], False
+    if e is not None and e.prim is where and isinstance(e.inputs[0], Const) and isinstance(e.inputs[2], Const):
+        mask, _, other = e.inputs
+        whole = np.broadcast_to(mask.value, x.aval.shape)
+        for lower, kept in ((True, np.tril(whole)), (False, np.triu(whole))):
+            if not other.value.any() and (kept == whole).all():
+                return x, lower, False
+    return None
+
+
+def _solve_lean(eqn, needed, maker):
+    """A system with a triangle is solved as one; systems with one matrix, or with it and its transpose, share its factors."""
+    a, b = eqn.inputs
+    if eqn.params.get("factors") is not None or not a.aval.dtype == b.aval.dtype == eqn.outputs[0].aval.dtype or a.aval.dtype.kind != "f":
+        return None
+    found = _triangular_factor(a, maker)
+    if found is not None:
+        matrix, lower, transposed = found
+        how = {"lower": lower, "unit": False, "transposed": transposed, "right": False}
+        return [Eqn(triangular_solve, (matrix, b), how, eqn.outputs, eqn.line)], {}
+    base = flipped_of(a, maker)
+    root = a if base is None else base
+    others = (e for e in maker.values() if e is not eqn and (e.prim is solve or e.prim.name == "lu"))
+    if not any(e.inputs[0] is root or flipped_of(e.inputs[0], maker) is root for e in others):
+        return None
+    packed, pivots = (Var(v) for v in REGISTRY["lu"].aval(root.aval))
+    factor = Eqn(REGISTRY["lu"], (root,), {}, (packed, pivots), eqn.line)
+    how = {"transposed": base is not None}
+    return [factor, Eqn(REGISTRY["factored_solve"], (packed, pivots, b), how, eqn.outputs, eqn.line)], {}
+
+
+def _triangular_lean(eqn, needed, maker):
+    """A transposed triangle is read as it lies."""
+    a, b = eqn.inputs
+    base = flipped_of(a, maker)
+    if base is None:
+        return None
+    how = {"transposed": False, "right": False, **eqn.params}
+    how |= {"lower": not how["lower"], "transposed": not how["transposed"]}
+    return [Eqn(triangular_solve, (base, b), how, eqn.outputs, eqn.line)], {}
+
+
 def _solve_samples(rng):
     cases = [((), 3, 1, "f"), ((), 2, 3, "f"), ((2,), 3, 2, "f"), ((), 3, 2, "c")]
     return [((well_conditioned(rng, (*lead, n, n), kind), either(rng, (*lead, n, m), kind)), {}) for lead, n, m, kind in cases]
@@ -123,9 +183,10 @@ solve = per_column(Primitive(
     jvp=_solve_jvp,
     transpose=_solve_transpose,
     batch=_solve_batch,
-    emit=BY_LAPACK,
+    emit=lapack.solve(BY_LAPACK),
     samples=_solve_samples,
     prepare=_solve_prepare,
+    lean=_solve_lean,
 ))
 
 
@@ -135,44 +196,67 @@ def _triangle(a, lower, unit):
     return lower_part(a, -1 if unit else 0) if lower else upper_part(a, 1 if unit else 0)
 
 
-def _triangular_impl(a, b, *, lower, unit):
+def _triangular_impl(a, b, *, lower, unit, transposed=False, right=False):
     if b.size == 0:
         return np.zeros(b.shape, b.dtype)
-    trtrs, = lapack(("trtrs",), a, b)
+    trtrs, = routines(("trtrs",), a, b)
 
     def one(m, c):
-        y, info = trtrs(m, c, lower=lower, unitdiag=unit)
+        y, info = trtrs(m, c.T if right else c, lower=lower, unitdiag=unit, trans=int(transposed != right))
         if info > 0:
             raise np.linalg.LinAlgError(f"singular matrix: diagonal element {info - 1} of a triangular matrix is zero")
-        return (y,)
+        return (y.T if right else y,)
     return each_matrix(one, (Aval(b.shape, b.dtype),), a, b)[0]
 
 
-def _triangular_jvp(x, y, x_dot, *, lower, unit):
+def _triangular_jvp(x, y, x_dot, *, lower, unit, transposed=False, right=False):
     (a, _), (a_dot, b_dot) = x, x_dot
+    how = {"lower": lower, "unit": unit, "transposed": transposed, "right": right}
     if a_dot is None:
-        return triangular_solve(a, b_dot, lower=lower, unit=unit)
-    change = product(_triangle(a_dot, lower, unit), y)
-    return triangular_solve(a, neg(change) if b_dot is None else sub(b_dot, change), lower=lower, unit=unit)
+        return triangular_solve(a, b_dot, **how)
+    moved = _triangle(a_dot, lower, unit)
+    moved = swap(moved) if transposed else moved
+    change = product(y, moved) if right else product(moved, y)
+    return triangular_solve(a, neg(change) if b_dot is None else sub(b_dot, change), **how)
 
 
-def _triangular_transpose(y_bar, a, b, *, lower, unit):
+def _triangular_transpose(y_bar, a, b, *, lower, unit, transposed=False, right=False):
     if isinstance(a, Linear):
         return None, None
-    return None, triangular_solve(swap(a), y_bar, lower=not lower, unit=unit)
+    return None, triangular_solve(a, y_bar, lower=lower, unit=unit, transposed=not transposed, right=right)
 
 
-triangular_solve = per_column(batch_leading(Primitive(
-    "triangular_solve",                                     # one triangle of the matrix is read; ``unit``: its diagonal counts as ones
+def _triangular_sparsity(i, a, b, *, right=False, **how):
+    """Columns do not mix; from the right, rows."""
+    axis = (len(b.shape) - (1 if right else 2),)
+    return coupled(tuple(b.shape), axis, tuple(b.shape), axis)
+
+
+def _triangular_samples(rng):
+    cases = (((), 3, 2, "f", True, False, {}), ((2,), 2, 1, "f", False, False, {}), ((), 3, 1, "f", False, True, {"transposed": True}),
+             ((), 3, 2, "c", True, False, {}), ((), 3, 2, "f", True, False, {"transposed": True}),
+             ((), 3, 2, "c", False, False, {"transposed": True, "right": True}), ((2,), 3, 1, "f", True, True, {"right": True}))
+    out = []
+    for lead, n, m, kind, lower, unit, more in cases:
+        shape = (m, n) if more.get("right") else (n, m)
+        how = {"lower": lower, "unit": unit, **more}
+        out.append(((well_conditioned(rng, (*lead, n, n), kind), either(rng, (*lead, *shape), kind)), how))
+    return out
+
+
+# op(A) X = B, or X op(A) = B with ``right``, op(A) being Aᵀ with ``transposed``; one triangle of the matrix is read, ``unit``: its
+# diagonal counts as ones
+triangular_solve = batch_leading(Primitive(
+    "triangular_solve",
     impl=_triangular_impl,
     aval=lambda a, b, **params: b,
     jvp=_triangular_jvp,
     transpose=_triangular_transpose,
-    emit=BY_LAPACK,
-    samples=lambda rng: [((well_conditioned(rng, (*lead, n, n), kind), either(rng, (*lead, n, m), kind)), {"lower": lower, "unit": unit})
-                         for lead, n, m, kind, lower, unit in (((), 3, 2, "f", True, False), ((2,), 2, 1, "f", False, False),
-                                                               ((), 3, 1, "f", False, True), ((), 3, 2, "c", True, False))],
-)))
+    sparsity=_triangular_sparsity,
+    emit=lapack.triangular(BY_LAPACK),
+    samples=_triangular_samples,
+    lean=_triangular_lean,
+))
 
 
 # ---------------------------------------------------------------- banded
@@ -206,7 +290,7 @@ def band_product(ab, x, low, up):
 def _banded_impl(ab, b, *, low, up):
     if b.size == 0:
         return np.zeros(b.shape, b.dtype)
-    gbsv, = lapack(("gbsv",), ab, b)
+    gbsv, = routines(("gbsv",), ab, b)
 
     def one(m, c):
         work = np.zeros((2 * low + up + 1, m.shape[-1]), gbsv.dtype)
@@ -248,7 +332,7 @@ banded_solve = per_column(batch_leading(Primitive(
     aval=lambda ab, b, **params: b,
     jvp=_banded_jvp,
     transpose=_banded_transpose,
-    emit=BY_LAPACK,
+    emit=lapack.banded(BY_LAPACK),
     samples=_banded_samples,
 )))
 

@@ -155,7 +155,7 @@ def scipy_fft():
     return scipy.fft
 
 
-def lapack(names, *arrays):
+def routines(names, *arrays):
     """LAPACK routines of SciPy for the dtype of some arrays."""
     return scipy_linalg().get_lapack_funcs(names, arrays)
 

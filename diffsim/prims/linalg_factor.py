@@ -6,7 +6,8 @@ its operand stands in that triangle (the Hermitian part of it is the gradient am
 
 import numpy as np
 
-from ..core import Aval, Primitive
+from ..core import Aval, Linear, Primitive
+from . import lapack
 from .complexes import imag, make_complex
 from .elementwise import add, equal, mul, neg, sub, where
 from .family import NOT_LINEAR, nondifferentiable
@@ -16,15 +17,17 @@ from .linalg_base import (
     BY_LAPACK,
     adjoint,
     batch_leading,
+    conjugate,
     each_matrix,
     either,
     hermitian_from_lower,
     in_dtype,
-    lapack,
     lower_part,
     part,
+    per_column,
     positive_definite,
     product,
+    routines,
     swap,
     upper_part,
 )
@@ -42,7 +45,7 @@ def _cholesky_jvp(x, y, x_dot, *, lower):
     if not lower:
         return adjoint(_cholesky_jvp((adjoint(x[0]),), adjoint(y), (adjoint(x_dot[0]),), lower=True))
     inner = triangular_solve(y, hermitian_from_lower(x_dot[0]), lower=True, unit=False)
-    inner = adjoint(triangular_solve(y, adjoint(inner), lower=True, unit=False))
+    inner = triangular_solve(conjugate(y), inner, lower=True, unit=False, transposed=True, right=True)
     return product(y, _halved(inner))
 
 
@@ -52,7 +55,7 @@ cholesky = batch_leading(Primitive(
     aval=lambda a, *, lower: a,
     jvp=_cholesky_jvp,
     transpose=NOT_LINEAR,
-    emit=BY_LAPACK,
+    emit=lapack.cholesky(BY_LAPACK),
     samples=lambda rng: [((positive_definite(rng, (*lead, n, n), kind),), {"lower": lower}) for lead, n, kind, lower in (
         ((), 3, "f", True), ((2,), 2, "f", False), ((), 3, "c", True), ((), 1, "f", True))],
 ))
@@ -61,7 +64,7 @@ cholesky = batch_leading(Primitive(
 # ---------------------------------------------------------------- LU
 def _lu_impl(a):
     """Packed factors of an m by n matrix and LAPACK's pivots."""
-    getrf, = lapack(("getrf",), a)
+    getrf, = routines(("getrf",), a)
     return each_matrix(lambda x: getrf(x)[:2] if x.size else (x, ()), _lu_aval(Aval(a.shape, a.dtype)), a)
 
 
@@ -115,7 +118,7 @@ def _lu_jvp(x, y, x_dot):
         return upper_part(g), None
     block = part(packed, slice(0, c), slice(0, c))
     first = part(g, slice(None), slice(0, c))
-    inner = lower_part(swap(triangular_solve(swap(block), swap(first), lower=True, unit=False)), -1)
+    inner = lower_part(triangular_solve(block, first, lower=False, unit=False, right=True), -1)
     l_dot = add(inner, product(left, inner))                # L = 1 + left
     u_dot = upper_part(sub(g, product(inner, upper_part(part(packed, slice(0, c), slice(None))))))
     at = basic(tuple(packed.shape), (*[slice(None)] * (len(packed.shape) - 1), slice(0, c)))
@@ -128,11 +131,58 @@ lu = batch_leading(Primitive(
     aval=_lu_aval,
     jvp=_lu_jvp,
     transpose=NOT_LINEAR,
-    emit=BY_LAPACK,
+    emit=lapack.lu(BY_LAPACK),
     samples=lambda rng: [((either(rng, (*lead, m, n), kind) + 3 * np.eye(m, n),), {}) for lead, m, n, kind in (
         ((), 3, 3, "f"), ((2,), 2, 4, "f"), ((), 4, 2, "f"), ((), 3, 3, "c"), ((), 1, 2, "f"), ((), 2, 1, "f"))],
     multiple=True,
 ))
+
+
+# ---------------------------------------------------------------- systems by their factors
+def _factored_impl(packed, pivots, b, *, transposed):
+    getrs, = routines(("getrs",), packed, b)
+
+    def one(lu, p, c):
+        if not np.all(np.diagonal(lu)):
+            raise np.linalg.LinAlgError("Singular matrix")
+        return (getrs(lu, p, c, int(transposed))[0],)
+    return each_matrix(one, (Aval(b.shape, b.dtype),), packed, pivots, b)[0] if b.size else np.zeros(b.shape, b.dtype)
+
+
+def _factored_jvp(x, y, x_dot, *, transposed):
+    """A' = Pᵀ (L' U + L U') of the factors, and x' as of any system."""
+    (packed, pivots, _), (t, _, b_dot) = x, x_dot
+    if t is None:
+        return factored_solve(packed, pivots, b_dot, transposed=transposed)
+    p = permutation_matrix(pivots, packed.shape[-1], packed.dtype)
+    left, upper = lower_part(packed, -1), upper_part(packed)
+    moved = add(product(lower_part(t, -1), upper), add(upper_part(t), product(left, upper_part(t))))
+    moved = product(swap(p), moved)
+    change = product(swap(moved) if transposed else moved, y)
+    return factored_solve(packed, pivots, neg(change) if b_dot is None else sub(b_dot, change), transposed=transposed)
+
+
+def _factored_transpose(y_bar, packed, pivots, b, *, transposed):
+    return None, None, None if isinstance(packed, Linear) else factored_solve(packed, pivots, y_bar, transposed=not transposed)
+
+
+def _factored_samples(rng):
+    out = []
+    for lead, n, m, kind, transposed in (((), 3, 2, "f", False), ((2,), 3, 1, "f", True), ((), 3, 2, "c", True)):
+        packed, pivots = _lu_impl(either(rng, (*lead, n, n), kind) + 2 * np.eye(n)[::-1])
+        out.append(((packed, pivots, either(rng, (*lead, n, m), kind)), {"transposed": transposed}))
+    return out
+
+
+factored_solve = per_column(batch_leading(Primitive(
+    "factored_solve",                                       # of A, or Aᵀ, by the factors and pivots of ``lu``
+    impl=_factored_impl,
+    aval=lambda packed, pivots, b, **params: b,
+    jvp=_factored_jvp,
+    transpose=_factored_transpose,
+    emit=lapack.factored(BY_LAPACK),
+    samples=_factored_samples,
+)))
 
 
 # ---------------------------------------------------------------- QR
@@ -162,7 +212,7 @@ def _qr_jvp(x, y, x_dot, *, complete):
     k = min(m, n)
     full, q = q, part(q, slice(None), slice(0, k))
     head = part(r, slice(0, k), slice(0, k))
-    z = swap(triangular_solve(swap(head), swap(part(a_dot, slice(None), slice(0, k))), lower=True, unit=False))
+    z = triangular_solve(head, part(a_dot, slice(None), slice(0, k)), lower=False, unit=False, right=True)
     inner = product(adjoint(q), z)
     change = upper_part(sub(inner, _skew(inner)))           # R' R⁻¹
     q_dot = sub(z, product(q, change))

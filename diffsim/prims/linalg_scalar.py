@@ -7,6 +7,7 @@ import numpy as np
 from ..core import Aval, Linear, Primitive, user_depth
 from ..core.aval import part_dtype
 from ..errors import DegeneracyWarning
+from . import lapack
 from .complexes import imag, make_complex
 from .elementwise import add, mul, neg, sub
 from .family import NOT_LINEAR, nondifferentiable
@@ -50,7 +51,7 @@ det = batch_leading(Primitive(
     aval=lambda a: Aval(a.shape[:-2], a.dtype),
     jvp=_det_jvp,
     transpose=NOT_LINEAR,
-    emit=BY_LAPACK,
+    emit=lapack.det(BY_LAPACK),
     samples=lambda rng: [((a,), {}) for a, _ in _drawn_square(rng)],
 ))
 
@@ -149,7 +150,7 @@ slogdet = batch_leading(Primitive(
     aval=lambda a: (Aval(a.shape[:-2], a.dtype), Aval(a.shape[:-2], part_dtype(a.dtype))),
     jvp=_slogdet_jvp,
     transpose=NOT_LINEAR,
-    emit=BY_LAPACK,
+    emit=lapack.slogdet(BY_LAPACK),
     samples=lambda rng: [((a,), {}) for a, _ in _drawn_square(rng)],
     multiple=True,
 ))

@@ -189,9 +189,12 @@ class Caller:
         p.open(f".go{n}")
 
     # ------------------------------------------------------------ carried programs
-    def run(self, i, ins, outs):
-        """Call carried program ``i``: one address an input and an output; what is written overlaps nothing else.  A status leaves."""
-        made = self.assembly.function(self.carried[i], (*self.path, i))
+    def run(self, i, ins, outs, add=frozenset()):
+        """Call carried program ``i``: one address an input and an output; what is written overlaps nothing else.  A status leaves.
+
+        Outputs whose numbers are in ``add`` are added to what is there.
+        """
+        made = self.assembly.function(self.carried[i], (*self.path, i), add)
         arguments = [f"ptr {x}" for x in (*ins, *outs)] + ["ptr %ctx"] * made.status
         if made.scratch:
             arguments.append(f"ptr {self.scratch(made.scratch)}")

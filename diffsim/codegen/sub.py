@@ -63,21 +63,24 @@ class Assembly:
             statement.rule(k, statement.outs, [base(x) for x in statement.ins], **eqn.params)
         return write
 
-    def function(self, graph, path):
-        """A carried program as a function, printed once; programs that need nothing share theirs with all that are the same."""
-        key = path if self.context is not None and self.context.within(path) else graph
+    def function(self, graph, path, add=frozenset()):
+        """A carried program as a function, printed once; programs that need nothing share theirs with all that are the same.
+
+        Outputs whose numbers are in ``add`` are added to what is there.
+        """
+        key = path if self.context is not None and self.context.within(path) else graph, add
         if key not in self._functions:
-            self._functions[key] = self._printed(graph, path)
+            self._functions[key] = self._printed(graph, path, add)
         return self._functions[key]
 
-    def _printed(self, graph, path):
+    def _printed(self, graph, path, add):
         symbol, status = self.text.unique("body"), self.report is not None
         if any(isinstance(v.aval, Opaque) for v in (*graph.inputs, *graph.outputs)):
             raise MissingRule("a record of a solve", "emit", "it cannot enter or leave the program inside another primitive")
         ins, outs = [f"i{n}" for n in range(len(graph.inputs))], [f"o{n}" for n in range(len(graph.outputs))]
         params = [(name, "ptr") for name in (*ins, *outs, *(["ctx"] if status else []))]
         function = lower(symbol, params, graph, [(name, 0, v.aval.dtype) for name, v in zip(ins, graph.inputs, strict=True)],
-                         [Output(name, 0, x.aval.dtype) for name, x in zip(outs, graph.outputs, strict=True)])
+                         [Output(name, 0, x.aval.dtype, n in add) for n, (name, x) in enumerate(zip(outs, graph.outputs, strict=True))])
         function.internal = True
         printer = FunctionPrinter(function, self.text, STACK, link=self.link(graph, path), report=self.report).print()
         return Function(symbol, printer.scratch_size if printer.scratch == "param" else 0, status)

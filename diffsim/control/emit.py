@@ -9,6 +9,7 @@ import numpy as np
 from ..codegen.caller import size_of
 from ..core.emission import Call
 from .bodies import constant_carries, lowered
+from .sums import incremental
 
 #: Carries of at most this many bytes are copied from step to step: they may be registers.
 SMALL = 256
@@ -75,36 +76,47 @@ class _Carries:
         Bytes.
     constant : sequence of bool
         Carries that stay.
+    added : frozenset of int
+        Carries that a step adds to, where they are.
     """
 
-    def __init__(self, k, ins, sizes, constant):
-        self.k, self.ins, self.sizes, self.constant = k, ins, sizes, constant
-        self.small = [not c and n <= SMALL for c, n in zip(constant, sizes, strict=True)]
-        self.large = [j for j, (c, s) in enumerate(zip(constant, self.small, strict=True)) if not c and not s]
+    def __init__(self, k, ins, outs, sizes, constant, added=frozenset()):
+        self.k, self.ins, self.outs, self.sizes, self.constant, self.added = k, ins, outs, sizes, constant, added
+        moving = [j for j, c in enumerate(constant) if not c]
+        self.small = [j for j in moving if sizes[j] <= SMALL]
+        self.large = [j for j in moving if sizes[j] > SMALL and j not in added]
         self.here, self.next = {}, {}
 
     def begin(self):
-        """Memory of small carries, filled with the first ones; the values a loop carries."""
-        k = self.k
-        for j, small in enumerate(self.small):
-            if small:
-                self.here[j], self.next[j] = k.alloca(max(self.sizes[j], 1), "i8"), k.alloca(max(self.sizes[j], 1), "i8")
-                k.copy(self.here[j], self.ins[j], self.sizes[j])
+        """Memory of all carries but the large ones that move, filled with the first values."""
+        k, sizes = self.k, self.sizes
+        for j in (*self.small, *(j for j in self.added if sizes[j] > SMALL)):
+            self.here[j] = k.alloca(max(sizes[j], 1), "i8") if j in self.small else self.outs[j]
+            self.next[j] = self.here[j] if j in self.added else k.alloca(max(sizes[j], 1), "i8")
+            k.copy(self.here[j], self.ins[j], sizes[j])
 
     def reads(self, large):
         """Addresses of all carries, from those of the large ones."""
-        return [self.ins[j] if c else self.here[j] if s else large[j]
-                for j, (c, s) in enumerate(zip(self.constant, self.small, strict=True))]
+        return [self.ins[j] if c else self.here[j] if j in self.here else large[j] for j, c in enumerate(self.constant)]
 
     def writes(self, large):
         """Addresses the next ones are written to; constants to memory nobody reads."""
-        return [self.k.scratch(self.sizes[j]) if c else self.next[j] if s else large[j]
-                for j, (c, s) in enumerate(zip(self.constant, self.small, strict=True))]
+        return [self.k.scratch(self.sizes[j]) if c else self.next[j] if j in self.next else large[j] for j, c in enumerate(self.constant)]
 
     def advance(self):
         """Let the next small carries be the present ones."""
         for j in self.here:
-            self.k.copy(self.here[j], self.next[j], self.sizes[j])
+            if j not in self.added:
+                self.k.copy(self.here[j], self.next[j], self.sizes[j])
+
+    def end(self, large, fixed):
+        """Put the last carries in their places, where the large ones are already if ``fixed``."""
+        here, k = self.reads(large), self.k
+        for j, end in enumerate(self.outs):
+            if j in self.large and not fixed:
+                k.move(end, here[j], self.sizes[j])
+            elif here[j] != end and j not in self.large:
+                k.copy(end, here[j], self.sizes[j])
 
 
 class _Steps:
@@ -121,15 +133,15 @@ class _Steps:
     """
 
     def __init__(self, k, body, carries, reverse, length):
-        self.k, self.body, self.carries, self.reverse, self.length = k, body, carries, reverse, length
+        self.k, self.body, self.carries, self.reverse, self.length = k, lowered(body), carries, reverse, length
         self.sizes = [size_of(v.aval) for v in body.inputs]
         self.results = [size_of(x.aval) for x in body.outputs[carries:]]
 
     def run(self, starts, ends, xs, ys, kept):
         """Write the loop: addresses of first and last carries, of the arrays sliced and written; ``kept`` by the number of the carry."""
         k, n, sizes, length = self.k, self.carries, self.sizes, self.length
-        constant = constant_carries(self.body, n)
-        state = _Carries(k, starts, sizes[:n], constant)
+        _, added = incremental(self.body, n)
+        state = _Carries(k, starts, ends, sizes[:n], constant_carries(self.body, n), added)
         state.begin()
         large = state.large
         spare = {j: k.scratch(sizes[j]) for j in large}
@@ -146,15 +158,13 @@ class _Steps:
             for j, rows in kept.items():
                 k.copy(k.row(rows, at, sizes[j]), reads[j], sizes[j])
             slices = [k.row(x, at, size) for x, size in zip(xs, sizes[n:], strict=True)]
-            k.run(0, [*reads, *slices], [*state.writes(to), *[k.row(y, at, size) for y, size in zip(ys, self.results, strict=True)]])
+            results = [k.row(y, at, size) for y, size in zip(ys, self.results, strict=True)]
+            k.run(0, [*reads, *slices], [*state.writes(to), *results], added)
             state.advance()
             return [k.line(f"add nuw nsw i64 {i}, 1"), *to.values(), *then.values(), *to.values()]
 
         _, *places = k.cycle([("i64", "0"), *first, *other], lambda i, *_: k.line(f"icmp ult i64 {i}, {length}"), step)
-        here = state.reads(dict(zip(large, places, strict=False)))
-        for j, end in enumerate(ends):
-            if not (isinstance(length, int) and j in large):
-                k.move(end, here[j], sizes[j]) if j in large else k.copy(end, here[j], sizes[j])
+        state.end(dict(zip(large, places, strict=False)), isinstance(length, int))
 
 
 def _scan_rule(k, outs, ins, *, body, length, reverse, carries, keep, asked):
@@ -168,7 +178,11 @@ def _scan_rule(k, outs, ins, *, body, length, reverse, carries, keep, asked):
         k.copy(end, start, size_of(v.aval))
 
 
-SCAN = Call(_scan_rule, None, inside=True, graphs=lambda body, **_: (lowered(body),))
+def _step_of(body, carries, **_):
+    return (incremental(lowered(body), carries)[0],)
+
+
+SCAN = Call(_scan_rule, None, inside=True, graphs=_step_of)
 
 
 def _while_rule(k, outs, ins, *, cond, body, keep, asked):
@@ -179,7 +193,7 @@ def _while_rule(k, outs, ins, *, cond, body, keep, asked):
 def _iterate(k, body, starts, ends, count, note):
     """Write a loop while carried program 0 says so; ``note(i, addresses)`` is called before each step."""
     sizes = [size_of(v.aval) for v in body.inputs]
-    state = _Carries(k, starts, sizes, constant_carries(body, len(starts)))
+    state = _Carries(k, starts, ends, sizes, constant_carries(lowered(body), len(starts)))
     state.begin()
     large, flag = state.large, k.alloca(1, "i8")
     places = [(k.scratch(sizes[j]), k.scratch(sizes[j])) for j in large]
@@ -200,9 +214,7 @@ def _iterate(k, body, starts, ends, count, note):
         return [k.line(f"add nuw nsw i64 {i}, 1"), *to, *here]
 
     trips, *places = k.cycle([("i64", "0"), *[("ptr", a) for a, _ in places], *[("ptr", b) for _, b in places]], going, step)
-    here = state.reads(dict(zip(large, places[:len(large)], strict=True)))
-    for end, at, size in zip(ends, here, sizes, strict=True):
-        k.copy(end, at, size)
+    state.end(dict(zip(large, places[:len(large)], strict=True)), False)
     k.store(count, trips, "i64")
 
 
@@ -290,6 +302,6 @@ def _stack_request(params, avals_in, avals_out):
 
 
 KEPT = Call(_kept_rule, _stack_request, graphs=lambda cond, body, **_: (lowered(cond), lowered(body)))
-OVER = Call(_over_rule, _stack_request, graphs=lambda body, **_: (lowered(body),))
+OVER = Call(_over_rule, _stack_request, graphs=_step_of)
 
 __all__ = ["CALL", "KEPT", "OVER", "SCAN", "STACKS", "SWITCH", "WHILE", "rows_kept"]

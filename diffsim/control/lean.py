@@ -12,6 +12,7 @@ from ..core.emission import Gather, Scalar
 from ..passes import dce
 from ..prims.layout import broadcast_to
 from .bodies import constant_carries, lowered, selected
+from .sums import products
 
 #: Known arrays of at most this many elements move into a body.
 KNOWN = 64
@@ -115,12 +116,9 @@ def _live(graph, wanted, carries):
 
 def scan(eqn, needed, maker):
     """A loop of known length with less in it."""
-    before, given = [], eqn
-    eqn = _rows_alike(eqn, maker, before)
-    m = eqn.params["carries"] - given.params["carries"]
-    if m:
-        last = len(needed) - given.params["carries"]
-        needed = (*[False] * m, *needed[:last], *[False] * m, *needed[last:])
+    better = _rows_alike(eqn, maker) or products(eqn)
+    if better is not None:
+        return better
     p = eqn.params
     n, length, body = p["carries"], p["length"], lowered(p["body"])
     total, still, last = len(body.inputs), constant_carries(body, n), len(needed) - n
@@ -138,7 +136,7 @@ def scan(eqn, needed, maker):
     slices = [j for j in range(n, total) if body.inputs[j] in read and body.inputs[j] not in merged]
     ys = [j for j in range(n, len(outputs)) if wanted[j]]
     outside, eqns = hoisted(eqns, set(constants.inputs), _safe if type(length) is not int or not length else _plain)
-    before += constants.outside(outside)
+    before = constants.outside(outside)
     results = [outputs[j] for j in (*live, *ys)]
     constants.read(eqns, results)
     m = len(constants.inputs)
@@ -197,13 +195,13 @@ def while_(eqn, needed, maker):
     return [*before, made], other
 
 
-def _rows_alike(eqn, maker, before):
-    """The same loop with slices that are all alike made constants of it."""
-    p = eqn.params
+def _rows_alike(eqn, maker):
+    """The same loop with slices that are all alike made constants of it; None where there are none."""
+    p, before = eqn.params, []
     n, body = p["carries"], p["body"]
     alike = [_row(x, v.aval, maker, before) for v, x in zip(body.inputs[n:], eqn.inputs[n:], strict=True)]
     if all(x is None for x in alike):
-        return eqn
+        return None
     on = [x is not None for x in alike]
     rest, still = [not x for x in on], selected(body.inputs[n:], on)
     graph = Graph([*still, *body.inputs[:n], *selected(body.inputs[n:], rest)], body.eqns, [*still, *body.outputs])
@@ -211,7 +209,7 @@ def _rows_alike(eqn, maker, before):
     outputs = [*[Var(v.aval) for v in still], *eqn.outputs[:last], *[Var(_none(v.aval)) for v in still], *eqn.outputs[last:]]
     params = {**p, "body": graph, "carries": m + n, "keep": tuple(m + j for j in p["keep"]), "asked": ()}
     operands = [*selected(alike, on), *eqn.inputs[:n], *selected(eqn.inputs[n:], rest)]
-    return Eqn(eqn.prim, operands, params, outputs, eqn.line)
+    return [*before, Eqn(eqn.prim, operands, params, outputs, eqn.line)], {}
 
 
 def _row(x, aval, maker, before):

@@ -1,5 +1,8 @@
 """Control flow in compiled programs: every verb in every mode gives what the interpreter gives, in few compiled equations."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -9,6 +12,7 @@ import diffsim as ds
 from diffsim.codegen.program import Program
 from diffsim.control.bodies import lowered
 from diffsim.core import Graph
+from diffsim.passes import finished
 
 RNG = np.random.default_rng(3)
 FORCE = np.array([0.3, -0.1, 0.5, 0.2, -0.4, 0.1, 0.7])
@@ -284,3 +288,93 @@ def test_what_is_compiled_does_not_grow_with_the_number_of_steps(options):
         sizes.append(len(Program(g.graph).text()))
     assert counts[0] == counts[1]
     assert abs(sizes[0] - sizes[1]) < 0.05 * sizes[0]
+
+
+# ---------------------------------------------------------------- what is seen
+def test_source_stats_and_picture_show_what_loops_run():
+    f, args = PROGRAMS["many"]
+    g = ds.jit(f)
+    g(*args)
+    assert "np.sin" in g.source
+    assert "length=7" in g.source
+    compile(g.source, "source", "exec")
+    one, _ = PROGRAMS["one"]
+    h = ds.jit(one)
+    h(*args)
+    assert g.stats["flops"] > 5 * h.stats["flops"] > 0
+    assert {k: g.graph.stats[k] for k in ("flops", "bytes")} == {k: g.stats[k] for k in ("flops", "bytes")}
+    assert "scan" in g.graph.text(cost=True)
+
+
+# ---------------------------------------------------------------- sums over the steps
+def test_products_with_weights_are_summed_after_the_loop():
+    w, x = RNG.normal(size=(40, 40)) / 7, np.linspace(0, 1, 40)
+    g = ds.jit(ds.grad(network, (0, 1)))
+    close(g(w, x), ds.grad(network, (0, 1))(w, x))
+    text = str(finished(g.graph))
+    body = text[text.rindex("body("):text.index("return", text.rindex("body("))]
+    assert "dot_general[contract=((), ())" not in body
+    assert "dot_general[contract=((0,), (0,))" in text[text.rindex("return", 0, text.rindex("return")):]
+
+
+def test_a_sum_in_a_large_carry_is_formed_in_place():
+    def f(x, start):
+        def step(s, row):
+            total, c = s
+            return (total + np.outer(c, row) ** 2, np.sin(c)), total[0]
+        (total, c), firsts = ds.scan(step, (start, x), np.outer(np.arange(4.0), x))
+        return np.sum(total * total) + np.sum(c) + np.sum(firsts ** 2)
+    args = np.linspace(0.1, 1, 30), np.full((30, 30), 0.5)
+    for mode, g in modes(f, args).items():
+        if "vmap" not in mode:
+            close(ds.jit(g)(*args), g(*args))
+
+
+def test_only_what_is_read_is_computed():
+    def f(x):
+        def step(s, row):
+            a, b, k = s
+            return (np.sin(a) * k, b * np.exp(k), k), (a * row, np.cos(b) * row)
+        (a, _, _), (first, _) = ds.scan(step, (x, x, x * 2.0), np.arange(5.0))
+        return a + np.sum(first)
+    g = ds.jit(f)
+    close(g(0.3), f(0.3))
+    text = str(finished(g.graph))
+    assert "sin" in text
+    assert "cos" not in text
+    assert "exp" not in text
+
+
+# ---------------------------------------------------------------- right-hand sides
+def test_control_flow_in_a_right_hand_side():
+    def rhs(t, y, p):
+        g = ds.cond(y[0] > 0.5, lambda y: -p * y, lambda y: -2 * p * y, y)
+        s, _ = ds.scan(lambda c, x: (np.sin(c) * x, None), g, np.array([1.0, 0.5, 2.0]))
+        n = ds.while_loop(lambda v: v[0] < 3, lambda v: (v[0] + 1, v[1] * 1.01), (0, 1.0))[1]
+        return g + 0.1 * s * n
+
+    def f(p, y0):
+        return np.sum(ds.solve_ivp(rhs, (0, 2.0), y0, args=(p,), t_eval=[1.0, 2.0], rtol=1e-8, atol=1e-10).y)
+    args = np.float64(0.7), np.array([1.0, 0.3])
+    for g in (f, ds.grad(f, (0, 1)), lambda *a: ds.hvp(f, a, a)):
+        close(ds.jit(g)(*args), g(*args), 1e-9)
+
+
+# ---------------------------------------------------------------- from the cache
+PROCESS = """
+import numpy as np, diffsim as ds
+def f(a, x):
+    c, y = ds.scan(lambda c, s: (np.sin(c * a) + s, c * c), a, x, checkpoint=2)
+    n = ds.while_loop(lambda v: v < 10.0, lambda v: v * (1.0 + a), a)
+    return c + np.sum(y) + n + ds.cond(c > 0, lambda c: c * c, lambda c: -c, c)
+g = ds.jit(ds.value_and_grad(f, (0, 1)))
+v, (a, x) = g(np.float64(0.7), np.array([0.1, 0.4, 0.2, 0.3]))
+print(g.stats["cached"], v.hex(), a.hex(), x.tobytes().hex())
+"""
+
+
+def test_a_fresh_process_runs_loops_from_the_cache(tmp_path):
+    said = [subprocess.run([sys.executable, "-c", PROCESS], env={**os.environ, "DIFFSIM_CACHE_DIR": str(tmp_path)}, capture_output=True,
+                           text=True, check=True).stdout.split() for _ in range(2)]
+    assert [s[0] for s in said] == ["False", "True"]
+    assert said[0][1:] == said[1][1:]

@@ -100,7 +100,8 @@ def choose():
 
     def rule(self, slot):
         raise MissingRule("choose", slot, why.why)
-    return type("Choose", (), {"rule": rule, "name": "choose", "digest": "choose", "multiple": False} | dict.fromkeys(SLOTS, why))()
+    rest = {"rule": rule, "name": "choose", "digest": "choose", "multiple": False, "body": None, "lean": None}
+    return type("Choose", (), rest | dict.fromkeys(SLOTS, why))()
 
 
 def nested(*values):

@@ -1,15 +1,38 @@
 """What a loop nest costs: operations on floating-point numbers, and bytes moved between registers and memory."""
 
-from .nest import WIDTH, Choice, Literal, Loop, Store, Value
+import weakref
+
+from .context import carried
+from .emissions import emission
+from .lower import nest_of
+from .nest import WIDTH, Choice, Link, Literal, Loop, Store, Value
 
 FREE = frozenset({"load", "same", "convert", "select", "carried", "after", "chosen"})
+
+
+_known = weakref.WeakKeyDictionary()
+
+
+def note(graph, body):
+    """Remember what a carried program costs, from its loop nest."""
+    _known[graph] = counted(body)
+
+
+def _carried(eqn):
+    """``(flops, bytes)`` of the programs an equation carries."""
+    programs, cost = carried(eqn), emission(eqn).cost
+    for g in programs:
+        if g not in _known:
+            note(g, nest_of("body", g).body)
+    costs = [_known[g] for g in programs]
+    return cost(costs, **eqn.params) if cost is not None else tuple(map(sum, zip(*costs, strict=True))) if costs else (0, 0)
 
 
 def counted(block):
     """``(flops, bytes)`` of one run.
 
     A function such as exp is one operation, as is a comparison of floats; of a choice the dearer side counts.  Bytes are those of loads and
-    stores, most of which meet a cache; linked loops are not in it.
+    stores, most of which meet a cache; linked loops are not in it, and of loops whose length is not known one iteration.
     """
     flops = moved = 0
     for s in block.statements:
@@ -19,6 +42,9 @@ def counted(block):
             flops, moved = flops + (s.stop - s.start) * f, moved + (s.stop - s.start) * b
         elif kind is Choice:
             f, b = max(counted(s.yes), counted(s.no))
+            flops, moved = flops + f, moved + b
+        elif kind is Link:
+            f, b = _carried(s.eqn)
             flops, moved = flops + f, moved + b
         elif kind is Store:
             flops += s.add and s.buffer.dtype.kind == "f"

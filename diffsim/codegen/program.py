@@ -100,8 +100,8 @@ class Program:
         """LLVM IR of the entry, the modules to link, and what to remember beside the code."""
         text, modules = Text(), []
         assembly, nest = Assembly(text, modules, Caller, self._context), self._nest()
-        flops, moved = counted(nest.body)
         printer = FunctionPrinter(nest, text, STACK, link=assembly.link(self._graph), report=assembly.report).print()
+        flops, moved = counted(nest.body)
         calls, on_stack = any(isinstance(emission(eqn), Call) for eqn in self._graph.eqns), printer.scratch == "alloca"
         release = calls or flops + moved // 8 > BRIEF
         text.functions.append(str(EntryText(self._places, self._fixed, not on_stack, release, self._watch, text.attributes)))

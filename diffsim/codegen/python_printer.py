@@ -1,9 +1,12 @@
 """Loop nests as readable Python: runs eagerly and under Numba, and is the second opinion on the LLVM printer."""
 
 import math
+from keyword import iskeyword
 
 import numpy as np
 
+from .context import carried
+from .lower import nest_of
 from .nest import BOOL, WIDTH, Check, Choice, Link, Literal, Loop, Store, blocks, operands
 from .scalars import FUNCTIONS, out_of_bounds
 
@@ -46,8 +49,9 @@ PYTHON = {"tgamma": "gamma"}
 
 
 class _Printer:
-    def __init__(self, function):
-        self.function, self.text, self.tables, self.scratch = function, {}, {}, {}
+    def __init__(self, function, parent=None):
+        self.function, self.text, self.tables, self.scratch = function, {}, {} if parent is None else parent.tables, {}
+        self.before = []
         self.identifier = function.name.replace(".", "_")
         self.uses, self.home, self.counters, self.named = {}, {}, 0, 0
 
@@ -58,7 +62,7 @@ class _Printer:
         self._block(self.function.body, out, 1)
         head = [f"def {self.identifier}({', '.join(name for name, _ in self.function.params)}):"]
         head += [f"    {name} = np.empty({b.size}, np.{b.dtype.name})" for b, name in self.scratch.items()]
-        return head + (out or ["    pass"])
+        return [*self.before, *head, *(out or ["    pass"])]
 
     def _count(self, block):
         for s in block.statements:
@@ -190,8 +194,18 @@ class _Printer:
         def shown(b):
             return f"call_{b}" if isinstance(b, int) else "_" if b is None else self._whole(b)
 
-        call = f"{s.eqn.prim.name}({', '.join(map(shown, s.ins))})"
-        out.append(f"{pad}{', '.join(map(shown, s.outs))} = {call}    # linked loop, call_{s.number}")
+        name, programs = s.eqn.prim.name, carried(s.eqn)
+        functions = [self._carried(f"{self.identifier}_{name}{s.number}{'abcdefgh'[i % 8]}", g) for i, g in enumerate(programs)]
+        call = f"{name}{'_' if iskeyword(name) else ''}({', '.join([*functions, *map(shown, s.ins)])})"
+        plain = {k: v for k, v in s.eqn.params.items() if isinstance(v, (int, str)) and programs}
+        said = ", ".join(["linked loop" if not programs else name, *(f"{k}={v}" for k, v in plain.items()), f"call_{s.number}"])
+        out.append(f"{pad}{', '.join(map(shown, s.outs))} = {call}    # {said}")
+
+    def _carried(self, name, graph):
+        """Text of a carried program as a function, before this one; its name."""
+        printer = _Printer(nest_of(name, graph), self)
+        self.before += printer.lines()
+        return printer.identifier
 
     def _whole(self, buffer):
         text = self._element(buffer, Literal(0, np.dtype(np.int64), None))

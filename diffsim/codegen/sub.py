@@ -10,9 +10,10 @@ from typing import NamedTuple
 from ..core import Opaque
 from ..core.emission import Call
 from ..errors import MissingRule
+from .count import note
 from .emissions import emission
 from .llvm_printer import FunctionPrinter
-from .lower import Output, lower
+from .lower import nest_of
 
 #: Scratch memory of a carried program up to this many bytes is on its stack; more is its caller's.
 STACK = 1 << 14
@@ -77,11 +78,8 @@ class Assembly:
         symbol, status = self.text.unique("body"), self.report is not None
         if any(isinstance(v.aval, Opaque) for v in (*graph.inputs, *graph.outputs)):
             raise MissingRule("a record of a solve", "emit", "it cannot enter or leave the program inside another primitive")
-        ins, outs = [f"i{n}" for n in range(len(graph.inputs))], [f"o{n}" for n in range(len(graph.outputs))]
-        params = [(name, "ptr") for name in (*ins, *outs, *(["ctx"] if status else []))]
-        function = lower(symbol, params, graph, [(name, 0, v.aval.dtype) for name, v in zip(ins, graph.inputs, strict=True)],
-                         [Output(name, 0, x.aval.dtype, n in add) for n, (name, x) in enumerate(zip(outs, graph.outputs, strict=True))])
-        function.internal = True
+        function = nest_of(symbol, graph, status, add)
+        note(graph, function.body)
         printer = FunctionPrinter(function, self.text, STACK, link=self.link(graph, path), report=self.report).print()
         return Function(symbol, printer.scratch_size if printer.scratch == "param" else 0, status)
 

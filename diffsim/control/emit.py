@@ -60,7 +60,8 @@ def _switch_rule(k, outs, ins, *, branches):
     k.switch(i, [branch(n) for n in range(len(branches))], wrong)
 
 
-SWITCH = Call(_switch_rule, SwitchRequest, inside=True, graphs=lambda branches: tuple(map(lowered, branches)))
+SWITCH = Call(_switch_rule, SwitchRequest, inside=True, graphs=lambda branches: tuple(map(lowered, branches)),
+              cost=lambda costs, **_: max(costs))
 
 
 # ---------------------------------------------------------------- loops
@@ -182,7 +183,11 @@ def _step_of(body, carries, **_):
     return (incremental(lowered(body), carries)[0],)
 
 
-SCAN = Call(_scan_rule, None, inside=True, graphs=_step_of)
+def _all_steps(costs, length, **_):
+    return tuple(length * x for x in costs[0])
+
+
+SCAN = Call(_scan_rule, None, inside=True, graphs=_step_of, cost=_all_steps)
 
 
 def _while_rule(k, outs, ins, *, cond, body, keep, asked):

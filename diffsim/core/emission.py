@@ -49,6 +49,8 @@ class Call:
     ``graphs(**params) -> tuple of Graph``, where given, are programs it carries, ready to be lowered: functions of the same module that the
     rule calls (``k.run(i, ins, outs)``), with requests of their own for the calls in them.
 
+    ``cost(costs, **params) -> (flops, bytes)``: what it costs, from the costs of these programs; their sum if it is left out.
+
     ``request(params, avals_in, avals_out)`` is what a call needs from the caller of the program (None: nothing), an object with
 
     ``words``
@@ -68,6 +70,7 @@ class Call:
     request: Any
     inside: bool = False
     graphs: Any = None
+    cost: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from ..codegen.fusion import Fusion
 from ..core import Const, Opaque
 from ..core.printing import subgraphs
 from ..errors import MissingRule
-from ..passes import optimise
+from ..passes import finished
 
 
 def all_eqns(graph):
@@ -26,7 +26,7 @@ def stats(graph):
     counts = Counter(e.prim.name for e in all_eqns(graph))
     constants = {x: None for e in all_eqns(graph) for x in e.inputs if isinstance(x, Const)}
     try:
-        compiled = Fusion(optimise(graph))
+        compiled = Fusion(finished(graph))
         flops, moved = compiled.flops, compiled.bytes
     except MissingRule:
         flops = moved = None

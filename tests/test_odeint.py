@@ -67,7 +67,8 @@ def dot(a, b):
 
 
 CASES = [("python", "Tsit5", 1e-3), ("graph", "Tsit5", 1e-3), ("graph", "Tsit5", 1e-8), ("graph", "RK45", 1e-3), ("graph", "RK23", 1e-3),
-         ("python", "Rodas5P", 1e-3), ("graph", "Rodas5P", 1e-3), ("graph", "Rosenbrock23", 1e-3)]
+         ("python", "Rodas5P", 1e-3), ("graph", "Rodas5P", 1e-3), ("graph", "Rosenbrock23", 1e-3),
+         ("python", "KenCarp4", 1e-3), ("graph", "KenCarp4", 1e-3), ("graph", "TRBDF2", 1e-3)]
 
 
 @pytest.fixture(params=CASES, ids=lambda c: f"{c[0]}-{c[1]}-{c[2]:g}")

@@ -23,6 +23,10 @@ REASONS = {
         "the matrix of a step's linear system, identity - h gamma df/dy, is singular or not finite",
         "the steps given do not suit this problem: leave steps out, or give the steps of a solve near this one",
     ),
+    stepsize.UNSOLVED: (
+        "Newton's iteration found no solution of the equations of a step",
+        "the steps given do not suit this problem: leave steps out, or give the steps of a solve near this one",
+    ),
     stepsize.BAD_TIMES: (
         "an output time is NaN, outside the span or out of order",
         "t_eval must be sorted from t_span[0] to t_span[1] and lie between them",

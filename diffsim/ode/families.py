@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..codegen.loops import Loop
-from . import erk, rosenbrock
+from . import erk, esdirk, rosenbrock
+from .esdirk_tableaus import Esdirk
 from .kernels import jacobian
 from .rosenbrock_tableaus import Rosenbrock
 from .tableaus import METHODS, Tableau
@@ -47,7 +48,12 @@ ROSENBROCK = Family(
     work=("ks", "new", "w", "f0", "ft", "values", "r", "work", "lu", "pivots", "z"),
     back_work=("kappa", "g", "w", "values", "r", "work", "state", "lu", "pivots", "z"))
 
-FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK}
+ESDIRK = Family(
+    forward=esdirk.FORWARD, adjoint=esdirk.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
+    structured=True, work=("ks", "new", "w", "est", "values", "mid", "rise", "r", "lu", "pivots", "z"),
+    back_work=("kappa", "g", "w", "values", "r", "work", "lu", "pivots", "z"))
+
+FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK}
 
 
 def family_of(method):

@@ -39,9 +39,10 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     t_span : (float, float)
         Start and end; the end may be smaller.
     y0 : array_like, shape (n,)
-    method : {"Tsit5", "RK45", "RK23", "Rodas5P", "Rosenbrock23"}
-        Explicit pairs: Tsitouras 5(4) (default), Dormand-Prince 5(4), Bogacki-Shampine 3(2).  For stiff problems Rosenbrock methods:
-        Steinebach's Rodas5P of order 5, and Rosenbrock23 (ode23s) of order 2 for loose tolerances; df/dy is found by itself.
+    method : {"Tsit5", "RK45", "RK23", "Rodas5P", "Rosenbrock23", "Kvaerno5", "KenCarp4", "Kvaerno3", "TRBDF2"}
+        Explicit pairs: Tsitouras 5(4) (default), Dormand-Prince 5(4), Bogacki-Shampine 3(2).  For stiff problems, with df/dy and its band
+        found by themselves: Rosenbrock methods, which solve linear systems only (Steinebach's Rodas5P 5(4); Rosenbrock23, which is
+        ode23s), and implicit Runge-Kutta pairs with Newton's iteration (Kvaerno 5(4) and 3(2), Kennedy-Carpenter 4(3), TR-BDF2).
     t_eval : array_like, shape (n_t,), optional
         Times of output, sorted, within the span; default: the accepted steps (not inside jit and vmap, where shapes must be known).
     dense_output : bool

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from .esdirk_tableaus import ESDIRK
 from .numbers import floats, numbers, rows
 from .rosenbrock_tableaus import ROSENBROCK
 
@@ -180,4 +181,4 @@ RK23 = Tableau(
 
 EXPLICIT = (TSIT5, RK45, RK23)
 #: Every method, by its name.
-METHODS = {tableau.name: tableau for tableau in (*EXPLICIT, *ROSENBROCK)}
+METHODS = {tableau.name: tableau for tableau in (*EXPLICIT, *ROSENBROCK, *ESDIRK)}

@@ -1,0 +1,378 @@
+"""Stepping loops of ESDIRK methods: forward with recording and replay, and the discrete adjoint.
+
+The same subset of Python and the same conventions as ``erk.py``. The stages of a step of size h from (t, y) are
+
+    Y_i = y + h sum_{j<i} a_ij k_j + h gamma k_i,    k_i = f(t + c_i h, Y_i),    i = 1 .. S,
+
+k_0 = f(t, y) is known from the step before, and Y_S is the new state. Newton's iteration for h gamma k_i keeps one matrix,
+1 - h gamma J(t, y), for all stages of a step. A state with its tangents is iterated with the matrix of the state alone on the diagonal: the
+coupling is in the residual.
+
+What is recorded, or repeated on given steps, is iterated down to rounding: its derivatives are those of the equations' solution. So are
+tangents, and a replay repeats the solve bit for bit, because nothing of an iteration survives its step.
+
+Sources: Hairer & Wanner, Solving Ordinary Differential Equations II, IV.8 (stopping); Kennedy & Carpenter, NASA/TM-2016-219173.
+"""
+
+import math
+
+from diffsim.codegen.loops import Loop, jac, rhs, row, row3, unroll, vjp
+from diffsim.ode.erk import (
+    clear,
+    copy,
+    gather_outputs,
+    observe,
+    start_outputs,
+    step_outputs,
+    tell,
+    times_in_order,
+    verdict,
+    weights,
+)
+from diffsim.ode.lu import factor, form, level, solve, solve_joined_transposed, solve_transposed
+from diffsim.ode.stepsize import (
+    BAD_TIMES,
+    CAREFUL,
+    DONE,
+    LOG_GROW,
+    LOG_KEEP,
+    LOG_SMALL,
+    NOT_FINITE,
+    SINGULAR,
+    UNSOLVED,
+    error_square,
+    exp2,
+    first_not_finite,
+    first_step_size,
+    joint_error,
+    log2,
+    mean_square,
+    next_size,
+    propose,
+    start_norm,
+    worst_component,
+)
+
+KAPPA = 1e-2             # part of the tolerance that may be left of an iteration whose derivatives nobody wants
+TURNS, MANY_TURNS = 8, 50        # iterations before a stage counts as unsolved: down to KAPPA, down to rounding; tangents, which
+#                                  converge after the state and as fast, get twice as many
+ROUNDING = 4 * 2.0**-52  # relative change that ends an iteration down to rounding
+SETTLED = 1e-10          # below it an iteration that no longer gains has reached its rounding errors
+FAINT = 1e-8             # a component below this part of its block's largest is measured against that
+
+
+def change(x, y, block):
+    """Largest relative change x of y, block by block."""
+    worst = 0.0
+    for first in range(0, x.shape[0], block):
+        largest = 0.0
+        for q in range(first, first + block):
+            largest = max(largest, abs(y[q]))
+        for q in range(first, first + block):
+            size = abs(x[q]) / (abs(y[q]) + FAINT * largest + 1e-300)
+            if not size <= worst:
+                worst = size
+    return worst
+
+
+def settled(turn, limit, size, before, tight):
+    """Whether an iteration has arrived (1), goes on (0) or has failed (-1), from the sizes of its last two changes."""
+    rate = size / before if before > 0.0 else 0.0
+    if not size < math.inf:
+        return -1
+    if tight:
+        if size <= ROUNDING or (turn > 0 and size <= SETTLED and rate > 0.5):
+            return 1
+        return -1 if turn == limit - 1 else 0
+    if turn == 0:
+        return 1 if size <= KAPPA * KAPPA else 0
+    if rate < 1.0 and size * rate <= KAPPA * (1.0 - rate):
+        return 1
+    return -1 if rate >= 1.0 or turn == limit - 1 else 0
+
+
+def stage(k, gamma, a, c, guess, i, t, h, y, p, tight, rtol, atol, ks, new, mid, rise, r, lu, pivots, place, kl, ku, z):
+    """Solve for the i-th slope and its state ``new``; returns the number of iterations, negative if they did not arrive."""
+    n, limit = z.shape[0], TURNS
+    if tight:
+        limit = MANY_TURNS if y.shape[0] == n else 2 * MANY_TURNS
+    for q in range(y.shape[0]):
+        acc, ahead = 0.0, 0.0
+        for j in range(i):
+            acc += a[i, j] * ks[j, q]
+            ahead += guess[i, j] * ks[j, q]
+        mid[q] = y[q] + h * acc
+        rise[q] = h * gamma * ahead
+        new[q] = mid[q] + rise[q]
+    before = 0.0
+    for turn in range(limit):
+        rhs(k, t + c[i] * h, new, p, r)
+        for q in range(y.shape[0]):
+            r[q] = h * gamma * r[q] - rise[q]
+        for first in range(0, y.shape[0], n):
+            solve(lu, pivots, place, kl, ku, r, first, z)
+        for q in range(y.shape[0]):
+            rise[q] += r[q]
+            new[q] = mid[q] + rise[q]
+        size = change(r, new, n) if tight else math.sqrt(mean_square(r, new, 1.0, rtol, atol, 0))
+        state = settled(turn, limit, size, before, tight)
+        if state != 0:
+            for q in range(y.shape[0]):
+                ks[i, q] = rise[q] / (h * gamma)
+            return state * (turn + 1)
+        before = size
+    return -limit
+
+
+def attempt(
+    k, gamma, a, c, guess, t, h, y, p, step, rows, columns, kl, ku, tight, rtol, atol, values, stages, ks, new, mid, rise, r, lu, pivots,
+    place, z,
+):  # fmt: skip
+    """The slopes of one step and its new state; stage states go to stages[step]. Returns a status and the number of iterations."""
+    form(values, rows, columns, h * gamma, lu, kl, ku)
+    if not factor(lu, pivots, kl, ku):
+        return SINGULAR, 0
+    turns = 0
+    for q in range(stages.shape[2]):
+        stages[step, 0, q] = y[q]
+    for i in range(1, c.shape[0]):
+        took = stage(k, gamma, a, c, guess, i, t, h, y, p, tight, rtol, atol, ks, new, mid, rise, r, lu, pivots, place, kl, ku, z)
+        turns += abs(took)
+        if took < 0:
+            return UNSOLVED, turns
+        if i < c.shape[0] - 1:
+            for q in range(stages.shape[2]):
+                stages[step, i, q] = new[q]
+    return DONE, turns
+
+
+def estimate(e, h, filtered, ks, est, lu, pivots, place, kl, ku, z):
+    """est[0] = h sum_i e_i k_i, and that filtered by the step's matrix if the method's companion is not damped."""
+    n = z.shape[0]
+    for q in range(est.shape[1]):
+        acc = 0.0
+        for i in range(e.shape[0]):
+            unroll()
+            acc += e[i] * ks[i, q]
+        est[0, q] = h * acc
+    if filtered > 0:
+        for first in range(0, est.shape[1], n):
+            solve(lu, pivots, place, kl, ku, row(est, 0), first, z)
+
+
+def base_jacobian(k, t, y, p, base, values, z):
+    """Entries of the Jacobian of the state without its tangents."""
+    for q in range(z.shape[0]):
+        z[q] = y[base + q]
+    jac(k, t, z, p, values)
+
+
+def forward(
+    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, kl, ku, gamma, filtered, a, c, guess, e,
+    one, dense, rows, columns, place, y, p, atol, probe_atol, sigma, out, mesh, nodes, stages, ks, new, w, est, values, mid, rise, r, lu,
+    pivots, z, counts, last,
+):  # fmt: skip
+    """Integrate from t0 to t0 + span; returns a status.
+
+    Parameters
+    ----------
+    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, y, p, atol, probe_atol, sigma, out, mesh, nodes
+        As in ``erk.forward``.
+    base, kl, ku, rows, columns, place
+        As in ``rosenbrock.forward``.
+    gamma, filtered, a, c, guess, e, dense
+        The tableau: a number, 0 or 1, shapes (S + 1, S + 1), (S + 1,), (S + 1, S + 1), (S + 1,), (S + 1, degree).
+    one : ndarray, shape (1,)
+        1.0: the weight of ``est`` in the error norm.
+    stages : ndarray, shape (cap + 1, S, n_rec)
+        Written: stage states, as in ``erk.forward``.
+    ks, new, w, est, values, mid, rise, r, lu, pivots, z : ndarray
+        Work: shapes (S + 1, N), (N,), (S + 1,), (1, N), (nnz,), (N,), (N,), (N,), (nb, nb), (nb,) of int, (nb,).
+    counts, last
+        As in ``erk.forward``.
+
+    Returns
+    -------
+    int
+        As ``erk.forward``, or SINGULAR, UNSOLVED: a step to be repeated has no solution that Newton's iteration finds.
+    """
+    sign = 1.0 if span > 0.0 else -1.0
+    end, n_rec, size, status, fresh = c.shape[0] - 1, stages.shape[2], first_step, DONE, True
+    s, h, error, landed, cap, before = 0.0, 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
+    accepted, rejected, calls, jacobians, factorisations, tight = 0, 0, 1, 0, 0, replay > 0 or stages.shape[2] > 0
+    rhs(k, t0, y, p, row(ks, 0))
+    nodes[0] = 0.0
+    o = start_outputs(sigma, sign, rate, y, ks, out, landed)
+    worst = max(first_not_finite(y), first_not_finite(row(ks, 0)))
+    if worst >= 0:
+        status = NOT_FINITE
+    elif replay == 0 and not times_in_order(sigma, sign, span):
+        status = BAD_TIMES
+    elif replay == 0 and size <= 0.0 and not landed:
+        size = first_step_size(k, order, t0, span, y, p, rtol, atol, probe_atol, probe_factor, ks, new)
+        calls += 1
+    size = min(size, max_step)
+    while status == DONE and not landed:
+        status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
+        if status == DONE:
+            if fresh:
+                base_jacobian(k, t0 + s, y, p, base, values, z)
+                jacobians, fresh = jacobians + 1, False
+            found, turns = attempt(k, gamma, a, c, guess, t0 + s, h, y, p, accepted, rows, columns, kl, ku, tight, rtol, atol, values,
+                                   stages, ks, new, mid, rise, r, lu, pivots, place, z)
+            calls, factorisations = calls + turns, factorisations + 1
+            if replay == 0:
+                error = math.inf
+                if found == DONE:
+                    estimate(e, h, filtered, ks, est, lu, pivots, place, kl, ku, z)
+                    error = joint_error(one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
+                size, remembered = next_size(size, error, before, order, cap)
+            else:
+                status = found
+            if error <= 1.0 and status == DONE:
+                following = span if landed else s + h
+                o = step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out)
+                if replay == 0:
+                    mesh[accepted] = h
+                    size, cap, before = min(max_step, size), LOG_GROW, remembered
+                s, fresh = following, True
+                accepted += 1
+                nodes[accepted] = s
+                copy(new, y)
+                copy(row(ks, end), row(ks, 0))
+            else:
+                rejected, cap, landed = rejected + 1, LOG_KEEP, False
+    for q in range(n_rec):
+        stages[accepted, 0, q] = y[q]
+    status, worst = verdict(status, worst, one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
+    tell(accepted, rejected, calls, worst, jacobians, factorisations, s, h, error, size, counts, last)
+    return status
+
+
+def take_slope(a, h, i, y_bar, kappa, g):
+    """kappa_i gains h sum_{j > i} a_ji g_j; y_bar gains g_{i+1}."""
+    for q in range(y_bar.shape[0]):
+        acc = 0.0
+        for j in range(i + 1, a.shape[0]):
+            acc += a[j, i] * g[j, q]
+        kappa[i, q] += h * acc
+        y_bar[q] += g[i + 1, q]
+
+
+def retreat(
+    k, gamma, a, c, t, h, p, step, stages, base, depth, rows, columns, place, kl, ku, y_bar, p_bar, t_bar, kappa, g, values, r, work,
+    lu, pivots, z,
+):  # fmt: skip
+    """Stages S .. 1 of one step, given the cotangent g[S] of its end; y_bar gains the cotangents of the states. Returns a status.
+
+    With x_i = (1 - h gamma J_i)^-T (kappa_i + h gamma g_i), J_i at Y_i: g_i becomes g_i + J_i^T x_i, the cotangent of what the stage
+    starts from.
+    """
+    end, n = c.shape[0] - 1, y_bar.shape[0]
+    for back in range(end):
+        i = end - back
+        state = row3(stages, step + 1, 0) if i == end else row3(stages, step, i)
+        if i < end:
+            take_slope(a, h, i, y_bar, kappa, g)
+            for q in range(n):
+                g[i, q] = 0.0
+        base_jacobian(k, t + c[i] * h, state, p, base, values, z)
+        form(values, rows, columns, h * gamma, lu, kl, ku)
+        if not factor(lu, pivots, kl, ku):
+            return SINGULAR
+        for q in range(n):
+            r[q] = kappa[i, q] + h * gamma * g[i, q]
+        x = row(kappa, i)
+        solve_joined_transposed(k, t + c[i] * h, state, p, h * gamma, base, depth, r, lu, pivots, place, kl, ku, x, z, work)
+        vjp(k, t + c[i] * h, state, p, x, row(g, i), p_bar, t_bar)
+    take_slope(a, h, 0, y_bar, kappa, g)
+    return DONE
+
+
+def adjoint(
+    k, t0, span, steps, rate, base, depth, kl, ku, gamma, a, c, dense, rows, columns, place, p, sigma, mesh, nodes, stages, out_bar, y_bar,
+    p_bar, t_bar, kappa, g, w, values, r, work, lu, pivots, z,
+):  # fmt: skip
+    """Discrete adjoint over the recorded steps, the stage equations solved exactly (implicit function theorem).
+
+    Parameters
+    ----------
+    k, t0, span, rate, base, kl, ku, gamma, a, c, dense, rows, columns, place, p, sigma
+        As in ``forward``.
+    depth : int
+        How many times the system was joined by its tangent.
+    steps, out_bar, y_bar, p_bar, t_bar, kappa, g, w
+        As in ``erk.adjoint``.
+    mesh, nodes, stages : ndarray, shapes (>= steps,), (>= steps + 1,), (>= steps + 1, S, n)
+        As recorded by ``forward``.
+    values, r, work, lu, pivots, z : ndarray
+        Work: shapes (nnz,), (n,), (n,), (nb, nb), (nb,) of int, (nb,).
+
+    Returns
+    -------
+    int
+        DONE or SINGULAR.
+    """
+    sign = 1.0 if span > 0.0 else -1.0
+    end, n, o, status = c.shape[0] - 1, y_bar.shape[0], sigma.shape[0] - 1, DONE
+    for q in range(n):
+        kappa[0, q] = 0.0
+    for step in range(steps - 1, -1, -1):
+        h, t = mesh[step], t0 + nodes[step]
+        for q in range(n):
+            g[end, q] = y_bar[q]
+            y_bar[q] = 0.0
+            kappa[end, q] = kappa[0, q]
+        clear(kappa, end)
+        o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, row(g, end), kappa, w)
+        if status == DONE:
+            status = retreat(k, gamma, a, c, t, h, p, step, stages, base, depth, rows, columns, place, kl, ku, y_bar, p_bar, t_bar, kappa,
+                             g, values, r, work, lu, pivots, z)
+    if steps == 0 and rate == 1:
+        for i in range(o + 1):
+            for q in range(n):
+                kappa[0, q] += out_bar[i, q]
+    vjp(k, t0, row3(stages, 0, 0), p, row(kappa, 0), y_bar, p_bar, t_bar)
+    if rate == 0:
+        for i in range(o + 1):
+            for q in range(n):
+                y_bar[q] += out_bar[i, q]
+    return status
+
+
+SHAPES = {
+    "a": "S + 1, S + 1", "c": "S + 1", "dense": "S + 1, degree", "p": "n_p", "sigma": "m", "mesh": "cap", "nodes": "cap + 1", "w": "S + 1",
+    "rows": "nnz", "columns": "nnz", "place": "nb", "values": "nnz", "lu": "nb, nb", "pivots": "nb", "z": "nb",
+}  # fmt: skip
+FORWARD = Loop(
+    "esdirk_forward",
+    forward,
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz"),
+    integers=("max_steps", "replay", "rate", "base", "kl", "ku", "filtered"),
+    shapes={
+        **SHAPES, "guess": "S + 1, S + 1", "e": "S + 1", "one": "1", "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out",
+        "stages": "cap + 1, S, n_rec", "ks": "S + 1, N", "new": "N", "est": "1, N", "mid": "N", "rise": "N", "r": "N", "counts": "6",
+        "last": "4",
+    },
+    integer_arrays=("counts", "rows", "columns", "place", "pivots"),
+    helpers=(
+        form, factor, solve, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights, observe,
+        times_in_order, start_outputs, step_outputs, log2, exp2, next_size, propose, joint_error, first_not_finite, verdict, tell, change,
+        settled, stage, attempt, estimate, base_jacobian,
+    ),
+)  # fmt: skip
+ADJOINT = Loop(
+    "esdirk_adjoint",
+    adjoint,
+    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap", "nb", "nnz"),
+    integers=("steps", "rate", "base", "depth", "kl", "ku"),
+    shapes={
+        **SHAPES, "out_bar": "m, n_out", "stages": "cap + 1, S, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "S + 1, n",
+        "g": "S + 1, n", "r": "n", "work": "n",
+    },
+    integer_arrays=("rows", "columns", "place", "pivots"),
+    helpers=(
+        form, factor, level, solve_transposed, solve_joined_transposed, weights, clear, gather_outputs, take_slope, base_jacobian,
+        retreat,
+    ),
+)  # fmt: skip

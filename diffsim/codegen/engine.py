@@ -5,6 +5,7 @@ LLVM's C interface is not safe between threads as llvmlite uses it: one lock cov
 
 import ctypes
 import functools
+import re
 import threading
 
 from ..errors import InputError
@@ -12,7 +13,7 @@ from . import back, library
 
 _LOCK = threading.RLock()
 INLINE_THRESHOLD = 2000      # a kernel becomes part of its loop up to this size
-LARGE_KERNEL = 2000          # instructions; a larger function keeps its calls
+LARGE_KERNEL = 2000          # lines; a larger function keeps its calls
 
 
 class Compiled:
@@ -22,10 +23,12 @@ class Compiled:
     ----------
     object_code : bytes
         Relocatable object for ``load_object`` in another process of the same machine.
+    vectorised : int or None
+        Loops that became vector instructions; None if it was loaded.
     """
 
     def __init__(self, engine, keep, object_code):
-        self._engine, self._keep, self.object_code = engine, keep, object_code
+        self._engine, self._keep, self.object_code, self.vectorised = engine, keep, object_code, None
 
     def address(self, name):
         """Address of an entry.
@@ -123,12 +126,15 @@ def link(texts, entries):
     return module
 
 
-def _keep_large_kernels_apart(module):
+_HEAD = re.compile(r'^define [^@\n]*@"?([^"(]+)"?\(', re.MULTILINE)
+
+
+def _keep_large_kernels_apart(module, texts):
     """A kernel much larger than the loop around it stays a call: copies of it for every stage would gain nothing."""
-    for function in module.functions:
-        if function.is_declaration or any(b"alwaysinline" in attribute for attribute in function.attributes):
-            continue
-        if sum(1 for block in function.blocks for _ in block.instructions) > LARGE_KERNEL:
+    for definition in (d for text in texts for d in text.split("\n}\n") if d.count("\n") > LARGE_KERNEL):
+        head = _HEAD.search(definition)
+        function = head and module.get_function(head[1])
+        if function and not any(b"alwaysinline" in attribute for attribute in function.attributes):
             function.add_function_attribute("noinline")
 
 
@@ -161,11 +167,14 @@ def compile_ir(texts, entries, loops=True):
     with _LOCK:
         machine = _target_machine()
         module = link(texts, entries)
-        _keep_large_kernels_apart(module)
+        _keep_large_kernels_apart(module, texts)
         module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
         optimise(module, machine, 3 if loops else 1, INLINE_THRESHOLD, unroll=True, vectorise=loops)
+        vectorised = sum(block.name.startswith("vector.body") for function in module.functions for block in function.blocks)
         code = machine.emit_object(module)
-    return load_object(code)
+    made = load_object(code)
+    made.vectorised = vectorised
+    return made
 
 
 def joined(texts, entries):

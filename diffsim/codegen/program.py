@@ -48,8 +48,9 @@ class Program:
     source : str
         Readable Python of what was compiled.
     stats : dict
-        ``equations``, ``seconds`` to have machine code, ``cached`` (whether from disk), ``scratch`` bytes beyond the stack, and of one
-        call without its linked loops ``flops`` (operations on floating-point numbers) and ``bytes`` (loaded and stored).
+        ``equations``; of one call without its linked loops ``flops`` (operations on floating-point numbers) and ``bytes`` (loaded and
+        stored); loops ``vectorised``; ``scratch`` bytes beyond the stack; ``cached``, whether it came from disk; routines of a ``library``
+        and ``callbacks`` of Python it calls; ``seconds`` of each stage: lower and compile, or load.
 
     Raises
     ------
@@ -65,24 +66,32 @@ class Program:
     """
 
     def __init__(self, graph, unroll=None, constants=(), watch=False):
-        began = time.perf_counter()
+        clock, seconds = time.perf_counter, {}
+        began = clock()
         graph = own_outputs(graph)
         self._graph, self._unroll, self._watch, self._fixed = graph, unroll, watch, len(constants)
         self._places, self._context = Places(graph), Context(graph)
         key = _key(graph, unroll, watch, len(constants))
         header, code = _stored(key)
         cached = code is not None
+        seconds["load"] = clock() - began
         if not cached:
             text, modules, header = self._text()
+            seconds["lower"], began = clock() - began - seconds.pop("load"), clock()
             loops = any(m.startswith(LONG_LOOPS) for m in (text, *modules))
             code = engine.compile_ir([text, *modules], [ENTRY], loops)
+            seconds["compile"] = clock() - began
+            header["counts"]["vectorised"] = code.vectorised
             if None not in header["outside"]["back"].values():      # else only this process can call what it calls
                 cache.put("program", key, json.dumps(header).encode() + b"\n" + code.object_code)
         self._context.checks = header["checks"]
         self.calling = Calling(self._places, builtin(code), constants, header["scratch"], self._context, bool(header["outside"]["back"]))
         self._run = self.calling.run
-        seconds = time.perf_counter() - began
-        self.stats = {"equations": len(graph.eqns), "seconds": seconds, "cached": cached, "scratch": header["scratch"], **header["counts"]}
+        outside = header["outside"]
+        self.stats = {
+            "equations": len(graph.eqns), **header["counts"], "scratch": header["scratch"], "cached": cached,
+            "library": list(outside["library"]), "callbacks": list(outside["back"]), "seconds": seconds,
+        }  # fmt: skip
 
     def __call__(self, *arrays):
         return self._run(*arrays)

@@ -95,6 +95,10 @@ class FallbackWarning(DiffsimWarning):
     """A program could not be compiled and runs uncompiled: the same answer, slower."""
 
 
+class RetraceWarning(DiffsimWarning):
+    """A function was traced again and again for values that change from call to call; it is no longer compiled."""
+
+
 class StrongZeroWarning(DiffsimWarning):
     """A derivative met 0 * inf, which was taken as 0."""
 

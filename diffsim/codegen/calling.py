@@ -138,7 +138,7 @@ class Calling:
     def _arguments(self, names):
         return "".join(f"{name}, " for name in (*[names[i] for i in self._given], *self._arrays))
 
-    def lines(self, names, unfit, missed, finish, fresh=True):
+    def lines(self, names, unfit, missed, finish, fresh=True, done="pass"):
         """Lines of a function that calls the program; they use the names in ``scope``.
 
         Parameters
@@ -153,6 +153,8 @@ class Calling:
             ``finish(expressions of the outputs) -> expression`` that is returned.
         fresh : bool
             Whether results are fresh arrays; else they are in variables y0, y1 and so on.
+        done : str
+            Statement that follows a call that succeeded.
         """
         places, views = self._places, []
         for j, place in enumerate(places.outputs):
@@ -170,7 +172,7 @@ class Calling:
         arguments = self._arguments(names) + ("" if fresh else "None, ")        # one more: the entry is to look at the outputs
         unfit = unfit.format(again=f"again(status, frame, ({arguments}), ctx, memory)")
         call += ["forget()"] * self._calls_back
-        call += [f"status = entry(frame, {arguments})", f"if status and {unfit}: {missed}", f"return {finish(self._results())}"]
+        call += [f"status = entry(frame, {arguments})", f"if status and {unfit}: {missed}", done, f"return {finish(self._results())}"]
         if self._shared:
             return call
         return [*before, "try:", *(f"    {line}" for line in call), "finally:", "    push(state)"]

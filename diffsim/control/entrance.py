@@ -50,7 +50,7 @@ class _Lines:
         return self.scope[name]
 
 
-def entrance(signature, holds, calling, out, constants, derives):
+def entrance(signature, holds, calling, out, constants, derives, tick):
     """Function ``call(args, kwargs)``: the result, or ``MISS``.
 
     Parameters
@@ -67,28 +67,30 @@ def entrance(signature, holds, calling, out, constants, derives):
         Leaves of the result that are no arrays, and their places among the leaves.
     derives : bool
         Whether a solve that meets a number that is not finite is to be tried the general way.
+    tick : callable
+        Counts a call.
     """
-    lines = _Lines({**calling.scope, "holds": holds, "watching": WATCH.get, "SolveError": SolveError})
+    lines = _Lines({**calling.scope, "holds": holds, "watching": WATCH.get, "SolveError": SolveError, "tick": tick})
     leaves, result = _match(lines, *signature), _result(lines, out, constants)
-    run = calling.lines(leaves, "(status < 0 or {again})", "return MISS", result)
+    run = calling.lines(leaves, "(status < 0 or {again})", "return MISS", result, done="tick()")
     if derives and calling.may_fail:
         run = ["try:", *(f"    {line}" for line in run), "except SolveError as error:", "    if error.not_finite: return MISS", "    raise"]
     return lines.function("call", "args, kwargs", [*_tried(lines), "if not holds() or watching(): return MISS", *run])
 
 
-def into(signature, holds, calling, out, constants):
+def into(signature, holds, calling, out, constants, tick):
     """Function ``call(args, kwargs, out)`` that writes into the arrays of ``out``, or ``MISS``.
 
     It is missed, too, where these arrays are not contiguous or share memory, where a call within gives up, and where a derivative is not
     finite: results are then computed the general way and copied.
     """
-    lines = _Lines({**calling.scope, "holds": holds, "watching": WATCH.get})
+    lines = _Lines({**calling.scope, "holds": holds, "watching": WATCH.get, "tick": tick})
     leaves, result = _match(lines, *signature), _result(lines, out, constants)
     slots = list(calling.targets)
     for i, _ in constants:
         slots.insert(i, None)
     _fill(lines, "out", out, iter(slots))
-    run = calling.lines(leaves, "True", "return MISS", result, fresh=False)
+    run = calling.lines(leaves, "True", "return MISS", result, fresh=False, done="tick()")
     return lines.function("call", "args, kwargs, out", [*_tried(lines), "if not holds() or watching(): return MISS", *run])
 
 

@@ -50,15 +50,25 @@ class Snapshot:
         Something the function reads that changes by itself: a random number generator or a clock.
     """
 
-    __slots__ = ("_copies", "holds", "source", "volatile")
+    __slots__ = ("_copies", "_labels", "_lines", "_scope", "holds", "source", "volatile")
 
-    def __init__(self, lines, scope, volatile, copies):
-        self.volatile, self._copies = volatile, copies
+    def __init__(self, lines, labels, scope, volatile, copies):
+        self.volatile, self._copies, self._lines, self._labels, self._scope = volatile, copies, lines, labels, scope
         body = [f"        {line}" for line in lines or ["pass"]]
         end = ["    except (AttributeError, KeyError, IndexError, ValueError, TypeError):", "        return False", "    return True", ""]
         self.source = "\n".join(["def holds():", "    try:", *body, *end])
         exec(compile(self.source, "<closure guard>", "exec"), scope)
         self.holds = scope["holds"]
+
+    def changed(self):
+        """What was read that is not as it was, in the words of the code that reads it; None if nothing is found."""
+        scope = dict(self._scope)
+        for line, label in zip(self._lines, self._labels, strict=True):
+            try:
+                exec(line.replace("return False", "raise ValueError"), scope)
+            except (AttributeError, KeyError, IndexError, ValueError, TypeError):
+                return label
+        return None
 
     def kept(self, x):
         """A copy of an array: the one the guard compares with, if it has one, which is in the processor's cache when a call begins."""
@@ -73,9 +83,10 @@ def snapshot(f, constants=()):
     writer = _Writer()
     writer.function(f)
     for x in constants:
+        writer.where = "an argument that is a constant"
         writer.value(writer.keep(x), x, 0)
     writer.settle()
-    return Snapshot(writer.lines, writer.scope, writer.volatile, writer.copies)
+    return Snapshot(writer.lines, writer.labels, writer.scope, writer.volatile, writer.copies)
 
 
 def _same_number(a, b):
@@ -130,6 +141,7 @@ class _Writer:
     def __init__(self):
         self.lines, self.scope, self.seen, self.count = [], {"same": _same_number, "equal": _same_bits, "np": np}, set(), 0
         self.volatile, self.suspects, self.names, self.arrays, self.copies = None, [], set(), {}, []
+        self.labels, self.where = [], "the function"
 
     def settle(self):
         """Decide on attributes that hold a clock or a generator: they count if any code reached reads an attribute of that name."""
@@ -148,11 +160,15 @@ class _Writer:
         """Read a value; returns the name it has from here on."""
         self.count += 1
         name = f"v{self.count}"
-        self.lines.append(f"{name} = {expression}")
+        self._line(f"{name} = {expression}")
         return name
 
     def require(self, condition):
-        self.lines.append(f"if not ({condition}): return False")
+        self._line(f"if not ({condition}): return False")
+
+    def _line(self, text):
+        self.lines.append(text)
+        self.labels.append(self.where)
 
     def first_time(self, x):
         """Whether an object is met for the first time; the guard holds on to it, so that its id stays its own."""
@@ -170,6 +186,7 @@ class _Writer:
         if inner is not None:
             self.function(inner)
         elif isinstance(f, types.MethodType):
+            self.where = f"the {type(f.__self__).__name__} whose method it is"
             self.value(self.keep(f.__self__), f.__self__, 0)
             self.function(f.__func__)
         elif isinstance(f, types.FunctionType):
@@ -182,6 +199,7 @@ class _Writer:
             return
         name = self.keep(f)
         self.names.update(attribute_names(f.__code__))
+        self.where = f"the code or a default value of `{f.__name__}`"
         self.require(f"{name}.__code__ is {self.keep(f.__code__)}")
         self.require(f"len({name}.__defaults__ or ()) == {len(f.__defaults__ or ())}")
         for i, x in enumerate(f.__defaults__ or ()):
@@ -220,6 +238,7 @@ class _Writer:
             expression = f"getattr({expression}, {attribute!r}, None)"
         if expression not in done:
             done.add(expression)
+            self.where = f"`{'.'.join((name, *attributes))}`"
             self.value(expression, x, 0)
 
     def note_volatile(self, module, attribute, path):

@@ -2,43 +2,46 @@
 
 import functools
 import sys
+import time
+import timeit
 import types
 import warnings
 
 import numpy as np
 
 from .. import tree
-from ..codegen.program import Program
 from ..core import Aval, Tracer, eval_graph, user_depth
-from ..errors import ConcretizationError, DerivativeLost, FallbackWarning, InputError, InputTypeError, MissingRule, SolveError
+from ..errors import ConcretizationError, DerivativeLost, FallbackWarning, InputError, InputTypeError, MissingRule, RetraceWarning
 from ..numpy.array import Array
 from ..numpy.lending import lent
 from ..numpy.memory import memory_order
 from ..numpy.rebind import original, rebound
 from ..numpy.stacking import is_value, stacked
-from ..passes import finished
 from ..transforms import trace
-from ..transforms.strong import finite
 from ..transforms.watch import WATCH
-from .entrance import MISS, builder, entrance, into, typed
+from .compiled import MATRIX, Compiled
+from .entrance import MISS, typed
 from .guard import snapshot
 from .results import written
+from .retracing import PATIENCE, Retracing
 
 STATIC = (bool, int, str, bytes, type(None))
 #: Programs kept for one function and one signature: a closure that alternates between a few values stays compiled.
 PER_SIGNATURE = 8
 #: Instances whose compiled methods are kept.
 INSTANCES = 64
+#: Signatures a function keeps programs for: a loop over a static number must not fill the memory.
+SIGNATURES = 256
 #: Programs that a call is tried on before its arguments are looked at one by one, the one used last first.
 WAYS = 4
 _warned = set()
 
 
-def warn_once(key, message):
-    """Give a FallbackWarning once in a process for each key."""
+def warn_once(key, message, kind=FallbackWarning):
+    """Give a warning once in a process for each key."""
     if key not in _warned:
         _warned.add(key)
-        warnings.warn(message, FallbackWarning, stacklevel=user_depth())
+        warnings.warn(message, kind, stacklevel=user_depth())
 
 
 def described(f):
@@ -49,54 +52,9 @@ def described(f):
     return getattr(f, "__name__", "the function") + (f" ({code.co_filename}:{code.co_firstlineno})" if code else "")
 
 
-class Compiled:
-    """One traced and compiled program of a function, and what it rests on.
-
-    Attributes
-    ----------
-    call : callable or None
-        ``call(args, kwargs)``: the result, or ``MISS``; None before the first call, and where arguments have to be looked at.
-    """
-
-    __slots__ = ("build", "call", "captured", "constants", "derives", "graph", "holds", "into", "out", "program", "signature")
-
-    def __init__(self, signature, graph, captured, out, constants, holds):
-        self.signature, self.graph, self.captured, self.out, self.constants, self.holds = signature, graph, captured, out, constants, holds
-        self.build, self.derives, self.program, self.call, self.into = builder(out), graph.derives, None, None, None
-
-    @property
-    def closes_over_tracers(self):
-        """Whether a transform outside is part of what was captured: such a program serves one call."""
-        return any(isinstance(x, Tracer) for x in self.captured)
-
-    def run(self, leaves):
-        """Flat outputs on concrete leaves, compiled at the first call; None where a derivative is not finite.
-
-        It is then to be computed with the care of an uncompiled one.
-        """
-        if self.program is None:
-            self.program = Program(finished(self.graph), constants=self.captured, watch=self.derives)
-            if all(len(k) == MATRIX or k[0] == "static" for k in self.signature[1]):
-                self.call = entrance(self.signature, self.holds, self.program.calling, self.out, self.constants, self.derives)
-                self.call.entry = self
-        try:
-            return self.program(*leaves)
-        except SolveError as error:
-            if self.derives and error.not_finite and finite(leaves):
-                return None
-            raise
-
-    def written(self, args, kwargs, out):
-        """As ``call``, into the caller's arrays."""
-        if self.into is None:
-            self.into = into(self.signature, self.holds, self.program.calling, self.out, self.constants)
-        return self.into(args, kwargs, out)
-
-    def result(self, out):
-        """The result's tree from the program's outputs."""
-        for i, x in self.constants:
-            out.insert(i, x)
-        return self.build(out)
+def avals(kinds):
+    """Shapes and dtypes of the leaves that are no constants."""
+    return [Aval(k[0], k[1]) for k in kinds if k[0] != "static"]
 
 
 def _numba_error():
@@ -127,11 +85,15 @@ class Jitted:
     Attributes
     ----------
     graph : Graph
-        Of the last signature used.
+        Of the program used last.
     source : str
         Readable Python of what was compiled.
     stats : dict
-        Equations, compile seconds, whether the code came from the cache, and so on.
+        Of the program used last: equations ``traced`` and, after the passes, ``equations``; of one call without its linked loops ``flops``
+        (operations on floating-point numbers) and ``bytes`` (loaded and stored); loops ``vectorised``; ``scratch`` bytes beyond the stack;
+        ``cached``, whether the code came from disk; routines of a ``library`` and ``callbacks`` of Python it calls; bytes of
+        ``constants``; ``seconds`` of each stage (trace, passes, lower, compile or load, and run where ``time`` was called);
+        ``calls`` of it; ``programs`` and ``traces`` of the function.
     """
 
     def __init__(self, f, static_argnums=()):
@@ -145,7 +107,7 @@ class Jitted:
         self._static = tuple(sorted({static_argnums} if isinstance(static_argnums, int) else set(static_argnums)))
         self._bound = {}
         self._writes = not _takes_out(f)
-        self._compiled, self._last, self._ways, self._refused = {}, None, (), None
+        self._compiled, self._ways, self._refused, self._traces, self._retracing = {}, (), None, 0, Retracing()
 
     def __repr__(self):
         return f"<compiled {getattr(self.__wrapped__, '__name__', self.__wrapped__)}>"
@@ -164,11 +126,18 @@ class Jitted:
     def __call__(self, *args, **kwargs):
         if kwargs and "out" in kwargs and self._writes:
             return self._written(args, kwargs, kwargs.pop("out"))
-        for call in self._ways:
+        ways = self._ways
+        for call in ways:
             out = call(args, kwargs)
             if out is not MISS:
+                if call is not ways[0]:
+                    self._first(call)
                 return out
         return self._general(args, kwargs)
+
+    def _first(self, call):
+        """Try this program first from now on."""
+        self._ways = (call, *[way for way in self._ways if way is not call][: WAYS - 1])
 
     def _written(self, args, kwargs, out):
         """A call that writes into the caller's arrays."""
@@ -187,15 +156,14 @@ class Jitted:
         if entry is None:
             return self.__wrapped__(*args, **kwargs)
         if traced or entry.closes_over_tracers:
+            next(entry.ticks)
             return entry.result(eval_graph(entry.graph, *leaves, *entry.captured))
         try:
             out = entry.run(leaves)
         except MissingRule as missing:
-            self._refuse(signature, missing)
+            self._refuse(signature, f"{missing}{self._where(signature, missing.primitive)}")
             return self.__wrapped__(*args, **kwargs)
-        self._last = entry
-        if entry.call is not None:
-            self._ways = (entry.call, *[way for way in self._ways if way is not entry.call][: WAYS - 1])
+        self._first(entry.call)
         return self.__wrapped__(*args, **kwargs) if out is None else entry.result(out)
 
     def _signature(self, args, kwargs):
@@ -262,38 +230,40 @@ class Jitted:
             for entry in entries:
                 if entry.holds():
                     return entry
-        else:
-            entries = self._compiled[signature] = []
-        entry = self._trace(signature, leaves)
-        if entry is None:
+        elif self._retracing.hopeless(signature):
             return None
-        if not entry.closes_over_tracers:
-            entries.insert(0, entry)
-            del entries[PER_SIGNATURE:]
-        return entry
+        entry = self._trace(signature, leaves)
+        if entry is None or entry.closes_over_tracers:
+            return entry
+        self._keep(signature, entry)
+        return entry if self._compiled[signature] else None
+
+    def _keep(self, signature, entry):
+        """Remember a program; give up where programs are made again and again and hardly used."""
+        entries = self._compiled.setdefault(signature, [])
+        reason = self._retracing.note(signature, entry, entries[0].guard.changed if entries else None)
+        if reason is not None:
+            self._compiled[signature], name = False, described(self.__wrapped__)
+            warn_once(f"{name} is retraced", f"jit stops compiling {name}, which was traced {PATIENCE} times in a row: {reason}. It runs "
+                                             f"uncompiled from here on (the same answer).", RetraceWarning)
+            return
+        entries.insert(0, entry)
+        del entries[PER_SIGNATURE:]
+        for oldest in list(self._compiled)[:-SIGNATURES]:
+            self._compiled.pop(oldest, None)
 
     def _trace(self, signature, leaves):
-        struct, kinds, static = signature
-        f, found = self.__wrapped__, {}
+        _, kinds, static = signature
+        f, found, began = self.__wrapped__, {}, time.perf_counter()
+        self._traces += 1
         guard = snapshot(f, [k[2] for k in kinds if k[0] == "static" and callable(k[2])] + [x for _, x, _ in static])
         if guard.volatile:
             self._refuse(signature, f"it reads {guard.volatile}, whose value changes from call to call; a compiled program would "
                                     f"repeat the first one. Draw random numbers and read clocks outside, and pass them as arguments.")
             return None
 
-        def flat(*traced):
-            values = iter(traced)
-            moving, kwargs = tree.unflatten(struct, [k[2] if k[0] == "static" else lent(next(values), *k[2:]) for k in kinds])
-            args = list(moving)
-            for i, x, _ in sorted(static):
-                args.insert(i, x)
-            out, found["struct"] = tree.flatten(rebound(f)(*args, **kwargs))
-            found["constants"] = [(i, x) for i, x in enumerate(out) if not is_value(x)]
-            return [stacked(x) for x in out if is_value(x)]
-
-        avals = [Aval(k[0], k[1]) for k in kinds if k[0] != "static"]
         try:
-            graph, captured = trace(flat, avals, verb="jit", hoist=True)
+            graph, captured = trace(self._flat(signature, found), avals(kinds), verb="jit", hoist=True)
         except _numba_error() as reason:
             self._refuse(signature, f"a function compiled by Numba was given a traced value ({str(reason).splitlines()[0]})")
             return None
@@ -301,7 +271,29 @@ class Jitted:
             self._refuse(signature, reason)
             return None
         captured = [x if isinstance(x, Tracer) else guard.kept(x) for x in captured]
-        return Compiled(signature, graph, captured, found["struct"], found["constants"], guard.holds)
+        return Compiled(signature, graph, captured, found["struct"], found["constants"], guard, {"trace": time.perf_counter() - began})
+
+    def _flat(self, signature, found):
+        """The function on flat leaves; what its result is besides arrays is left in ``found``."""
+        struct, kinds, static = signature
+
+        def flat(*traced):
+            values = iter(traced)
+            moving, kwargs = tree.unflatten(struct, [k[2] if k[0] == "static" else lent(next(values), *k[2:]) for k in kinds])
+            args = list(moving)
+            for i, x, _ in sorted(static):
+                args.insert(i, x)
+            out, found["struct"] = tree.flatten(rebound(self.__wrapped__)(*args, **kwargs))
+            found["constants"] = [(i, x) for i, x in enumerate(out) if not is_value(x)]
+            return [stacked(x) for x in out if is_value(x)]
+
+        return flat
+
+    def _where(self, signature, primitive):
+        """The user's line that calls for a primitive, if the function itself does."""
+        graph, _ = trace(self._flat(signature, {}), avals(signature[1]), verb="jit", lines=True)
+        lines = [eqn.line for eqn in graph.eqns if eqn.prim.name == primitive and eqn.line]
+        return f" ({lines[0]})" if lines else ""
 
     def _refuse(self, signature, reason):
         """Run this signature uncompiled from now on, and say so once."""
@@ -310,27 +302,48 @@ class Jitted:
         says_where = isinstance(reason, (ConcretizationError, DerivativeLost))
         warn_once(str(reason) if says_where else f"{name} {reason}", f"jit runs {name} uncompiled (the same answer, slower): {reason}")
 
-    def _shown(self):
-        if self._last is None and self._refused:
+    @property
+    def _last(self):
+        """The program used last."""
+        if self._ways:
+            return self._ways[0].entry
+        if self._refused:
             raise InputTypeError(f"the function runs uncompiled, so it has no graph, source or stats: {self._refused}")
-        if self._last is None:
-            raise InputTypeError("the function has not been called yet: call it once, then look at its graph, source or stats")
-        return self._last
+        raise InputTypeError("the function has not been called yet: call it once, then look at its graph, source or stats")
 
     @property
     def graph(self):
-        return self._shown().graph
+        return self._last.graph
 
     @property
     def source(self):
-        return self._shown().program.source
+        return self._last.program.source
 
     @property
     def stats(self):
-        return self._shown().program.stats
+        told = self._last.stats
+        told["programs"] = sum(len(entries) for entries in self._compiled.values() if entries)
+        told["traces"] = self._traces
+        return told
+
+    def time(self, *args, **kwargs):
+        """Seconds a call with these arguments takes: the least of several runs after the first, which compiles.
+
+        Returns
+        -------
+        float
+            It then also stands among the ``seconds`` of ``stats``.
+        """
+        self(*args, **kwargs)
+        timer = timeit.Timer(lambda: self(*args, **kwargs))
+        number = max(1, int(BATCH / max(timer.timeit(1), 1e-9)))
+        least = min(timer.repeat(5, number)) / number
+        if self._ways:
+            self._last.seconds["run"] = least
+        return least
 
 
-#: Arrays of fewer dimensions lie in one order only; a kind of this length says no order.
-MATRIX = 2
+#: Seconds a batch of calls is timed for.
+BATCH = 0.01
 FLOAT = ((), np.dtype(np.float64))
 __all__ = ["Compiled", "Jitted", "warn_once"]

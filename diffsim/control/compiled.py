@@ -1,0 +1,125 @@
+"""One traced and compiled program of a function: how it is run, and what it tells of itself."""
+
+import itertools
+import time
+
+import numpy as np
+
+from ..codegen.program import Program
+from ..core import Tracer
+from ..core.printing import html_table, quantity
+from ..errors import SolveError
+from ..passes import finished
+from ..transforms.strong import finite
+from .entrance import MISS, builder, entrance, into
+
+#: Arrays of fewer dimensions lie in one order only; a kind of this length says no order.
+MATRIX = 2
+
+
+class Stats(dict):
+    """What a program is made of and what it cost: a dictionary that notebooks show as a table."""
+
+    def _repr_html_(self):
+        return html_table(["", ""], [[name, shown(x)] for name, x in self.items()], "compiled program")
+
+
+def shown(x):
+    """A statistic as text."""
+    if isinstance(x, dict):
+        return ", ".join(f"{name} {1e3 * s:.3g} ms" for name, s in x.items())
+    if isinstance(x, (list, tuple)):
+        return ", ".join(map(str, x)) or "none"
+    return str(x) if isinstance(x, bool) or x is None else quantity(x)
+
+
+class Compiled:
+    """A program of a function, and what it rests on.
+
+    Parameters
+    ----------
+    signature : (structure of ``(args, kwargs)``, kinds, static arguments)
+        What it was traced for; see ``Jitted``.
+    graph : Graph
+    captured : list
+        Values of the inputs beyond the leaves: arrays, and tracers of transforms outside.
+    out : structure
+        Of the result.
+    constants : list of (int, object)
+        Leaves of the result that are no arrays.
+    guard : Snapshot
+    seconds : dict
+        Stages so far.
+
+    Attributes
+    ----------
+    call : callable
+        ``call(args, kwargs)``: the result, or ``MISS``.
+    """
+
+    def __init__(self, signature, graph, captured, out, constants, guard, seconds):
+        self.signature, self.graph, self.captured, self.out, self.constants = signature, graph, captured, out, constants
+        self.guard, self.holds, self.seconds = guard, guard.holds, seconds
+        self.build, self.derives, self.program = builder(out), graph.derives, None
+        self.ticks, self._into = itertools.count(), None
+        self._use(lambda args, kwargs: MISS)
+
+    def _use(self, call):
+        self.call, call.entry = call, self
+
+    @property
+    def calls(self):
+        """How often it was called."""
+        return int(repr(self.ticks)[6:-1])                  # "count(3)": looking at it does not count
+
+    @property
+    def closes_over_tracers(self):
+        """Whether a transform outside is part of what was captured: such a program serves one call."""
+        return any(isinstance(x, Tracer) for x in self.captured)
+
+    def run(self, leaves):
+        """Flat outputs on concrete leaves, compiled at the first call; None where a derivative is not finite.
+
+        It is then to be computed with the care of an uncompiled one.
+        """
+        if self.program is None:
+            self._compile()
+        next(self.ticks)
+        try:
+            return self.program(*leaves)
+        except SolveError as error:
+            if self.derives and error.not_finite and finite(leaves):
+                return None
+            raise
+
+    def _compile(self):
+        began = time.perf_counter()
+        graph = finished(self.graph)
+        self.seconds["passes"] = time.perf_counter() - began
+        self.program = Program(graph, constants=self.captured, watch=self.derives)
+        self.seconds.update(self.program.stats["seconds"])
+        if all(len(k) == MATRIX or k[0] == "static" for k in self.signature[1]):
+            calling, tick = self.program.calling, self.ticks.__next__
+            self._use(entrance(self.signature, self.holds, calling, self.out, self.constants, self.derives, tick))
+
+    def written(self, args, kwargs, out):
+        """As ``call``, into the caller's arrays."""
+        if self._into is None:
+            self._into = into(self.signature, self.holds, self.program.calling, self.out, self.constants, self.ticks.__next__)
+        return self._into(args, kwargs, out)
+
+    def result(self, out):
+        """The result's tree from the program's outputs."""
+        for i, x in self.constants:
+            out.insert(i, x)
+        return self.build(out)
+
+    @property
+    def stats(self):
+        """See ``Jitted.stats``."""
+        told = dict(self.program.stats)
+        constants = sum(np.asarray(x).nbytes for x in self.captured)
+        return Stats({"traced": len(self.graph.eqns), **told, "constants": constants, "calls": self.calls, "seconds": dict(self.seconds)})
+
+
+__all__ = ["MATRIX", "Compiled", "Stats", "shown"]

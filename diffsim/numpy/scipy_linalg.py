@@ -91,7 +91,7 @@ def solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False, overwrite_
     return _vector_or_matrix(lambda a, b: la.triangular_solve(a, b, lower=lower, unit=bool(unit_diagonal)), a, b)
 
 
-def _banded(ab, b, low, up):
+def banded(ab, b, low, up):
     if ab.shape[-2] != low + up + 1:
         raise ValueError(f"invalid values for the number of lower and upper diagonals: l+u+1 ({low + up + 1}) does not equal ab.shape[0] "
                          f"({ab.shape[-2]})")
@@ -108,7 +108,7 @@ def _banded(ab, b, low, up):
 @entry()
 def solve_banded(l_and_u, ab, b, overwrite_ab=False, overwrite_b=False, check_finite=True):
     """Solution of a banded system."""
-    return _banded(*inexact(ab, b), *map(int, l_and_u))
+    return banded(*inexact(ab, b), *map(int, l_and_u))
 
 
 @entry()
@@ -120,7 +120,7 @@ def solveh_banded(ab, b, overwrite_ab=False, overwrite_b=False, lower=False, che
     rest = slice(0, k) if lower else slice(1, None)
     other = indexing.getitem(rows, (..., rest, slice(None)))
     parts = (other, ab) if lower else (ab, other)
-    return _banded(concatenate(*parts, axis=len(ab.shape) - 2), b, k, k)
+    return banded(concatenate(*parts, axis=len(ab.shape) - 2), b, k, k)
 
 
 @entry()

@@ -64,7 +64,7 @@ class StandIn(ModuleType):
 
             @functools.wraps(rule)
             def apply(*args, **kwargs):
-                mutable = any(map(_holds_array, args)) or any(map(_holds_array, kwargs.values()))
+                mutable = _called_rebound() or any(map(_holds_array, args)) or any(map(_holds_array, kwargs.values()))
                 if not _holds_tracer(args) and not _holds_tracer(kwargs.values()):
                     return _settle(_call(getattr(self.real(), name, rule), args, kwargs), None, mutable)
                 return _settle(rule(*map(_value, args), **{k: _value(v) for k, v in kwargs.items()}), None, mutable)
@@ -76,6 +76,11 @@ class StandIn(ModuleType):
     def names(self):
         """Our functions by name."""
         return dict(self._ours)
+
+
+def _called_rebound():
+    """Whether the caller of the caller is rebound code, whose globals are no plain dictionary: what it is given it may write to."""
+    return sys._getframe(2).f_globals.__class__ is not dict
 
 
 def _value(x):
@@ -96,7 +101,7 @@ def _refusing(module, name, function, reason):
     @functools.wraps(function)
     def apply(*args, **kwargs):
         if not _holds_tracer(args) and not _holds_tracer(kwargs.values()):
-            return _call(function, args, kwargs)
+            return _settle(_call(function, args, kwargs), None, _called_rebound())
         raise MissingRule(f"{module}.{name}", "derivative", f"{user_line()}: {reason or 'no rule is known for this function'}. {ADVICE}")
     return apply
 

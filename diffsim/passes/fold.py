@@ -8,6 +8,8 @@ from .rewrite import Rewriting
 
 #: Results larger than this (elements) are left to be computed: a constant costs memory in the program and in its cache entry.
 LARGEST = 4096
+#: Repetition costs nothing where it is read: it stays what it is where it makes arrays larger than this.
+REPEATED = 64
 
 
 def fold(graph):
@@ -27,5 +29,7 @@ def fold(graph):
 
 def _foldable(eqn, inputs):
     if not all(isinstance(x, Const) for x in inputs) or isinstance(eqn.prim.emit, Call) or isinstance(eqn.prim.impl, Absent):
+        return False
+    if eqn.prim.name == "broadcast_to" and eqn.outputs[0].aval.size > REPEATED:
         return False
     return all(not isinstance(v.aval, Opaque) and v.aval.size <= LARGEST for v in eqn.outputs)

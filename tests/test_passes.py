@@ -76,6 +76,9 @@ IDENTITIES = {
     "there and back": lambda x: la.reshape(la.reshape(x, shape=(3, 1)), shape=(3,)),
     "whole slice": lambda x: la.index(x, at=la.basic((3,), (slice(None),))),
     "join of one": lambda x: la.concatenate(x, axis=0),
+    "a choice between equals": lambda x: e.where(e.less(x, 0.0), x, x),
+    "x * ones": lambda x: e.mul(x, la.broadcast_to(la.reshape(np.ones(1), shape=()), shape=(3,))),
+    "real of what is real": lambda x: REGISTRY["real"](REGISTRY["conj"](x)),
     "sum over nothing": lambda x: la.reduce_sum(x, axes=()),
     "transposed twice": lambda x: la.reshape(la.transpose(la.transpose(la.reshape(x, shape=(3, 1)), axes=(1, 0)), axes=(1, 0)), shape=(3,)),
 }
@@ -112,6 +115,7 @@ KEPT = {
     "x / x": lambda x: e.div(x, x),
     "sum is not the array": lambda x: la.reduce_sum(x, axes=(0,)),
     "broadcasting zero": lambda x: e.add(x, np.zeros((2, 3))),
+    "a product with repeated numbers that are not one": lambda x: e.mul(x, np.array([1.0, 1.0, 2.0])),
     "a reversed slice": lambda x: la.index(x, at=la.basic((3,), (slice(None, None, -1),))),
 }
 

@@ -10,6 +10,7 @@ from .emissions import emission
 from .fuse import fuse
 from .nest import Buffer, Function, Link, canonical, prune
 from .plan import ELEMENTS, INLINE, MEMORY, OPAQUE, Plan
+from .shrink import shrink
 
 
 class Output:
@@ -98,6 +99,7 @@ class Lowering:
         prune(self.k.top)
         self.joined = fuse(self.k.top)
         prune(self.k.top)
+        shrink(self.k.top, self.k)
         places = [(x.aval, out) for x, out in zip(self.graph.outputs, outputs, strict=True) if not isinstance(x.aval, Opaque)]
         results = [Buffer("param", out.dtype, aval.shape, base=out.base, offset=out.offset) for aval, out in places]
         return Function(name, params, self.k.top, results)

@@ -3,7 +3,10 @@
 ``0 * x`` stays: it is not 0 where x is infinite.
 """
 
+import numpy as np
+
 from ..core import REGISTRY, Const, Eqn, Var
+from ..core.emission import Scalar
 from .rewrite import Rewriting
 
 RULES = {}
@@ -35,10 +38,27 @@ class Find:
         eqn = self.made_by(x, "neg")
         return None if eqn is None else eqn.inputs[0]
 
-    @staticmethod
-    def all_equal(x, number):
+    def all_equal(self, x, number):
         """Whether x is known to hold one number everywhere."""
-        return isinstance(x, Const) and x.value.size > 0 and x.value.dtype.kind in "fi" and bool((x.value == number).all())
+        if isinstance(x, Const):
+            return x.value.size > 0 and x.value.dtype.kind in "fi" and bool((x.value == number).all())
+        eqn = self.made_by(x, "broadcast_to")
+        return eqn is not None and isinstance(eqn.inputs[0], Const) and self.all_equal(eqn.inputs[0], number)
+
+    def thin(self, prim, inputs, params, out):
+        """Operands without the repetitions that the operation does itself; None if there are none."""
+        if len(inputs) == 1 or not isinstance(prim.emit, Scalar):
+            return None
+        thin = list(inputs)
+        for i, x in enumerate(inputs):
+            eqn = self.made_by(x, "broadcast_to")
+            if eqn is not None:
+                thin[i] = eqn.inputs[0]
+                if np.broadcast_shapes(*[tuple(a.aval.shape) for a in thin]) != out.shape:
+                    thin[i] = x
+        if all(a is b for a, b in zip(thin, inputs, strict=True)) or prim.aval(*[x.aval for x in thin], **params) != out:
+            return None
+        return tuple(thin)
 
 
 def simplify(graph):
@@ -48,8 +68,10 @@ def simplify(graph):
         inputs = work.inputs(eqn)
         each = RULES.get(eqn.prim.name)
         better = each(find, eqn.outputs[0].aval, *inputs, **eqn.params) if each is not None else None
+        thin = find.thin(eqn.prim, inputs, eqn.params, eqn.outputs[0].aval) if better is None else None
         if better is None:
-            kept = work.keep(eqn, inputs)
+            kept = work.keep(eqn, inputs if thin is None else thin)
+            work.changed |= thin is not None
         elif type(better) is tuple:
             name, operands, params = better
             kept, work.changed = Eqn(REGISTRY[name], operands, params, eqn.outputs, eqn.line), True
@@ -116,6 +138,17 @@ def _integer_pow(find, out, x, *, n):
     return x if n == 1 and x.aval == out else None
 
 
+@rule("real", "conj")
+def _real(find, out, x):
+    """Of what is real: itself."""
+    return x if x.aval == out and out.dtype.kind != "c" else None
+
+
+@rule("where")
+def _where(find, out, test, x, y):
+    return x if x is y and x.aval == out else None
+
+
 # ---------------------------------------------------------------- rearrangements
 @rule("convert")
 def _convert(find, out, x, *, dtype):
@@ -179,3 +212,19 @@ def _concatenate(find, out, *x, axis):
 @rule("reduce_sum")
 def _reduce_sum(find, out, x, *, axes):
     return x if not axes and x.aval == out else None
+
+
+@rule("dot_general")
+def _dot_general(find, out, a, b, *, contract, batch):
+    """A transposition that leaves the order of the free axes is another numbering of the axes contracted."""
+    operands, contract, batch, changed = [a, b], list(contract), list(batch), False
+    for side, x in enumerate((a, b)):
+        inner = find.made_by(x, "transpose")
+        if inner is None:
+            continue
+        axes = inner.params["axes"]
+        free = [axes[i] for i in range(len(axes)) if i not in contract[side] and i not in batch[side]]
+        if free == sorted(free):
+            operands[side], changed = inner.inputs[0], True
+            contract[side], batch[side] = tuple(axes[i] for i in contract[side]), tuple(axes[i] for i in batch[side])
+    return ("dot_general", tuple(operands), {"contract": tuple(contract), "batch": tuple(batch)}) if changed else None

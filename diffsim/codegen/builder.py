@@ -104,6 +104,14 @@ class Builder(Scalars):
         finally:
             self.stack = kept
 
+    def outermost(self, make):
+        """Run ``make()`` with statements going to the outermost block, and loops being loops whatever is unrolled meanwhile."""
+        kept, self.unrolling = self.unrolling, False
+        try:
+            return self.within(self.top, make)
+        finally:
+            self.unrolling = kept
+
     def home(self, index):
         """The outermost block where an element at ``index`` may be computed."""
         block = self.top

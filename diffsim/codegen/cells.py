@@ -86,7 +86,7 @@ class Unrolled(Cell):
     def memory(self):
         if self.buffer is None:
             self.buffer = Buffer("scratch", self.dtype, self.shape)
-            self.k.within(self.k.top, self._spill)
+            self.k.outermost(self._spill)
         return self.buffer
 
     def _spill(self):
@@ -142,7 +142,7 @@ class Inlined(Cell):
     def memory(self):
         if self.buffer is None:
             self.buffer = Buffer("scratch", self.dtype, self.shape)
-            self.k.within(self.k.top, lambda: self.k.loop(self.shape, lambda i: self.k.store(self.buffer, flatten(i, self.shape), self(i))))
+            self.k.outermost(lambda: self.k.loop(self.shape, lambda i: self.k.store(self.buffer, flatten(i, self.shape), self(i))))
         return self.buffer
 
 
@@ -257,7 +257,7 @@ class Group:
         """Write all members' loops, at the outermost level."""
         members, self.members, self.operations = self.members, [], 0
         if members:
-            self.k.within(self.k.top, lambda: self._split(members))
+            self.k.outermost(lambda: self._split(members))
 
     def _split(self, members):
         while members:

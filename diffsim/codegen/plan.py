@@ -14,7 +14,7 @@ ELEMENTS, INLINE, MEMORY, OPAQUE = "elements", "inline", "memory", "opaque"
 #: loops; 7 x 7 Pleiades does not care), unless
 UNROLL, BUDGET = 16, 4000
 #: Inlined chains end at this depth, at this many operations an element, and at this many pieces of joins and paddings.
-DEEP, LONG, PIECES = 20, 150, 24
+DEEP, LONG, PIECES = 20, 150, 12
 #: What a trip of one element into memory or out of it costs, in vectorised additions, for arrays up to so many bytes: those of the first
 #: cache, of the second, all others (measured on Rosenbrock's gradient of 1e5 and the heat equation's of 64 x 64 and 1024 x 1024).
 TRIPS = ((1 << 14, 1.5), (1 << 18, 4), (math.inf, 12))

@@ -9,6 +9,7 @@ from . import vector_math
 from .access import Indices, Uses, apart, in_step
 from .nest import FLOAT, INT, Choice, Loop, Store, Value, blocks
 from .scalars import FUNCTIONS
+from .weight import work
 
 #: A loop may join one of the last so many of its range in the same block; statements in a fused body, at any depth.
 CANDIDATES, LARGEST = 24, 400
@@ -60,7 +61,7 @@ class _Shape:
     __slots__ = ("nested", "statements", "vector", "work")
 
     def __init__(self, loop, indices):
-        self.statements, self.work = _size(loop.body)
+        self.statements, self.work = _size(loop.body), work(loop.body)
         self.nested = any(type(s) is Loop for s in loop.body.statements)
         self.vector = not self.nested and all(map(_combines, loop.carried)) and all(
             _vectorises(s, loop.counter, indices) for s in loop.body.statements)
@@ -90,21 +91,8 @@ def _vectorises(s, counter, indices):
 
 
 def _size(block):
-    """Statements, and operations in one run."""
-    count = work = 0
-    for s in block.statements:
-        kind = type(s)
-        count += 1
-        if kind is Loop:
-            n, w = _size(s.body)
-            count, work = count + n, work + w * (s.stop - s.start)
-        elif kind is Choice:
-            for side in (s.yes, s.no):
-                n, w = _size(side)
-                count, work = count + n, work + w
-        else:
-            work += 1
-    return count, work
+    """Statements of a block, at any depth."""
+    return sum(1 + sum(map(_size, blocks(s))) for s in block.statements)
 
 
 class _Fusion:

@@ -99,7 +99,8 @@ class Lowering:
         prune(self.k.top)
         self.joined = fuse(self.k.top)
         prune(self.k.top)
-        shrink(self.k.top, self.k)
+        if shrink(self.k.top, self.k):
+            prune(self.k.top)
         places = [(x.aval, out) for x, out in zip(self.graph.outputs, outputs, strict=True) if not isinstance(x.aval, Opaque)]
         results = [Buffer("param", out.dtype, aval.shape, base=out.base, offset=out.offset) for aval, out in places]
         return Function(name, params, self.k.top, results)

@@ -1,32 +1,41 @@
 """Scratch memory that each iteration of a loop uses for itself is made as large as one iteration needs: it stays in the cache."""
 
 from .access import Affine, Indices
-from .nest import INT, Loop, Store, Value, blocks, touched
+from .nest import INT, Buffer, Loop, Store, Value, blocks, touched
 
 
-def shrink(block, k, indices=None):
+def shrink(block, k, own=None, indices=None):
     """Shrink the scratch buffers that one loop of a block alone uses, then those that one loop inside it does.
 
     Parameters
     ----------
     block : Block
-        Changed in place.
+        Changed in place; index values that are left over stay.
     k : Builder
+    own : set of Buffer, optional
+        Scratch buffers that are used in this block alone; all if None.
+
+    Returns
+    -------
+    bool
+        Whether any buffer has become smaller.
     """
     indices = indices or Indices()
     users = {}
     for s in block.statements:
         for buffer in touched(s):
-            if buffer.kind == "scratch":
+            if buffer.kind == "scratch" and (own is None or buffer in own):
                 users.setdefault(buffer, []).append(s)
-    loops = {}
+    loops, changed = {}, False
     for buffer, statements in users.items():
         if len(statements) == 1 and type(statements[0]) is Loop:
             loops.setdefault(statements[0], []).append(buffer)
     for loop, buffers in loops.items():
         if any(type(s) is Loop for s in loop.body.statements):
-            _Shrinking(loop, buffers, k, indices).run()
-            shrink(loop.body, k, indices)
+            now = _Shrinking(loop, buffers, k, indices).run()
+            inner = shrink(loop.body, k, now, indices)
+            changed |= inner or now != set(buffers)
+    return changed
 
 
 class _Shrinking:
@@ -37,12 +46,13 @@ class _Shrinking:
         self.found = {buffer: [] for buffer in buffers}
 
     def run(self):
-        """Shrink what can be."""
+        """Shrink what can be; returns the buffers there are then."""
         self._collect(self.loop.body)
-        for accesses in self.found.values():
+        now = set()
+        for buffer, accesses in self.found.items():
             window = self._window({s.args[1] if isinstance(s, Value) else s.index for _, s in accesses})
-            if window is not None:
-                self._move(accesses, *window)
+            now.add(buffer if window is None else self._move(buffer, accesses, *window))
+        return now
 
     def _collect(self, block):
         for s in block.statements:
@@ -65,11 +75,9 @@ class _Shrinking:
             step = c
         return (lo, hi - lo + 1) if step is not None and hi - lo < step else None
 
-    def _move(self, accesses, lo, size):
-        """Let indices count from the start of an iteration's own elements."""
-        old = accesses[0][1]
-        old = old.buffer if type(old) is Store else old.args[0]
-        new = type(old)("scratch", old.dtype, (size,))
+    def _move(self, old, accesses, lo, size):
+        """Let indices count from the start of an iteration's own elements, in the buffer that is returned."""
+        new = Buffer("scratch", old.dtype, (size,))
         for block, s in accesses:
             store = type(s) is Store
             form, made = self.indices(s.index if store else s.args[1]), []
@@ -80,6 +88,7 @@ class _Shrinking:
                 s.buffer, s.index = new, index
             else:
                 s.args = (new, index)
+        return new
 
     def _sum(self, form, const, block, made):
         """The index without the loop's counter; appends the values it takes to ``made``."""

@@ -11,16 +11,19 @@ TERMS, ROWS = 1024, 16
 
 
 def block_length(loop):
-    """Iterations in a block of a loop that only sums; 0 for other loops and short ones."""
-    if not loop.carried or any(c[2].op != "sum" or c[2].args[0] is not c[0] for c in loop.carried):
-        return 0
-    if any(c[2].dtype.kind != "f" for c in loop.carried):
+    """Iterations in a block of a loop that sums; 0 for other loops and short ones."""
+    if not any(map(_is_sum, loop.carried)):
         return 0
     length = ROWS if any(type(s) is Loop for s in loop.body.statements) else TERMS
     return length if loop.stop - loop.start > length else 0
 
 
-def block_sums(p, loop, n, length):
+def _is_sum(carried):
+    inside, _, following, _ = carried
+    return following.op == "sum" and following.args[0] is inside and following.dtype.kind == "f"
+
+
+def block_sums(p, loop, n, length, ident):
     """Print a loop over blocks, in which a loop over the terms sums from zero.
 
     Parameters
@@ -30,9 +33,11 @@ def block_sums(p, loop, n, length):
     n : int
         Distinguishes its labels.
     length : int
+    ident : str
+        Metadata of the loop over the terms.
     """
     before, counter = p.label, p.names[loop.counter]
-    sums = [(inside, following, after, p.fresh(), p.fresh()) for inside, _, following, after in loop.carried]
+    outer = {c[0]: p.fresh() for c in loop.carried}                     # accumulators of the loop over blocks
     p.lines.append(f"  br label %.blocks{n}")
     p.open(f".blocks{n}")
     place = len(p.lines)
@@ -43,24 +48,33 @@ def block_sums(p, loop, n, length):
     terms = len(p.lines)
     p.block(loop.body)
     heads = [f"  {counter} = phi i64 [{counter}.block, %.blocks{n}], [{counter}.next, %{p.label}]"]
-    heads += [f"  {p.names[x]} = phi double [0.0, %.blocks{n}], [{p.name(following)}, %{p.label}]" for x, following, *_ in sums]
+    for carried in loop.carried:
+        inside, _, following, _ = carried
+        first = "0.0" if _is_sum(carried) else outer[inside]
+        heads.append(f"  {p.names[inside]} = phi {p.type(inside)} [{first}, %.blocks{n}], [{p.name(following)}, %{p.label}]")
     p.lines[terms:terms] = heads
     p.lines += [f"  {counter}.next = add nuw nsw i64 {counter}, 1", f"  {counter}.end = icmp eq i64 {counter}.next, {stop}",
-                f"  br i1 {counter}.end, label %.block{n}, label %.loop{n}"]  # fmt: skip
+                f"  br i1 {counter}.end, label %.block{n}, label %.loop{n}{ident}"]  # fmt: skip
     p.open(f".block{n}")
     heads = [f"  {counter}.block = phi i64 [{loop.start}, %{before}], [{stop}, %.block{n}]"]
-    for (_, following, after, total, lost), carried in zip(sums, loop.carried, strict=True):
-        bigger, error = _two_sum(p, total, p.name(following))
-        more = p.line(f"fadd double {lost}, {error}")
-        heads += [f"  {total} = phi double [{p.name(carried[1])}, %{before}], [{bigger}, %.block{n}]",
-                  f"  {lost} = phi double [0.0, %{before}], [{more}, %.block{n}]"]  # fmt: skip
-        p.names[after] = bigger, more
+    for carried in loop.carried:
+        inside, initial, following, after = carried
+        total, new = outer[inside], p.name(following)
+        if _is_sum(carried):
+            lost = p.fresh()
+            new, error = _two_sum(p, total, new)
+            more = p.line(f"fadd double {lost}, {error}")
+            heads.append(f"  {lost} = phi double [0.0, %{before}], [{more}, %.block{n}]")
+            p.names[after] = new, more
+        else:
+            p.names[after] = new
+        heads.append(f"  {total} = phi {p.type(inside)} [{p.name(initial)}, %{before}], [{new}, %.block{n}]")
     p.lines[place:place] = heads
     done = p.line(f"icmp eq i64 {stop}, {loop.stop}")
     p.lines.append(f"  br i1 {done}, label %.done{n}, label %.blocks{n}")
     p.open(f".done{n}")
-    for _, _, after, *_ in sums:
-        p.names[after] = _corrected(p, *p.names[after])
+    for carried in filter(_is_sum, loop.carried):
+        p.names[carried[3]] = _corrected(p, *p.names[carried[3]])
 
 
 def _two_sum(p, a, b):

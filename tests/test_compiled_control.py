@@ -378,3 +378,43 @@ def test_a_fresh_process_runs_loops_from_the_cache(tmp_path):
                            text=True, check=True).stdout.split() for _ in range(2)]
     assert [s[0] for s in said] == ["False", "True"]
     assert said[0][1:] == said[1][1:]
+
+
+# ---------------------------------------------------------------- ensembles
+def test_members_with_solves_are_a_loop():
+    def loss(r, y0):
+        sol = ds.solve_ivp(logistic, (0.0, 4.0), y0, args=(r,), t_eval=[1.0, 4.0], rtol=1e-8, method="RK45")
+        return np.sum(sol.y ** 2), sol.y[0]
+    r, y0 = np.linspace(0.5, 2.0, 7), np.array([0.1])
+
+    def several(f, n=7):
+        return ds.jit(lambda r, y0: ds.vmap(f, (0, None), out_axes=(0, 1))(r[:n], y0))
+    total, rows = several(loss)(r, y0)
+    for i in range(7):
+        one = loss(r[i], y0)
+        close([total[i], rows[:, i]], list(one), 1e-12)
+    g = several(lambda r, y0: ds.grad(lambda *a: loss(*a)[0], (0, 1))(r, y0))
+    got = g(r, y0)
+    for i in range(7):
+        close([got[0][i], got[1][:, i]], list(ds.grad(lambda *a: loss(*a)[0], (0, 1))(r[i], y0)), 1e-9)
+    whole = ds.jit(ds.grad(lambda r, y0: np.sum(ds.vmap(loss, (0, None))(r, y0)[0]), (0, 1)))
+    close(whole(r, y0), (got[0], got[1].sum(1)), 1e-9)
+    more = ds.jit(lambda r, y0: ds.vmap(loss, (0, None))(r, y0))
+    more(np.linspace(0.5, 2.0, 70), y0)
+    assert more.stats["equations"] == several_equations(loss, r, y0)
+
+
+def several_equations(loss, r, y0):
+    few = ds.jit(lambda r, y0: ds.vmap(loss, (0, None))(r, y0))
+    few(r, y0)
+    return few.stats["equations"]
+
+
+def test_a_member_may_return_what_is_the_same_for_all():
+    def f(r):
+        sol = ds.solve_ivp(logistic, (0.0, 1.0), np.array([0.1]), args=(r,), t_eval=[1.0], method="RK45")
+        return sol.y[0, 0], np.float64(3.0), "text"
+    y, three, text = ds.jit(lambda r: ds.vmap(f, out_axes=(0, None, None))(r)[:3])(np.linspace(0.5, 1.0, 6))
+    close(three, np.float64(3.0))
+    assert text == "text"
+    assert y.shape == (6,)

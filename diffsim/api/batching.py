@@ -5,13 +5,13 @@ import functools
 import numpy as np
 
 from .. import tree
+from ..control.members import members
 from ..errors import InputError, InputTypeError
 from ..numpy.array import Array
 from ..numpy.lending import taken
 from ..numpy.rebind import rebound
 from ..numpy.stacking import is_value, stacked
 from ..prims import layout
-from ..transforms import batch
 from .arguments import array, count, name_of, own_each
 
 
@@ -49,7 +49,7 @@ def vmap(f, in_axes=0, out_axes=0, axis_size=None):
 
     Notes
     -----
-    The solve primitives (``solve_ivp``) are computed one member after another; everything else in one NumPy call.
+    The solve primitives (``solve_ivp``) are computed one member after another, compiled in a loop; everything else in one NumPy call.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def vmap(f, in_axes=0, out_axes=0, axis_size=None):
         leaves, axes, names, member = _members(f, args, kwargs, in_axes)
         n = _size(leaves, axes, names, axis_size, name_of(f))
         operands = [x if a is None else layout.to_front(x, a) for x, a in zip(leaves, axes, strict=True)]
-        y, batched = batch(member, n, operands, [a is not None for a in axes])
+        y, batched = members(member, n, operands, [a is not None for a in axes])
         places = _spread(out_axes, member.out_struct, "out_axes", f"the value of {name_of(f)}")
         out = [_placed(v, on, place, n, name) for v, on, (place, name) in zip(y, batched, places, strict=True)]
         return tree.unflatten(member.out_struct, own_each(out, leaves))

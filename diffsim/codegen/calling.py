@@ -132,6 +132,7 @@ class Calling:
         lines = self.lines(self.names, "{again}", "return None", lambda results: f"[{', '.join(results)}]", fresh)
         source = "\n".join([f"def {name}({', '.join(names)}):", *(f"    {line}" for line in lines), ""])
         scope = dict(self.scope)
+        scope["__name__"] = __name__                        # errors name the user's line, not one of this text
         exec(compile(source, "<program call>", "exec"), scope)
         return scope[name]
 

@@ -7,6 +7,7 @@ between two places, or through the rows of what is stacked, so that nothing is c
 import numpy as np
 
 from ..codegen.caller import size_of
+from ..core import user_line
 from ..core.emission import Call
 from .bodies import constant_carries, lowered
 from .sums import incremental
@@ -40,7 +41,7 @@ class SwitchRequest:
         return False
 
     def error(self, status, words, memory):
-        return IndexError(f"switch: index {int(words[0])}, but there are branches 0 to {self.n - 1}")
+        return IndexError(f"{user_line()}: switch: index {int(words[0])}, but there are branches 0 to {self.n - 1}")
 
 
 def _switch_rule(k, outs, ins, *, branches):

@@ -46,6 +46,7 @@ class _Lines:
     def function(self, name, arguments, lines):
         """The function of these lines."""
         source = "\n".join([f"def {name}({arguments}):", *(f"    {line}" for line in lines), ""])
+        self.scope["__name__"] = __name__                   # errors name the user's line, not one of this text
         exec(compile(source, "<compiled call>", "exec"), self.scope)
         return self.scope[name]
 

@@ -8,10 +8,12 @@ import functools
 import numpy as np
 
 from ..core import NO_PARAMS, Absent, ArrayTracer, Aval, Opaque, Trace, Tracer, aval_of, bind, user_line, wrap
+from ..core.emission import Call
 from ..errors import ConcretizationError, InputError
 from ..prims.layout import Basic, aligned, index, stack
 from .operands import strong
 from .rest import CLOSED_OVER
+from .stage import GraphTrace
 from .watch import WATCH, Watched
 
 BINARY = 2
@@ -23,18 +25,22 @@ def _member(shape, dtype):
     return Aval(shape[1:], dtype)
 
 
+class Alone(Exception):  # noqa: N818  (a word to whoever asked for the batch, not an error)
+    """In a graph a loop would be written out for each member."""
+
+
 class BatchTrace(Trace):
     """Interprets a primitive on all members: ``primal`` is the Aval of one, ``dual`` their values with the batch axis leading.
 
     Opaque values, which cannot be stacked, are a tuple of the members'.
     """
 
-    __slots__ = ("n",)
+    __slots__ = ("n", "told")
     batches = True
 
-    def __init__(self, verb, n):
+    def __init__(self, verb, n, told=False):
         super().__init__(verb)
-        self.n = n
+        self.n, self.told = n, told
 
     def process(self, prim, args, params):
         if prim.derivs is not None and not params:
@@ -95,6 +101,8 @@ class BatchTrace(Trace):
         return wrap(self, _member(tuple(y.shape), y.dtype), y)
 
     def _one_by_one(self, prim, operands, batched, params):
+        if self.told and isinstance(prim.emit, Call) and prim.emit.request is not None and any(map(recorded, operands)):
+            raise Alone
         rows = []
         for i in range(self.n):
             y = bind(prim, tuple(_pick(x, i) if on else x for x, on in zip(operands, batched, strict=True)), params)
@@ -122,6 +130,15 @@ class WatchedBatch(Watched, BatchTrace):
     __slots__ = ()
 
 
+def recorded(x):
+    """Whether a value is a symbol in a graph, at the bottom of whatever transforms."""
+    while isinstance(x, Tracer):
+        if isinstance(x.owner, GraphTrace):
+            return True
+        x = x.dual if getattr(x.owner, "batches", False) else x.primal
+    return False
+
+
 def _pick(x, i):
     """Member i."""
     if x.__class__ is tuple or x.__class__ is np.ndarray:
@@ -134,7 +151,7 @@ def _together(members):
     return tuple(members) if aval_of(members[0]).__class__ is Opaque else stack(*members, axis=0)
 
 
-def batch(f, n, operands, batched, verb="vmap"):
+def batch(f, n, operands, batched, verb="vmap", told=False):
     """Values of ``f`` for ``n`` members at once.
 
     Parameters
@@ -148,6 +165,8 @@ def batch(f, n, operands, batched, verb="vmap"):
         Which operands hold one value a member, along axis 0; the others are the same for all.
     verb : str
         The user's verb, for messages.
+    told : bool
+        Whether to raise ``Alone`` where a graph would get a loop for each member.
 
     Returns
     -------
@@ -155,7 +174,7 @@ def batch(f, n, operands, batched, verb="vmap"):
     batched : list of bool
         Which of them hold one value a member, along axis 0; the others do not depend on the batched operands.
     """
-    trace = (WatchedBatch if WATCH.get() else BatchTrace)(verb, n)
+    trace = (WatchedBatch if WATCH.get() else BatchTrace)(verb, n, told)
     try:
         out = f(*[trace.wrapped(x) if on else x for x, on in zip(operands, batched, strict=True)])
         pairs = [(x.dual, True) if isinstance(x, Tracer) and x.owner is trace else (x, False) for x in out]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import diffsim as ds
+from diffsim.control import guard
 
 K = 1.0
 MODULE = types.ModuleType("settings_of_a_model")
@@ -226,6 +227,35 @@ def test_every_transform_shows_what_its_function_reads(transform, world):
 def test_compiled_inside_compiled_inside_grad():
     f = ds.jit(ds.grad(lambda x: ds.jit(ds.grad(lambda y: y**3))(x)))
     assert f(3.0) == pytest.approx(18.0)
+
+
+def test_a_large_array_that_is_read_only_is_not_compared(monkeypatch):
+    def refuse(a, b):
+        raise AssertionError("compared")
+
+    monkeypatch.setattr(guard, "_same_bits", refuse)
+    table = np.linspace(0.0, 1.0, 5000).copy()
+    table.flags.writeable = False
+    f = ds.jit(lambda x: np.sum(x * table))
+    for _ in range(2):
+        assert f(2.0) == pytest.approx(5000.0)
+    assert f._last.captured[0] is table                        # nor copied
+    table.flags.writeable = True                               # from here on it may change
+    monkeypatch.undo()
+    table[:] = 1.0
+    assert f(2.0) == 10000.0
+    table[0] = 2.0
+    assert f(2.0) == 10002.0
+
+
+def test_a_read_only_view_of_a_writeable_array_is_compared():
+    whole = np.ones(5000)
+    view = whole[:]
+    view.flags.writeable = False
+    f = ds.jit(lambda x: np.sum(x * view))
+    assert f(2.0) == 10000.0
+    whole[0] = 2.0
+    assert f(2.0) == 10002.0
 
 
 def test_what_is_not_read_is_not_watched():

@@ -3,7 +3,8 @@
 What a function can read is found in its bytecode (``reads.py``): globals, closure cells, imported modules and attributes of them, defaults,
 and the same of the Python functions, methods and classes it reaches.  ``snapshot(f)`` keeps the values and writes one Python function,
 ``holds``, that looks at them again: a comparison costs some 30 ns there, several times as much through calls.  Numbers, strings and arrays
-are compared by value, containers, instances and classes of the user's by their contents, other modules and classes by identity.
+are compared by value, containers, instances and classes of the user's by their contents, other modules and classes by identity.  A large
+array costs what reading it costs, unless nobody can write to it (it owns its memory, and ``x.flags.writeable = False``).
 """
 
 import array
@@ -20,6 +21,7 @@ import numpy as np
 
 from ..codegen.entry import DATA
 from ..core import Tracer
+from ..core.held import changeable
 from ..numpy.rebind import is_user_function, original
 from .reads import attribute_names, outside_reads
 
@@ -71,7 +73,12 @@ class Snapshot:
         return None
 
     def kept(self, x):
-        """A copy of an array: the one the guard compares with, if it has one, which is in the processor's cache when a call begins."""
+        """A copy of an array: the one the guard compares with, if it has one, which is in the processor's cache when a call begins.
+
+        An array that nobody can write to is its own copy.
+        """
+        if not changeable(x):
+            return x
         for copy in self._copies:
             if copy.shape == x.shape and copy.dtype == x.dtype and _same_bits(x, copy):
                 return copy
@@ -139,7 +146,8 @@ class _Writer:
     """Writes the checks: each value read becomes a local name, and what hangs on it is read from there."""
 
     def __init__(self):
-        self.lines, self.scope, self.seen, self.count = [], {"same": _same_number, "equal": _same_bits, "np": np}, set(), 0
+        self.lines, self.seen, self.count = [], set(), 0
+        self.scope = {"same": _same_number, "equal": _same_bits, "changeable": changeable, "np": np}
         self.volatile, self.suspects, self.names, self.arrays, self.copies = None, [], set(), {}, []
         self.labels, self.where = [], "the function"
 
@@ -293,7 +301,9 @@ class _Writer:
             for i in range(x.size):
                 self.value(f"{name}.flat[{i}]", x.flat[i], depth + 1)
             return
-        if x.nbytes <= LARGE:
+        if type(x) is np.ndarray and x.nbytes > LARGE and not changeable(x):
+            test = f"{name} is {self.keep(x)} and not changeable({name})"
+        elif x.nbytes <= LARGE:
             test += f" and np.asarray({name}).tobytes() == {self.keep(np.asarray(x).tobytes())}"
         else:
             self.copies.append(np.array(x, order="C", subok=False))
@@ -401,7 +411,8 @@ class _Writer:
 
 #: Entries of a class that are no part of what its methods compute.
 MACHINERY = frozenset((
-    "__module__", "__dict__", "__weakref__", "__doc__", "__qualname__", "__annotations__", "__slots__", "__firstlineno__",
+    "__module__", "__repr__", "__hash__",
+    "__dict__", "__weakref__", "__doc__", "__qualname__", "__annotations__", "__slots__", "__firstlineno__",
     "__static_attributes__", "__match_args__", "__dataclass_fields__", "__dataclass_params__", "__parameters__", "__abstractmethods__",
     "__annotate_func__", "__annotations_cache__", "__orig_bases__",
 ))  # fmt: skip

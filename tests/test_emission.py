@@ -138,6 +138,8 @@ def test_arrays_of_every_dtype_pass_through_a_program():
 
 
 FAMILIES = {
+    "lapack": "np.sum(np.linalg.solve(np.outer(x, x) + np.eye(3), x) ** 2) + np.linalg.slogdet(np.outer(x, x) + np.eye(3))[1]",
+    "special": "np.sum(ds.special.j0(x) + ds.special.gammaincc(x, 2 * x) + ds.special.kv(2, x) + ds.special.fresnel(x)[0])",
     "blas": "np.sum((np.outer(np.repeat(x, 30), np.ones(70)) @ np.outer(np.ones(70), np.sin(np.repeat(x, 20)))) ** 2)",
     "blas in a rhs": "np.sum(ds.solve_ivp(lambda t, y: -(np.outer(y, y) @ y), (0.0, 1.0), np.repeat(x, 30), t_eval=[1.0]).y)",
     "back": "np.sum(np.sort(x)) + np.sum(np.abs(np.fft.fft(x)) ** 2) + np.trace(ds.linalg.expm(np.outer(x, x)))",
@@ -283,3 +285,25 @@ def test_large_triangles_are_solved_block_by_block(n, rng):
     graph, x = one_program(drawn)
     for got, want in zip(Program(graph)(*x), [s.value(s.point)[0] for s in drawn], strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-11 * np.abs(want).max())
+
+
+# ---------------------------------------------------------------- special functions
+def test_orders_that_are_integers_take_the_routine_for_integers():
+    x, n = np.linspace(-0.9, 0.9, 7), np.arange(7)
+    legendre, hermite, integral = ds.special.eval_legendre, ds.special.eval_hermite, ds.special.expn
+    for f, counts in ((legendre, n), (integral, n), (hermite, n), (legendre, n + 0.5)):
+        y = np.abs(x) + 0.1 if f is integral else x
+        np.testing.assert_array_equal(ds.jit(f)(counts, y), f(counts, y))
+
+
+def test_special_functions_meet_special_values_as_scipy_does():
+    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -3.0, 1e300, 5e-324])
+    for f in (ds.special.j0, ds.special.k1, ds.special.digamma, ds.special.expi, ds.special.ellipk, ds.special.ndtri, ds.special.rgamma):
+        np.testing.assert_array_equal(ds.jit(f)(x), f(x))
+
+
+def test_a_right_hand_side_may_use_special_functions():
+    def end(y0):
+        return ds.solve_ivp(lambda t, y: -ds.special.j1(t) * y, (0.0, 2.0), y0, t_eval=[2.0], rtol=1e-10).y[0, 0]
+    decay = np.exp(ds.special.j0(2.0) - 1.0)                # y' = J0'(t) y
+    assert ds.grad(end)(np.array([3.0]))[0] == pytest.approx(decay, rel=1e-8)

@@ -8,7 +8,7 @@ next loads is handed on in a register; memory that nothing reads any more is dro
 from . import vector_math
 from .access import Indices, Uses, apart, in_step
 from .nest import FLOAT, INT, Choice, Loop, Store, Value, blocks
-from .scalars import FUNCTIONS
+from .scalars import FUNCTIONS, Special
 from .weight import work
 
 #: A loop may join one of the last so many of its range in the same block; statements in a fused body, at any depth.
@@ -85,6 +85,8 @@ def _vectorises(s, counter, indices):
     if type(s) is Store:
         return not s.add and counter in indices(s.index).terms
     if not isinstance(s, Value):
+        return False
+    if type(s.op) is Special:
         return False
     known = FUNCTIONS.get(s.op)
     return known is None or known[0].startswith("llvm.") or (s.dtype is FLOAT and s.op in vector_math.variants())

@@ -11,7 +11,7 @@ import numpy as np
 from . import engine, vector_math
 from .guards import Guards
 from .nest import BOOL, COMPUTED, FLOAT, INT, WIDTH, Atom, Block, Check, Choice, Link, Literal, Loop, Store, slots
-from .scalars import FUNCTIONS
+from .scalars import FUNCTIONS, Special
 from .sums import block_length, block_sums
 from .weight import count_loops, heaviest, work
 
@@ -304,6 +304,8 @@ class FunctionPrinter:
             return x[0]
         if op == "convert":
             return self.convert(x[0], args[0].dtype, v.dtype)
+        if type(op) is Special:
+            return self.special(op, args, x)
         dtype = args[0].dtype
         kind = TYPE[dtype]
         simple = (FLOAT_OPS if dtype.kind == "f" else INT_OPS).get(op)
@@ -329,6 +331,19 @@ class FunctionPrinter:
         more = self.line(f"fcmp {'ogt' if op == 'maximum' else 'olt'} {kind} {x[0]}, {x[1]}")
         first = self.line(f"or i1 {more}, {self.line(f'fcmp uno {kind} {x[0]}, {x[0]}')}")
         return self.line(f"select i1 {first}, {kind} {x[0]}, {kind} {x[1]}")
+
+    def special(self, op, args, x):
+        """A routine of scipy.special: the last operand of those that return something says that Python need not be asked for another."""
+        operands = [f"{TYPE[a.dtype]} {name}" for a, name in zip(args, x, strict=True)]
+        kinds = [TYPE[a.dtype] for a in args]
+        if not op.parts:
+            self.text.declare(op.symbol, "double", [*kinds, "i32"], PURE)
+            return self.line(f"call double @{op.symbol}({', '.join([*operands, 'i32 0'])})")
+        places = [self.fresh() for _ in range(op.parts)]
+        self.head += [f"  {place} = alloca double" for place in places]
+        self.text.declare(op.symbol, "void", [*kinds, *["ptr"] * op.parts])
+        self.lines.append(f"  call void @{op.symbol}({', '.join([*operands, *(f'ptr {place}' for place in places)])})")
+        return self.line(f"load double, ptr {places[op.part]}")
 
     def call(self, symbol, dtype, x):
         """A function of numbers of one dtype."""

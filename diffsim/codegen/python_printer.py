@@ -1,5 +1,6 @@
 """Loop nests as readable Python: runs eagerly and under Numba, and is the second opinion on the LLVM printer."""
 
+import importlib
 import math
 from keyword import iskeyword
 
@@ -8,7 +9,7 @@ import numpy as np
 from .context import carried
 from .lower import nest_of
 from .nest import BOOL, WIDTH, Check, Choice, Link, Literal, Loop, Store, blocks, operands
-from .scalars import FUNCTIONS, out_of_bounds
+from .scalars import FUNCTIONS, Special, out_of_bounds
 
 BINARY = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "sum": "+", "iadd": "+", "imul": "*", "idiv": "//", "irem": "%", "<": "<", "<=": "<=",
@@ -33,11 +34,21 @@ def python_source(function):
     return "\n".join(_Printer(function).lines()) + "\n"
 
 
+class _Late:
+    """A module that is imported when one of its names is first used."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __getattr__(self, name):
+        return getattr(importlib.import_module(self.name), name)
+
+
 def compiled_python(function):
     """The function of :func:`python_source`, with its constant tables; its ``source`` is the text."""
     printer = _Printer(function)
     source = "\n".join(printer.lines()) + "\n"
-    scope = {"np": np, "math": math, **{name: b.value for b, name in printer.tables.items()}}
+    scope = {"np": np, "math": math, "special": _Late("scipy.special"), **{name: b.value for b, name in printer.tables.items()}}
     exec(compile(source, f"<{function.name}>", "exec"), scope)
     made = scope[printer.identifier]
     made.source = source
@@ -159,8 +170,10 @@ class _Printer:
         if op in BINARY:
             rank = RANK[op]
             return f"{self.expr(args[0], rank + (rank == RANK['<']))} {BINARY[op]} {self.expr(args[1], rank + 1)}", rank
-        name = FUNCTIONS[op][1] if op in FUNCTIONS else op.removeprefix("reduce_")
         inner = ", ".join(self.expr(a) for a in args)
+        if type(op) is Special:
+            return f"special.{op.name}({inner}){f'[{op.part}]' if op.parts else ''}", ATOM
+        name = FUNCTIONS[op][1] if op in FUNCTIONS else op.removeprefix("reduce_")
         return (f"math.{PYTHON.get(op, op)}({inner})" if name is None else f"np.{name}({inner})"), ATOM
 
     def _loop(self, loop, out, depth):

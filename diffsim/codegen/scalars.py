@@ -1,10 +1,13 @@
 """Scalar expressions: made once each, folded where IEEE arithmetic allows it, placed as far out of loops as their operands are."""
 
+import re
 import struct
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import MissingRule
+from .library import symbol
 from .nest import BOOL, FLOAT, INT, Atom, Block, Check, Literal, Value, canonical
 from .ranges import span
 
@@ -21,10 +24,25 @@ FUNCTIONS = {
     "fmod": ("fmod", "fmod", 10), "erf": ("erf", None, 15), "erfc": ("erfc", None, 15),
     "tgamma": ("tgamma", None, 30), "lgamma": ("lgamma", None, 30),
 }  # fmt: skip
+#: Relative cost of a routine of a library.
+ROUTINE = 100
 ROUNDINGS = ("floor", "ceil", "trunc", "rint")
 COMPARE = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal}
 MIRROR = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 LOG_2 = 0.6931471805599453
+
+
+class Special(NamedTuple):
+    """The operation of a value that a routine of a library computes: its symbol, and which of how many values (0: it returns the one)."""
+
+    symbol: str
+    part: int = 0
+    parts: int = 0
+
+    @property
+    def name(self):
+        """Name of the function among those of scipy.special."""
+        return re.sub(r"^ds_special_(__pyx_fuse_(\d_)?\d)?", "", self.symbol)
 
 
 class Scalars:
@@ -338,6 +356,11 @@ class Scalars:
             return self._fold(getattr(np, FUNCTIONS[name][1]), dtype, *x)
         return self.emit(name, x, dtype)
 
+    def special(self, routine, types, part, parts, *x):
+        """A routine of ``scipy.special.cython_special`` on doubles and integers; the arguments are those of ``prims/entries.Entry``."""
+        x = tuple(self.convert(a, FLOAT if t == "d" else INT) for a, t in zip(x, types, strict=True))
+        return self.emit(Special(symbol("special", routine), part, parts), x, FLOAT)
+
     def logaddexp(self, x, y):
         """log(exp x + exp y) = max + log1p(exp(-|x - y|)); equal infinities keep their value."""
         x, y = self._common(x, y)
@@ -369,4 +392,9 @@ def cost(rule, dtypes, params):
     before = len(k.top.statements)
     x = [Value("operand", (), d, k.top, -i - 2) for i, d in enumerate(dtypes)]
     rule(k, *x, **params)
-    return sum(FUNCTIONS[s.op][2] if s.op in FUNCTIONS else 4 if s.op == "div" else 1 for s in k.top.statements[before:])
+    return sum(operations(s.op) for s in k.top.statements[before:])
+
+
+def operations(op):
+    """Relative cost of one operation."""
+    return ROUTINE if type(op) is Special else FUNCTIONS[op][2] if op in FUNCTIONS else 4 if op == "div" else 1

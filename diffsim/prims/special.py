@@ -35,6 +35,7 @@ from .elementwise import (
     square,
     where,
 )
+from .entries import emitted
 from .family import NONZERO, NOT_LINEAR, POSITIVE, REAL, SHAPES_1, SHAPES_2, SHAPES_3, UNIT, broadcast_shapes, draw, draw_complex
 
 #: scipy.special's name -> the primitive that answers to it.
@@ -110,7 +111,7 @@ def special(name, *derivs, domain, emit=None, part=None, analytic=False):
         label,
         impl=impl, aval=lambda *x: Aval(broadcast_shapes(*[a.shape for a in x]), _resolved(name, tuple(a.dtype for a in x))),
         jvp=elementwise_jvp(derivs), derivs=derivs, transpose=NOT_LINEAR,
-        batch=batch_elementwise(lambda: prim), emit=NOT_LINKED if emit is None else Scalar(emit),
+        batch=batch_elementwise(lambda: prim), emit=emitted(label, NOT_LINKED) if emit is None else Scalar(emit),
         samples=special_samples(*domain, analytic=analytic))
     if number is None:
         SPECIAL[name] = prim

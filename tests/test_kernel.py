@@ -1,5 +1,8 @@
 """Numba functions in differentiable programs: uncompiled, compiled, in right-hand sides."""
 
+import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 from numba import njit
 
 import diffsim as ds
+from diffsim.control.kernel_digest import digest
 from diffsim.errors import DifferencesWarning, FallbackWarning, InputError, InputTypeError, SolveError
 
 X, P = np.array([1.0, 2.0, 3.0]), np.array([2.0, 1.5])
@@ -174,3 +178,55 @@ def test_wrong_declarations_and_functions_are_refused():
         ds.kernel(np.sin)
     with pytest.raises(InputTypeError, match="jvp"):
         ds.kernel(rate, plain)
+
+
+# ---------------------------------------------------------------- programs from the cache
+TWICE = """
+import sys
+import numpy as np, diffsim as ds
+from numba import njit
+SCALE = {scale}
+
+@njit
+def inner(x):
+    return SCALE * np.sin(x)
+
+@njit
+def curve(x):
+    return inner(x) * x
+
+@njit
+def curve_jvp(primals, tangents):
+    (x,), (t,) = primals, tangents
+    return curve(x), (SCALE * np.cos(x) * x + inner(x)) * t
+
+k = ds.kernel(curve, jvp=curve_jvp)
+f = ds.jit(ds.grad(lambda x: ds.scan(lambda c, _: (k(c), None), x, None, length=3)[0]))
+v = f(np.float64(0.7))
+print(f.stats["cached"], v.hex(), "numba.core.compiler" in sys.modules)
+"""
+
+
+def test_programs_with_kernels_come_from_the_cache(tmp_path):
+    def run(scale):
+        done = subprocess.run([sys.executable, "-c", TWICE.format(scale=scale)], env={**os.environ, "DIFFSIM_CACHE_DIR": str(tmp_path)},
+                              capture_output=True, text=True, check=True)
+        return done.stdout.split()
+    first, second, other = run(0.9), run(0.9), run(0.8)
+    assert [first[0], second[0], other[0]] == ["False", "True", "False"]
+    assert first[1] == second[1] != other[1]
+
+
+def test_what_a_digest_tells():
+    table = np.arange(3.0)
+
+    def make(n, values):
+        @njit
+        def f(x):
+            return x * n + values[0]
+        return f
+    assert digest(make(2, (1.0,))) == digest(make(2, (1.0,))) != digest(make(3, (1.0,)))
+    assert digest(make(2, (1.0,))) != digest(make(2, (2.0,)))
+    assert digest(njit(fastmath=True)(make(2, (1.0,)).py_func)) != digest(make(2, (1.0,)))
+    assert digest(make(2, table)) == digest(make(2, table.copy())) != digest(make(2, table + 1))
+    assert digest(make(2, [1.0])) is None                  # a list is another value tomorrow

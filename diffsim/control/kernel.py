@@ -1,5 +1,7 @@
 """Numba functions as primitives: called as they are on plain arrays, linked as LLVM IR into compiled programs and right-hand sides."""
 
+import hashlib
+
 import numpy as np
 
 from ..core import aval_of
@@ -7,6 +9,7 @@ from ..core.aval import is_float
 from ..core.emission import Call
 from ..errors import InputError
 from .callback import Carriers, Derivative, External
+from .kernel_digest import digest
 from .numba_source import WRONG_SHAPE, Code, entry_ir, function
 from .places import Place
 
@@ -31,7 +34,8 @@ class Compilable:
     def ir(self, kind, avals, active):
         """Symbol and LLVM IR of the same."""
         def make():
-            symbol = "ds_kernel_" + self.digest.replace(" ", "_") + f"_{len(self._derived)}"
+            key = f"{self.digest} {kind} {';'.join(map(str, avals))} {active}"
+            symbol = "ds_kernel_" + hashlib.sha256(key.encode()).hexdigest()[:24]
             return symbol, entry_ir(symbol, *self.function(kind, avals, active))
         return self._made((kind, avals, active, "ir"), make)
 
@@ -45,6 +49,9 @@ class KernelExternal(Compilable, External):
     def __init__(self, code, out, **more):
         super().__init__(code.name, self._run, out, push=code.jvp and self._push, pull=code.vjp and self._pull, **more)
         self.code = code
+        struct, on, constants = code.place.key
+        told = digest(code.f, code.jvp, code.vjp, repr((struct, on)), constants, code.single, code.step, self.differences)
+        self.digest = told or self.digest
 
     def code_at(self, avals):
         self.announce(avals)
@@ -84,6 +91,7 @@ class KernelDerivative(Compilable, Derivative):
     def __init__(self, base, kind, active, *rest, **more):
         super().__init__(*rest, **more)
         self.base, self.kind, self.active = base, kind, active
+        self.digest = hashlib.sha256(f"{base.digest} {kind} {active}".encode()).hexdigest()
 
     def code_at(self, avals):
         self.announce(avals)
@@ -97,8 +105,10 @@ class Request:
 
     words = 1
 
-    def __init__(self, params):
-        self.name = params["fn"].name
+    def __init__(self, params, avals_in, avals_out):
+        fn, active = params["fn"], params.get("active")
+        fn.announce(avals_in if active is None else avals_in[:len(active)])      # also where the code comes from the cache
+        self.name = fn.name
 
     def allocate(self):
         return np.zeros(1, np.int64), None
@@ -119,7 +129,7 @@ def _call(kind):
         symbol, text = fn.ir(kind, avals, (False,) * m if active is None else active)
         k.once(("kernel", symbol), lambda: k.link(text))
         k.check(k.call("i64", symbol, [("ptr", k.pointer(b)) for b in (*ins, *outs)]))
-    return Call(rule, lambda params, avals_in, avals_out: Request(params), inside=True)
+    return Call(rule, Request, inside=True)
 
 
 kernel = Carriers("kernel", (_call("value"), _call("push"), _call("pull")))

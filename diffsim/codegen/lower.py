@@ -60,11 +60,11 @@ def lower(name, params, graph, inputs, outputs, unroll=None):
 
 
 def nest_of(name, graph, status=False, add=frozenset()):
-    """Loop nest of a carried program: ``name(i0, ..., o0, ...)``, one pointer an operand, and ``ctx`` last if it returns a status.
+    """Loop nest of a carried program: ``name(in0, ..., out0, ...)``, one pointer an operand, and ``ctx`` last if it returns a status.
 
     Outputs whose numbers are in ``add`` are added to what is there.
     """
-    ins, outs = [f"i{n}" for n in range(len(graph.inputs))], [f"o{n}" for n in range(len(graph.outputs))]
+    ins, outs = [f"in{n}" for n in range(len(graph.inputs))], [f"out{n}" for n in range(len(graph.outputs))]
     params = [(name, "ptr") for name in (*ins, *outs, *(["ctx"] if status else []))]
     function = lower(name, params, graph, [(i, 0, v.aval.dtype) for i, v in zip(ins, graph.inputs, strict=True)],
                      [Output(o, 0, x.aval.dtype, n in add) for n, (o, x) in enumerate(zip(outs, graph.outputs, strict=True))])

@@ -62,7 +62,7 @@ PYTHON = {"tgamma": "gamma"}
 class _Printer:
     def __init__(self, function, parent=None):
         self.function, self.text, self.tables, self.scratch = function, {}, {} if parent is None else parent.tables, {}
-        self.before = []
+        self.before, self.taken = [], {name for name, _ in function.params}
         self.identifier = function.name.replace(".", "_")
         self.uses, self.home, self.counters, self.named = {}, {}, 0, 0
 
@@ -88,7 +88,7 @@ class _Printer:
     # ------------------------------------------------------------ names
     def _name(self):
         self.named += 1
-        return f"x{self.named}"
+        return self._name() if f"x{self.named}" in self.taken else f"x{self.named}"
 
     def expr(self, x, rank=0):
         """Text of an operand inside an operation of a rank."""

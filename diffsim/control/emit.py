@@ -10,7 +10,7 @@ from ..codegen.caller import size_of
 from ..core import user_line
 from ..core.emission import Call
 from .bodies import constant_carries, lowered
-from .sums import incremental
+from .sums import accumulated, step_of
 
 #: Carries of at most this many bytes are copied from step to step: they may be registers.
 SMALL = 256
@@ -102,8 +102,14 @@ class _Carries:
         return [self.ins[j] if c else self.here[j] if j in self.here else large[j] for j, c in enumerate(self.constant)]
 
     def writes(self, large):
-        """Addresses the next ones are written to; constants to memory nobody reads."""
-        return [self.k.scratch(self.sizes[j]) if c else self.next[j] if j in self.next else large[j] for j, c in enumerate(self.constant)]
+        """Addresses the next ones are written to, those of constants left out."""
+        return [self.next[j] if j in self.next else large[j] for j, c in enumerate(self.constant) if not c]
+
+    @property
+    def sums(self):
+        """Numbers of the values a step writes that are added to what is there."""
+        moving = [j for j, c in enumerate(self.constant) if not c]
+        return frozenset(i for i, j in enumerate(moving) if j in self.added)
 
     def advance(self):
         """Let the next small carries be the present ones."""
@@ -142,8 +148,7 @@ class _Steps:
     def run(self, starts, ends, xs, ys, kept):
         """Write the loop: addresses of first and last carries, of the arrays sliced and written; ``kept`` by the number of the carry."""
         k, n, sizes, length = self.k, self.carries, self.sizes, self.length
-        _, added = incremental(self.body, n)
-        state = _Carries(k, starts, ends, sizes[:n], constant_carries(self.body, n), added)
+        state = _Carries(k, starts, ends, sizes[:n], constant_carries(self.body, n), frozenset(accumulated(self.body, n)))
         state.begin()
         large = state.large
         spare = {j: k.scratch(sizes[j]) for j in large}
@@ -161,7 +166,7 @@ class _Steps:
                 k.copy(k.row(rows, at, sizes[j]), reads[j], sizes[j])
             slices = [k.row(x, at, size) for x, size in zip(xs, sizes[n:], strict=True)]
             results = [k.row(y, at, size) for y, size in zip(ys, self.results, strict=True)]
-            k.run(0, [*reads, *slices], [*state.writes(to), *results], added)
+            k.run(0, [*reads, *slices], [*state.writes(to), *results], state.sums)
             state.advance()
             return [k.line(f"add nuw nsw i64 {i}, 1"), *to.values(), *then.values(), *to.values()]
 
@@ -181,7 +186,7 @@ def _scan_rule(k, outs, ins, *, body, length, reverse, carries, keep, asked):
 
 
 def _step_of(body, carries, **_):
-    return (incremental(lowered(body), carries)[0],)
+    return (step_of(lowered(body), carries),)
 
 
 def _all_steps(costs, length, **_):
@@ -198,8 +203,9 @@ def _while_rule(k, outs, ins, *, cond, body, keep, asked):
 
 def _iterate(k, body, starts, ends, count, note):
     """Write a loop while carried program 0 says so; ``note(i, addresses)`` is called before each step."""
+    body = lowered(body)
     sizes = [size_of(v.aval) for v in body.inputs]
-    state = _Carries(k, starts, ends, sizes, constant_carries(lowered(body), len(starts)))
+    state = _Carries(k, starts, ends, sizes, constant_carries(body, len(starts)), frozenset(accumulated(body, len(starts))))
     state.begin()
     large, flag = state.large, k.alloca(1, "i8")
     places = [(k.scratch(sizes[j]), k.scratch(sizes[j])) for j in large]
@@ -215,7 +221,7 @@ def _iterate(k, body, starts, ends, count, note):
         here, to = places[:len(large)], places[len(large):]
         reads = state.reads(dict(zip(large, here, strict=True)))
         note(i, reads)
-        k.run(1, reads, state.writes(dict(zip(large, to, strict=True))))
+        k.run(1, reads, state.writes(dict(zip(large, to, strict=True))), state.sums)
         state.advance()
         return [k.line(f"add nuw nsw i64 {i}, 1"), *to, *here]
 
@@ -224,7 +230,12 @@ def _iterate(k, body, starts, ends, count, note):
     k.store(count, trips, "i64")
 
 
-WHILE = Call(_while_rule, None, inside=True, graphs=lambda cond, body, **_: (lowered(cond), lowered(body)))
+def _test_and_step(cond, body, **_):
+    body = lowered(body)
+    return lowered(cond), step_of(body, len(body.inputs))
+
+
+WHILE = Call(_while_rule, None, inside=True, graphs=_test_and_step)
 
 # ---------------------------------------------------------------- loops over as many rows as a loop had iterations
 #: Status of a loop whose stacks are full, and the rows there is room for at first.
@@ -307,7 +318,7 @@ def _stack_request(params, avals_in, avals_out):
     return StackRequest(rows_kept(params))
 
 
-KEPT = Call(_kept_rule, _stack_request, graphs=lambda cond, body, **_: (lowered(cond), lowered(body)))
+KEPT = Call(_kept_rule, _stack_request, graphs=_test_and_step)
 OVER = Call(_over_rule, _stack_request, graphs=_step_of)
 
 __all__ = ["CALL", "KEPT", "OVER", "SCAN", "STACKS", "SWITCH", "WHILE", "rows_kept"]

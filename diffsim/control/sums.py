@@ -4,7 +4,7 @@ from ..core import Aval, Const, Eqn, Graph, Var
 from ..passes import dce
 from ..prims.contract import dot_general
 from ..prims.elementwise import add
-from .bodies import derived, lowered, selected
+from .bodies import constant_carries, derived, lowered, selected
 
 #: A product is formed after the loop where it has so many times the elements of what is kept for that.
 WORTH = 2
@@ -30,21 +30,15 @@ def _accumulated(body, carries):
     return found
 
 
-def incremental(body, carries):
-    """The body with what a step adds in place of each such carry's next value, and the numbers of these carries."""
-    return derived(body, ("incremental", carries), lambda: _incremental(body, carries))
+def step_of(body, carries):
+    """The body as code is written for it: without constants among its values, and with what a step adds in place of a sum."""
+    return derived(body, ("step", carries), lambda: _step_of(body, carries))
 
 
-def _incremental(body, carries):
-    found = accumulated(body, carries)
-    outputs = [found.get(j, x) for j, x in enumerate(body.outputs)]
-    read = {x for x in outputs if isinstance(x, Var)}
-    eqns = []
-    for e in reversed(body.eqns):
-        if any(v in read for v in e.outputs):
-            read.update(e.inputs)
-            eqns.append(e)
-    return Graph(body.inputs, eqns[::-1], outputs), frozenset(found)
+def _step_of(body, carries):
+    found, constant = accumulated(body, carries), constant_carries(body, carries)
+    outputs = [found.get(j, x) for j, x in enumerate(body.outputs) if j >= carries or not constant[j]]
+    return dce(Graph(body.inputs, body.eqns, outputs))
 
 
 def products(eqn):
@@ -102,4 +96,4 @@ def _worth(e, body, n):
     return e.outputs[0].aval.size >= WORTH * sum(x.aval.size for x in kept)
 
 
-__all__ = ["accumulated", "incremental", "products"]
+__all__ = ["accumulated", "products", "step_of"]

@@ -307,3 +307,22 @@ def test_a_right_hand_side_may_use_special_functions():
         return ds.solve_ivp(lambda t, y: -ds.special.j1(t) * y, (0.0, 2.0), y0, t_eval=[2.0], rtol=1e-10).y[0, 0]
     decay = np.exp(ds.special.j0(2.0) - 1.0)                # y' = J0'(t) y
     assert ds.grad(end)(np.array([3.0]))[0] == pytest.approx(decay, rel=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shape", [(60, 60), (3, 20, 20), (40, 70), (2, 30, 12)])
+def test_large_factorisations_have_the_signs_of_numpy(shape, dtype, rng):
+    a = rng.normal(size=shape).astype(dtype)
+    cases = [(np.linalg.qr, a), (lambda a: np.linalg.qr(a, "complete"), a), (np.linalg.svd, a), (np.linalg.svdvals, a),
+             (lambda a: np.linalg.svd(a, full_matrices=False), a)]
+    if shape[-1] == shape[-2]:
+        s = a + np.swapaxes(a, -1, -2)
+        cases += [(np.linalg.eigh, s), (lambda a: np.linalg.eigh(a, "U"), s), (np.linalg.eigvalsh, s)]
+    tolerance = 2e3 * np.finfo(dtype).eps
+    for f, x in cases:
+        got, want = ds.jit(f)(x), f(x)
+        for y, z in zip(got, want, strict=True) if isinstance(want, tuple) else [(got, want)]:
+            assert y.dtype == dtype
+            if dtype is np.float32:                         # there signs depend on roundings, which differ between builds of LAPACK
+                y, z = np.abs(y), np.abs(z)
+            np.testing.assert_allclose(y, z, rtol=tolerance, atol=tolerance * np.abs(z).max())

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .context import carried
-from .library import symbol
+from .library import symbol, workspace
 from .llvm_printer import literal, memory_type, table
 from .nest import BOOL, FLOAT, INT, WIDTH, Buffer, canonical
 
@@ -144,6 +144,11 @@ class Caller:
             self.printer.text.globals.append(f"@{name} = internal constant {kind} {text}")
             return f"@{name}"
         return self.once(("argument", kind, text), add)
+
+    @staticmethod
+    def workspace(routine, *arguments):
+        """Sizes of the work arrays of a routine of LAPACK: see ``library.workspace``."""
+        return workspace(routine, *arguments)
 
     def members(self, n, body):
         """``body(i)`` for i from 0 to n - 1, an i64: a loop, or no loop where n is 1."""

@@ -63,6 +63,29 @@ def address(name):
     return api.PyCapsule_GetPointer(capsule, api.PyCapsule_GetName(capsule))
 
 
+def workspace(routine, *arguments):
+    """Sizes that a routine of LAPACK asks for, in elements of its work arrays.
+
+    Parameters
+    ----------
+    routine : str
+    *arguments : int, str or None
+        Integers (-1 for the sizes asked for), letters, ``"work"`` and ``"iwork"``; None for arrays.
+
+    Returns
+    -------
+    long, short : int
+        Of the array of numbers, and of that of integers.
+    """
+    real = ctypes.c_float if routine.startswith("s") else ctypes.c_double
+    work, iwork, unused = real(0), ctypes.c_int(0), (ctypes.c_double * 2)()
+    known = {"work": work, "iwork": iwork, None: unused}
+    held = [known[x] if x in known else ctypes.c_int(x) if isinstance(x, int) else ctypes.c_char(x.encode()) for x in arguments]
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(held))(address(symbol("lapack", routine)))
+    call(*[ctypes.addressof(x) for x in held])
+    return max(1, int(work.value)), max(1, iwork.value)
+
+
 @functools.cache
 def _module(library):
     name = MODULES[library]
@@ -91,4 +114,4 @@ def _alone(name):
     return module
 
 
-__all__ = ["address", "needed", "symbol"]
+__all__ = ["address", "needed", "symbol", "workspace"]

@@ -424,5 +424,5 @@ def slogdet(why):
     return lowered(_slogdet, why)
 
 
-__all__ = ["banded", "cholesky", "det", "factored", "flipped", "info_of", "lowered", "lu", "members", "slogdet", "solve", "told",
-           "triangular"]
+__all__ = ["banded", "cholesky", "det", "factored", "flipped", "info_of", "lowered", "lu", "members", "real", "slogdet", "solve",
+           "told", "triangular"]

@@ -7,7 +7,7 @@ its operand stands in that triangle (the Hermitian part of it is the gradient am
 import numpy as np
 
 from ..core import Aval, Linear, Primitive
-from . import lapack
+from . import lapack, lapack_spectral
 from .complexes import imag, make_complex
 from .elementwise import add, equal, mul, neg, sub, where
 from .family import NOT_LINEAR, nondifferentiable
@@ -236,7 +236,7 @@ qr = batch_leading(Primitive(
     aval=_qr_aval,
     jvp=_qr_jvp,
     transpose=NOT_LINEAR,
-    emit=BY_LAPACK,
+    emit=lapack_spectral.qr(BY_LAPACK),
     samples=lambda rng: [((either(rng, (*lead, m, n), kind) + 2 * np.eye(m, n),), {"complete": full}) for lead, m, n, kind, full in (
         ((), 3, 3, "f", False), ((2,), 4, 2, "f", False), ((), 2, 4, "f", False), ((), 3, 2, "c", False), ((), 2, 3, "c", True))],
     multiple=True,

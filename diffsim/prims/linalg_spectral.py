@@ -7,6 +7,7 @@ import numpy as np
 
 from ..core import Aval, Primitive, aval_of
 from ..core.aval import part_dtype, whole_dtype
+from . import lapack_spectral
 from .complexes import imag, make_complex, real
 from .elementwise import add, div, equal, magnitude, mul, neg, sub, where
 from .family import NOT_LINEAR
@@ -72,7 +73,7 @@ eigh = batch_leading(Primitive(
     aval=_eigh_aval,
     jvp=_eigh_jvp,
     transpose=NOT_LINEAR,
-    emit=BY_LAPACK,
+    emit=lapack_spectral.eigh(BY_LAPACK),
     samples=lambda rng: [((_spread_spectrum(rng, lead, n, "f"),), {"lower": lower}) for lead, n, lower in (
         ((), 3, True), ((2,), 2, False), ((), 1, True))],   # of complex matrices differences see LAPACK's phases
     multiple=True,
@@ -224,7 +225,7 @@ svd = batch_leading(Primitive(
     aval=_svd_aval,
     jvp=_svd_jvp,
     transpose=NOT_LINEAR,
-    emit=BY_LAPACK,
+    emit=lapack_spectral.svd(BY_LAPACK),
     samples=_svd_samples,
     multiple=True,
 ))

@@ -1,6 +1,7 @@
 """The on-disk cache: damage, strangers, races, full disks; what makes an entry another one; the command that shows and clears it."""
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
@@ -299,8 +300,8 @@ def test_the_cache_is_trimmed_to_half_its_limit_oldest_first(place, monkeypatch)
     fill(place, 12)
     (place / "notes.txt").write_bytes(bytes(100_000))
     os.utime(place / "notes.txt", (0, 0))
-    cache._written.pop(place, None)
     assert cache.put("test", "new", b"x")
+    cache.trim()
     left = names(place)
     assert {"notes.txt", "test-new.diffsim", "test-11.diffsim"} <= set(left)
     assert "test-0.diffsim" not in left
@@ -313,6 +314,17 @@ def test_a_long_process_keeps_to_the_limit_too(place, monkeypatch):
         assert cache.put("test", str(i), bytes(900))
         assert sum(e.size for e in cache.entries()) <= 11_000
     assert not cache.put("test", "huge", bytes(20_000))
+
+
+def test_now_and_then_the_size_is_looked_at(place, monkeypatch):
+    monkeypatch.setattr(cache, "limit", lambda: 10_000)
+    assert cache.directory() == place
+    fill(place, 12)
+    looked = next(data for data in (bytes([i, j]) for i in range(256) for j in range(256)) if hashlib.sha256(data).digest()[0] == 0)
+    assert cache.put("test", "k", b"another")
+    assert len(names(place)) == 13
+    assert cache.put("test", "k", looked)
+    assert len(names(place)) == 5
 
 
 def test_what_is_read_is_used(place):
@@ -328,8 +340,8 @@ def test_what_was_never_finished_is_dropped(place):
     for name, age in (("partial-old.diffsim", 1e5), ("partial-new.diffsim", 0.0)):
         (place / name).write_bytes(b"half")
         os.utime(place / name, (time.time() - age,) * 2)
-    cache._written.pop(place, None)
     cache.put("test", "k", b"data")
+    cache.trim()
     assert names(place) == ["partial-new.diffsim", "test-k.diffsim"]
 
 

@@ -134,18 +134,21 @@ def put(kind, key, data):
     place, writable = _trusted(wanted) if wanted else (None, False)
     if not writable or len(data) + _DIGEST > limit():
         return False
-    partial = None
+    partial, digest = None, hashlib.sha256(data).digest()
     try:
         handle, partial = tempfile.mkstemp(prefix=PARTIAL, suffix=SUFFIX, dir=place)
         with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(data).digest() + data)
+            file.write(digest + data)
         os.replace(partial, place / f"{kind}-{key}{SUFFIX}")
     except OSError:
         if partial is not None:
             with contextlib.suppress(OSError):
                 os.unlink(partial)
         return False
-    _account(place, len(data) + _DIGEST)
+    _written[place] = _written.get(place, 0) + len(data) + _DIGEST
+    if digest[0] == 0 or _written[place] > limit() // 16:
+        _written[place] = 0
+        trim()
     return True
 
 
@@ -194,17 +197,12 @@ def clear():
     return number, size
 
 
-def _account(place, size):
-    """Look after the size of the cache at the first entry written, and whenever a sixteenth of what it may take has been written since."""
-    before = _written.get(place)
-    _written[place] = size if before is None else before + size
-    if before is None or _written[place] > limit() // 16:
-        _written[place] = 0
-        _trim()
+def trim():
+    """Drop what was never finished, and the entries used longest ago while the cache is larger than it may be, down to half of that.
 
-
-def _trim():
-    """Drop what was never finished, and the entries used longest ago while the cache is larger than it may be, down to half of that."""
+    Looking at thousands of files takes a tenth of a second: it is done after one in 256 entries that are written, in whatever process,
+    and after a sixteenth of what the cache may take.
+    """
     found = entries()
     old = [e for e in found if e.kind == PARTIAL[:-1] and time.time() - e.used > ABANDONED]
     total, most = sum(e.size for e in found), limit()

@@ -14,12 +14,13 @@ from math import prod
 
 import numpy as np
 
+from ..core.bits import DATA
 from .nest import FLOAT, WIDTH
 
 ENTRY, BODY = "diffsim_entry", "diffsim_body"
-HEAD = object.__basicsize__
+HEAD = DATA
 TYPE = HEAD - 8
-DATA, NDIM, DIMENSIONS, DESCR, FLAGS = HEAD, HEAD + 8, HEAD + 16, HEAD + 40, HEAD + 48
+NDIM, DIMENSIONS, DESCR, FLAGS = HEAD + 8, HEAD + 16, HEAD + 40, HEAD + 48
 #: Flags of arrays that can be used where they are: contiguous in C's order and aligned; and those that can be written to.
 FIT, WRITEABLE = 0x001 | 0x100, 0x400
 #: Words of a frame: types and functions of the process, dtypes; memory: numbers (outputs of no dimension), scratch, context; constants.

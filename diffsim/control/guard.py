@@ -10,8 +10,6 @@ array costs what reading it costs, unless nobody can write to it (it owns its me
 import array
 import collections
 import collections.abc
-import contextlib
-import ctypes
 import functools
 import random
 import sys
@@ -19,8 +17,8 @@ import types
 
 import numpy as np
 
-from ..codegen.entry import DATA
 from ..core import Tracer
+from ..core.bits import same_bits
 from ..core.held import changeable
 from ..numpy.rebind import is_user_function, original
 from .reads import attribute_names, outside_reads
@@ -80,7 +78,7 @@ class Snapshot:
         if not changeable(x):
             return x
         for copy in self._copies:
-            if copy.shape == x.shape and copy.dtype == x.dtype and _same_bits(x, copy):
+            if copy.shape == x.shape and copy.dtype == x.dtype and same_bits(x, copy):
                 return copy
         return np.array(x)
 
@@ -101,18 +99,6 @@ def _same_number(a, b):
     return type(a) is type(b) and (a == b or (a != a and b != b))
 
 
-def _same_bits(a, b):
-    """Equality of large arrays of one shape and dtype, without a copy of them; the second is contiguous."""
-    if _memcmp is not None and a.flags.c_contiguous:
-        return not _memcmp(_word(id(a) + DATA).value, _word(id(b) + DATA).value, b.nbytes)
-    kind = np.uint8 if a.nbytes % 8 else np.uint64
-    return np.array_equal(np.ascontiguousarray(a).reshape(-1).view(kind), b.reshape(-1).view(kind))
-
-
-_word, _memcmp = ctypes.c_void_p.from_address, None
-with contextlib.suppress(OSError, AttributeError, TypeError):     # elsewhere than on POSIX NumPy compares, at half the speed
-    _memcmp = ctypes.CDLL(None).memcmp
-    _memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 #: Arrays up to this many bytes are compared as bytes.
 LARGE = 1 << 14
 GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
@@ -147,7 +133,7 @@ class _Writer:
 
     def __init__(self):
         self.lines, self.seen, self.count = [], set(), 0
-        self.scope = {"same": _same_number, "equal": _same_bits, "changeable": changeable, "np": np}
+        self.scope = {"same": _same_number, "equal": same_bits, "changeable": changeable, "np": np}
         self.volatile, self.suspects, self.names, self.arrays, self.copies = None, [], set(), {}, []
         self.labels, self.where = [], "the function"
 

@@ -263,14 +263,13 @@ class Jitted:
             return None
 
         try:
-            graph, captured = trace(self._flat(signature, found), avals(kinds), verb="jit", hoist=True)
+            graph, captured = trace(self._flat(signature, found), avals(kinds), verb="jit", hoist=True, keep=guard.kept)
         except _numba_error() as reason:
             self._refuse(signature, f"a function compiled by Numba was given a traced value ({str(reason).splitlines()[0]})")
             return None
         except (ConcretizationError, DerivativeLost, MissingRule) as reason:
             self._refuse(signature, reason)
             return None
-        captured = [x if isinstance(x, Tracer) else guard.kept(x) for x in captured]
         return Compiled(signature, graph, captured, found["struct"], found["constants"], guard, {"trace": time.perf_counter() - began})
 
     def _flat(self, signature, found):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..core import Const, Eqn, Graph, Trace, Tracer, Var, aval_of, concretization_error, user_line, wrap
+from ..core.bits import same_bits
 from ..core.held import changeable
 from ..prims.layout import broadcast_to
 from .operands import strong
@@ -15,11 +16,11 @@ class GraphTrace(Trace):
     ``HOISTED_SIZE`` elements.  Arrays that hold one number everywhere (the cotangents of sums, most of all) become that number, repeated.
     """
 
-    __slots__ = ("captured", "derives", "eqns", "hoist", "known", "lines")
+    __slots__ = ("captured", "derives", "eqns", "hoist", "keep", "known", "lines")
 
-    def __init__(self, verb, hoist=False, lines=False):
+    def __init__(self, verb, hoist=False, lines=False, keep=np.copy):
         super().__init__(verb)
-        self.eqns, self.captured, self.known, self.hoist, self.lines = [], [], {}, hoist, lines
+        self.eqns, self.captured, self.known, self.hoist, self.lines, self.keep = [], [], {}, hoist, lines, keep
         self.derives = False
 
     def process(self, prim, args, params):
@@ -52,23 +53,16 @@ class GraphTrace(Trace):
         """The input that stands for an outer tracer, or for an array as it is now: one that was written since is another input."""
         key = id(x)
         known = self.known.get(key)
-        if known is not None and not isinstance(x, Tracer) and not _same(known[1], x):
+        if known is not None and not isinstance(x, Tracer) and not same_bits(known[1], x):
             known = None
         if known is None:
-            value = x if isinstance(x, Tracer) or not changeable(x) else x.copy()
+            value = x if isinstance(x, Tracer) or not changeable(x) else self.keep(x)
             known = self.known[key] = (Var(aval_of(x)), value, x)
             self.captured.append(known[:2])
         return known[0]
 
     def concrete(self, tracer, what):
         raise concretization_error(tracer, what)
-
-
-def _same(x, y):
-    """Whether two arrays of one shape hold the same bits; their bytes are copied only where they do not lie alike."""
-    if x.flags.c_contiguous and y.flags.c_contiguous:
-        return np.array_equal(x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8))
-    return x.tobytes() == y.tobytes()
 
 
 def alike(x):
@@ -85,7 +79,7 @@ def alike(x):
 HOISTED_SIZE = 64
 
 
-def trace(f, avals, verb="make_graph", hoist=False, lines=False):
+def trace(f, avals, verb="make_graph", hoist=False, lines=False, keep=np.copy):
     """Graph of ``f`` at the given avals, and the outer values it captured.
 
     Parameters
@@ -99,6 +93,8 @@ def trace(f, avals, verb="make_graph", hoist=False, lines=False):
         Whether large constant arrays become inputs.
     lines : bool
         Whether equations remember the user's line.
+    keep : callable
+        ``keep(array)`` gives a copy of a large constant array.
 
     Returns
     -------
@@ -107,7 +103,7 @@ def trace(f, avals, verb="make_graph", hoist=False, lines=False):
     captured : list
         Tracers of outer levels (and hoisted arrays), in the order of those inputs.
     """
-    level = GraphTrace(verb, hoist, lines)
+    level = GraphTrace(verb, hoist, lines, keep)
     inputs = [Var(a) for a in avals]
     try:
         outputs = [level.atom(x) for x in f(*[wrap(level, v.aval, v) for v in inputs])]

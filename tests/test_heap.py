@@ -74,7 +74,16 @@ def test_what_is_kept_has_a_bound():
 @needs_glibc
 def test_huge_arrays_go_back_to_the_system():
     program = PROGRAM.format(n=5_000_000, operations=4)     # 40 MB each
-    assert run(program)[1] < 50                             # the gradient of the last call is alive in neither case
+    assert run(program, DIFFSIM_KEEP_MB="64")[1] < 80
+
+
+@needs_glibc
+@pytest.mark.skipif(not heap._huge_pages_on_request(), reason="huge pages are given to all, or to nobody")
+def test_the_heap_asks_for_huge_pages():
+    program = PROGRAM.format(n=100_000, operations=100).rpartition("print")[0] + (
+        "print(*[line.split()[1] for line in open('/proc/self/smaps_rollup') if line.startswith('AnonHugePages')])")
+    huge, none = run(program, DIFFSIM_KEEP_MB="512")[0], run(program, DIFFSIM_KEEP_MB="0")[0]
+    assert huge > none + 10_000                             # kilobytes
 
 
 @needs_glibc

@@ -10,7 +10,7 @@ from ..core.aval import is_float
 from ..errors import ConcretizationError, InputError, InputTypeError
 from ..numpy.indexing import concrete
 from ..prims.layout import like
-from ..transforms import forward, pull, push
+from ..transforms import forward, linearize_once, pull, push
 from ..transforms import linearize as _linearize
 from .arguments import (
     arguments,
@@ -224,7 +224,7 @@ def _value_and_grad(f, argnums, has_aux, holomorphic, verb):
     @functools.wraps(f, updated=())
     def run(*args, **kwargs):
         flat, x = arguments(f, args, argnums, kwargs, verb, has_aux)
-        y, equations, outputs = _linearize(flat, own(x), [True] * len(x), verb)
+        y, equations, outputs = linearize_once(flat, own(x), [True] * len(x), verb)
         value, aux = flat.parted(y)
         dtype = _scalar_dtype(f, flat, value, verb)
         if holomorphic:

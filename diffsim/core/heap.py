@@ -15,8 +15,10 @@ n          default  kept
 
 The first transform of a process therefore sets three of glibc's parameters, once: ``M_TRIM_THRESHOLD`` (how much free memory at the end of
 the heap is kept), ``M_TOP_PAD`` (how much of it remains when there was more), and ``M_MMAP_THRESHOLD``, as setting any of them ends its
-adjustment by glibc: to 32 MB, the largest value glibc would itself arrive at.  Larger arrays have mappings of their own and go
-back to the system as they are freed.
+adjustment by glibc: to 32 MB, the largest value glibc would itself arrive at.  Larger arrays for which the heap has no room have mappings
+of their own, which go back to the system as they are freed.  Where Linux gives huge pages to those who ask, the heap is first extended by
+half of what may be kept (addresses, no memory yet) and asks: a 100,000-number array of a long tape is then written in 91 us instead of
+113, and read in 59 instead of 85.
 
 At most a sixteenth of the machine's memory and at most 1 GB is kept.  ``DIFFSIM_KEEP_MB`` sets another bound in megabytes; 0 leaves
 the allocator alone.  It is left alone, too, where the user has set it (``MALLOC_TRIM_THRESHOLD_`` and its like, ``GLIBC_TUNABLES``) and
@@ -38,6 +40,8 @@ SHARE, LEAST, MOST = 16, 64, 1024
 PAD = 16
 #: Megabytes from which an array has its own mapping.
 MAPPED = 32
+#: What ``madvise`` is told (mman.h), and the size of a huge page: a larger one is served, too.
+MADV_HUGEPAGE, HUGE_PAGE = 14, 2 * MB
 #: What ``mallopt`` can be told: it takes an int.
 LARGEST = (1 << 31) - 1
 
@@ -75,12 +79,39 @@ def keep_heap():
     kept = kept_bytes()
     if not kept or not _is_glibc():
         return 0
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None or not mallopt(TRIM_THRESHOLD, kept):
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt") or not libc.mallopt(TRIM_THRESHOLD, kept):
         return 0
-    mallopt(TOP_PAD, min(PAD * MB, kept))
-    mallopt(MMAP_THRESHOLD, min(MAPPED * MB, kept))
+    libc.mallopt(MMAP_THRESHOLD, min(MAPPED * MB, kept))
+    if _huge_pages_on_request():
+        _ask_for_huge_pages(libc, kept)
+    libc.mallopt(TOP_PAD, min(PAD * MB, kept))
     return kept
+
+
+def _ask_for_huge_pages(libc, kept):
+    """Extend the heap by half of what is to be kept, without touching it, and say that it should be made of huge pages."""
+    request = MAPPED * MB // 2
+    if kept < 8 * request:
+        return
+    libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p
+    start = libc.sbrk(ctypes.c_ssize_t(0))
+    libc.mallopt(TOP_PAD, kept // 2)                        # with the request, less than what would be given back at once
+    block = libc.malloc(ctypes.c_size_t(request))
+    end = libc.sbrk(ctypes.c_ssize_t(0))
+    first = -(-start // HUGE_PAGE) * HUGE_PAGE
+    if first < end:                                         # else the heap of another thread had room, or memory is limited
+        libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), MADV_HUGEPAGE)
+    libc.free(ctypes.c_void_p(block))
+
+
+def _huge_pages_on_request():
+    """Whether the system gives huge pages to those who ask: it may give them to all, or to nobody."""
+    try:
+        with open("/sys/kernel/mm/transparent_hugepage/enabled") as f:
+            return "[madvise]" in f.read()
+    except OSError:
+        return False
 
 
 def _is_glibc():

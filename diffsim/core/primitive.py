@@ -78,6 +78,9 @@ class Primitive:
         The value is a tuple of values.
     derivs : tuple, optional
         For elementwise primitives: the partial derivative in each operand, as ``deriv(*x, y)``, or 1 or -1 or None (zero).
+    late : "x" or "y", optional
+        For elementwise primitives of one operand: the derivative is a function of the operand alone, or of the value alone, and gives no
+        floating-point warning the value does not give, so that it may be computed as late as in the backward pass.
     quick : callable, optional
         What ``impl`` computes, for operands of which one is a NumPy array or number: operators cost scalars a tenth of a ufunc.
     linear_fast : callable, optional
@@ -97,17 +100,17 @@ class Primitive:
         ``lean(eqn, needed, maker)``: a smaller form of an equation of which only the marked values are needed (``passes/lean.py``).
     """
 
-    __slots__ = ("aval", "batch", "body", "derivs", "emit", "impl", "jvp", "lean", "linear_fast", "multiple", "name", "plain_derivs",
-                 "prepare", "quick", "ruled", "samples", "sparsity", "together", "transpose")
+    __slots__ = ("aval", "batch", "body", "derivs", "emit", "impl", "jvp", "late", "lean", "linear_fast", "multiple", "name",
+                 "plain_derivs", "prepare", "quick", "ruled", "samples", "sparsity", "together", "transpose")
 
     def __init__(self, name, *, impl, aval, jvp, transpose, emit, samples, batch=ONE_BY_ONE, sparsity=DENSE, multiple=False, derivs=None,
-                 quick=None, linear_fast=None, prepare=None, together=None, ruled=None, body=None, lean=None):
+                 late=None, quick=None, linear_fast=None, prepare=None, together=None, ruled=None, body=None, lean=None):
         if name in REGISTRY:
             raise ValueError(f"a primitive named {name!r} exists already")
         self.name, self.impl, self.aval, self.jvp, self.transpose = name, impl, aval, jvp, transpose
         self.emit, self.samples, self.multiple = emit, samples, multiple
         self.batch, self.sparsity = batch, sparsity
-        self.derivs, self.quick, self.linear_fast, self.prepare = derivs, quick or impl, linear_fast, prepare
+        self.derivs, self.late, self.quick, self.linear_fast, self.prepare = derivs, late, quick or impl, linear_fast, prepare
         self.plain_derivs, self.together, self.ruled, self.body = None, together, ruled, body
         self.lean = lean
         for slot in SLOTS:

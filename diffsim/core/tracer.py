@@ -29,10 +29,10 @@ _levels = itertools.count()
 class Trace:
     """One interpretation of a program: forward tangents, a linear list, a graph, ..."""
 
-    __slots__ = ("alive", "level", "verb")
+    __slots__ = ("alive", "direct", "level", "verb")
 
     def __init__(self, verb):
-        self.level, self.verb, self.alive = next(_levels), verb, True
+        self.level, self.verb, self.alive, self.direct = next(_levels), verb, True, False
         if not self.level:                                  # the first trace of the process
             keep_heap()
 
@@ -40,8 +40,9 @@ class Trace:
         """Interpret one primitive; at least one operand is a tracer of this trace."""
         raise NotImplementedError
 
-    #: Whether ``unary`` and ``binary`` take light mutable arrays (``diffsim.numpy.array``) for tracers, and make results of a given class.
-    direct = False
+    def end(self):
+        """Its tracers are dead from now on."""
+        self.alive = self.direct = False
 
     def unary(self, prim, x):
         """The same for an elementwise primitive of one operand: the way eager programs take."""
@@ -50,6 +51,16 @@ class Trace:
     def binary(self, prim, x, y):
         """The same for an elementwise primitive of two operands."""
         return self.process(prim, (x, y), NO_PARAMS)
+
+    # ``direct`` says that the trace is alive and that the following take light mutable arrays (``diffsim.numpy.array``) for tracers,
+    # and make results of the class ``made``; so do ``unary`` and ``binary`` then.
+    def both(self, prim, x, y, made):
+        """``binary`` of two values of this trace."""
+        return self.binary(prim, x, y, made)
+
+    def scaled(self, prim, x, number, made):
+        """``binary`` of a value of this trace and a real number, Python's or NumPy's."""
+        return self.binary(prim, x, number, made)
 
     def escaped(self, prim):
         raise DiffsimError(

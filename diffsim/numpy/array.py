@@ -7,14 +7,14 @@ value that was handed out is copied before the next write: an earlier reader nev
 
 Most arrays are the result of one operation and an operand of the next.  Such an array is *light*: it has no cell yet but ``owner``,
 ``primal`` and ``dual`` of a tracer, and traces take it for one.  It gets a cell when somebody looks at it otherwise; ``owner`` is None
-from then on.
+from then on, unless it is an input, which nobody may write.
 
 A handle is an instance of ``np.ndarray`` to a rebound function (see ``rebind``), and of no NumPy class elsewhere.
 """
 
 import numpy as np
 
-from ..core import METHODS, PRIMITIVE_OF, TRACED, UFUNCS, ArrayTracer, Aval, Tracer, user_line
+from ..core import METHODS, TRACED, ArrayTracer, Aval, Tracer, user_line
 from ..errors import MutationError
 from ..prims import layout
 from ..prims.gather import gather
@@ -50,9 +50,11 @@ class Array(Converts):
 
     def _weigh(self):
         """The cell of a light array, from now on its own."""
-        cell = self._cell = Cell(ArrayTracer(self.owner, self.primal, self.dual), True)
+        frozen = None if self._sealed is SET_READ_ONLY else self._sealed
+        cell = self._cell = Cell(ArrayTracer(self.owner, self.primal, self.dual), True, frozen)
         self._path = ()
-        self.owner = self.primal = self.dual = None
+        if frozen is None:                                  # else what it stands for never changes
+            self.owner = self.primal = self.dual = None
         return cell
 
     def _view(self, step, sealed=None):
@@ -267,7 +269,7 @@ class Array(Converts):
     # ------------------------------------------------------------ what an array knows of itself
     @property
     def shape(self):
-        return tuple(self._peek().shape) if self._path else self._cell.shape
+        return tuple(self.primal.shape if self.owner is not None else self._peek().shape if self._path else self._cell.shape)
 
     @shape.setter
     def shape(self, shape):
@@ -275,13 +277,15 @@ class Array(Converts):
         if not memory.viewable(self._shadow(), shape):
             raise AttributeError("Incompatible shape for in-place modification. Use `.reshape()` to make a copy with the desired shape.")
         self._path, self._seen = (*self._path, Reshape(shape)), None
+        self.owner = self.primal = self.dual = None
 
     @property
     def dtype(self):
-        return memory.shadow(self._cell.shape, self._cell.dtype, self._path).dtype if self._takes_part() else self._cell.dtype
-
-    def _takes_part(self):
-        return self._cell.dtype.kind == "c" and any(step.__class__ is Part for step in self._path)
+        if self.owner is not None:
+            return self.primal.dtype
+        dtype = self._cell.dtype
+        takes_part = dtype.kind == "c" and any(step.__class__ is Part for step in self._path)
+        return memory.shadow(self._cell.shape, dtype, self._path).dtype if takes_part else dtype
 
     @property
     def ndim(self):
@@ -357,18 +361,6 @@ class Array(Converts):
         memory.FlatIterator(self)[:] = new
 
     # ------------------------------------------------------------ NumPy's protocols
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        owner = self.owner
-        if owner is not None and not kwargs and len(inputs) == 1 and method == "__call__":
-            prim = PRIMITIVE_OF.get(ufunc)
-            if prim is not None and owner.direct and owner.alive:
-                y = owner.unary(prim, self, Array)
-                return y if y.__class__ is Array else fresh(y)
-        apply = UFUNCS.get(ufunc)
-        if method == "__call__" and not kwargs and apply is not None and ufunc.nout == 1:
-            return result_of(apply(*inputs), inputs)
-        return METHODS["__array_ufunc__"](ufunc, method, inputs, kwargs)
-
     def __array_function__(self, func, types, args, kwargs):
         return METHODS["__array_function__"](func, args, kwargs)
 
@@ -454,8 +446,8 @@ def result_of(y, operands):
 
     Products of matrices and vectors come this way too: theirs lie in row-major order.
     """
-    for x in operands if _elementwise(y, operands) else ():
-        if x.__class__ is Array and x._path and len(y.shape) > 1 and memory.out_of_order(x._path):
+    for x in operands if len(y.shape) > 1 else ():
+        if x.__class__ is Array and x.owner is None and x._path and memory.out_of_order(x._path) and _elementwise(y, operands):
             shadows = [x._shadow() if x.__class__ is Array else x if x.__class__ is np.ndarray else
                        memory.shadow(tuple(getattr(x, "shape", np.shape(x))), np.dtype(np.int8), ()) for x in operands]
             return laid(y, memory.result_order(shadows, tuple(y.shape)))

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import Tracer
 from . import memory
-from .array import Array, holding, laid
+from .array import Array, laid
 from .views import Borrowed, Permute, Strided
 
 
@@ -47,10 +47,9 @@ def lent(value, order=None):
         plain = plain.primal
     if plain.__class__ is np.ndarray:
         order = memory.memory_order(plain)
-    x = holding(value) if order is None else laid(value, order)
-    x._cell.frozen = (
-        f"writing into an input of {value.owner.verb}. Write into a copy (y = y.copy()) or into an array the function creates "
-        f"(np.zeros, np.empty_like).")
+    x = Array(value.owner, value.primal, value.dual) if order is None else laid(value, order)
+    x._sealed = (f"writing into an input of {value.owner.verb}. Write into a copy (y = y.copy()) or into an array the function creates "
+                 f"(np.zeros, np.empty_like).")
     return x
 
 

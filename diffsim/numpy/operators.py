@@ -20,21 +20,42 @@ _PROTOCOL = _Protocol()
 DIRECT = (np.add, np.subtract, np.multiply, np.true_divide)
 #: Classes of numbers that need no second look.
 NUMBERS = frozenset((float, int, np.float64))
+FLOAT, PAIR, ndarray = np.dtype(float), 2, np.ndarray
+
+
+def _as_light(x):
+    """An array with a cell of its own in which nothing is stored but one traced value, as that; any other as it is."""
+    if not x._path:
+        cell = x._cell
+        if cell.pending is None and cell._value.__class__ is ArrayTracer:
+            return cell._value
+    return x
 
 
 def _directly(prim, forward):
     """``forward`` behind the common case: a light array and a number, or another array of the same trace."""
     def apply(self, other):
-        owner = self.owner
-        if owner is not None and owner.direct and owner.alive:
+        x = self
+        owner = x.owner
+        if owner is None:
+            x = _as_light(x)
+            owner = x.owner
+        if owner is not None and owner.direct:
             kind = other.__class__
-            if kind in NUMBERS or (kind is Array and other.owner is owner):
-                return owner.binary(prim, self, other, Array)
-            if kind is Array and other.owner is None and not other._path:
-                cell = other._cell
-                value = cell._value
-                if cell.pending is None and value.__class__ is ArrayTracer and value.owner is owner:
-                    return owner.binary(prim, self, value, Array)
+            if kind is Array:
+                if other.owner is owner:
+                    return owner.both(prim, x, other, Array)
+                if other.owner is None:
+                    value = _as_light(other)
+                    if value.owner is owner:
+                        return owner.both(prim, x, value, Array)
+                    value = other.read()
+                    if value.__class__ is ndarray and value.dtype is FLOAT and not other._path:
+                        return owner.binary(prim, x, value, Array)
+            elif kind in NUMBERS:
+                return owner.scaled(prim, x, other, Array)
+            elif (kind is ndarray and other.dtype is FLOAT) or (kind is Tracer and other.owner is owner):
+                return owner.binary(prim, x, other, Array)
         return forward(self, other)
     return apply
 
@@ -55,6 +76,9 @@ def _operators(ufunc, table=UFUNCS):
         return fresh(y)
 
     def backward(self, other):
+        owner = self.owner
+        if owner is not None and owner.direct and other.__class__ in NUMBERS and ufunc in DIRECT:
+            return owner.binary(PRIMITIVE_OF[ufunc], other, self, Array)
         return result_of(table[ufunc](other, self.read()), (other, self))
 
     def in_place(self, other):
@@ -93,7 +117,12 @@ def check_output(ufunc, y, out):
 
 
 def _unary(ufunc):
-    return lambda self: result_of(UFUNCS[ufunc](self.read()), (self,))
+    def apply(self):
+        owner = self.owner
+        if owner is not None and owner.direct and ufunc in PRIMITIVE_OF:
+            return owner.unary(PRIMITIVE_OF[ufunc], self, Array)
+        return result_of(UFUNCS[ufunc](self.read()), (self,))
+    return apply
 
 
 def divmod_(self, other):
@@ -104,6 +133,28 @@ def divmod_(self, other):
 def rdivmod(self, other):
     """Quotient and remainder of another value by this one."""
     return other // self, other % self
+
+
+def array_ufunc(self, ufunc, method, *inputs, **kwargs):
+    """NEP 13; a light array with a number, a plain array or another light one goes to its trace at once."""
+    owner = self.owner
+    if owner is not None and not kwargs and method == "__call__" and owner.direct:
+        prim = PRIMITIVE_OF.get(ufunc)
+        if prim is not None:
+            if len(inputs) == 1:
+                y = owner.unary(prim, self, Array)
+                return y if y.__class__ is Array else fresh(y)
+            if len(inputs) == PAIR:
+                x, y = inputs
+                if x.__class__ is y.__class__ and x.owner is y.owner:
+                    return owner.both(prim, x, y, Array)
+                other = y if x is self else x
+                if other.__class__ is float or (other.__class__ is ndarray and other.dtype is FLOAT):
+                    return owner.binary(prim, x, y, Array)
+    apply = UFUNCS.get(ufunc)
+    if method == "__call__" and not kwargs and apply is not None and ufunc.nout == 1:
+        return result_of(apply(*inputs), inputs)
+    return METHODS["__array_ufunc__"](ufunc, method, inputs, kwargs)
 
 
 def _install():
@@ -120,6 +171,7 @@ def _install():
         setattr(Array, f"__{name}__", _operators(ufunc)[0])
     for name, ufunc in {"neg": np.negative, "abs": np.absolute, "invert": np.invert, "pos": np.positive}.items():
         setattr(Array, f"__{name}__", _unary(ufunc))
+    Array.__array_ufunc__ = array_ufunc
     Array.__divmod__, Array.__rdivmod__ = divmod_, rdivmod
 
 

@@ -62,16 +62,17 @@ def batch_elementwise(prim):
     return lambda n, batched, /, *x, **params: prim()(*aligned(batched, x), **params)
 
 
-def elementwise(name, ufunc, *derivs, emit, domain, transpose=NOT_LINEAR, aval=None, impl=None, quick=None, analytic=False):
+def elementwise(name, ufunc, *derivs, emit, domain, transpose=NOT_LINEAR, aval=None, impl=None, quick=None, analytic=False,
+                late=None):
     """A row: ``emit`` is the name of a scalar function or ``rule(k, *scalars)``; ``domain`` one entry an operand.
 
-    ``analytic`` says that the derivatives hold for complex operands too.
+    ``analytic`` says that the derivatives hold for complex operands too, ``late`` that they may wait (see :class:`Primitive`).
     """
     domain = domain if isinstance(domain[0], tuple) else (domain,)
     rule = emit if callable(emit) else lambda k, *x: k.call(emit, *x)
     prim = Primitive(name, impl=impl or ufunc, aval=aval or ufunc_aval(ufunc), jvp=elementwise_jvp(derivs), transpose=transpose,
                      batch=batch_elementwise(lambda: prim), sparsity=same_place, emit=Scalar(rule),
-                     samples=elementwise_samples(*domain, analytic=analytic), derivs=derivs, quick=quick)
+                     samples=elementwise_samples(*domain, analytic=analytic), derivs=derivs, quick=quick, late=late)
     if ufunc is not None:
         UFUNCS[ufunc] = PRIMITIVE_OF[ufunc] = prim
     return prim
@@ -130,26 +131,26 @@ div = elementwise("div", np.true_divide, lambda x, y, z: _inverse(y), lambda x, 
 # ---------------------------------------------------------------- one operand
 reciprocal = elementwise("reciprocal", np.reciprocal, lambda x, y: -y * y, emit=lambda k, x: k.div(k.const(1.0, x.dtype), x),
                          domain=NONZERO, analytic=True)
-square = elementwise("square", np.square, lambda x, y: 2.0 * x, emit=lambda k, x: k.mul(x, x), domain=REAL, analytic=True)
+square = elementwise("square", np.square, lambda x, y: 2.0 * x, emit=lambda k, x: k.mul(x, x), domain=REAL, analytic=True, late="x")
 absolute = elementwise("abs", np.absolute, lambda x, y: _abs_part(x), emit="fabs", domain=NONZERO)
 sqrt = elementwise("sqrt", np.sqrt, lambda x, y: 0.5 / y, emit="sqrt", domain=POSITIVE, analytic=True)
 cbrt = elementwise("cbrt", np.cbrt, lambda x, y: 1.0 / (3.0 * y * y), emit="cbrt", domain=NONZERO)
 exp = elementwise("exp", np.exp, lambda x, y: y, emit="exp", domain=REAL, analytic=True)
-exp2 = elementwise("exp2", np.exp2, lambda x, y: y * 0.6931471805599453, emit="exp2", domain=REAL, analytic=True)
-expm1 = elementwise("expm1", np.expm1, lambda x, y: y + 1.0, emit="expm1", domain=REAL, analytic=True)
+exp2 = elementwise("exp2", np.exp2, lambda x, y: y * 0.6931471805599453, emit="exp2", domain=REAL, analytic=True, late="y")
+expm1 = elementwise("expm1", np.expm1, lambda x, y: y + 1.0, emit="expm1", domain=REAL, analytic=True, late="y")
 log = elementwise("log", np.log, lambda x, y: 1.0 / x, emit="log", domain=POSITIVE, analytic=True)
 log2 = elementwise("log2", np.log2, lambda x, y: 1.4426950408889634 / x, emit="log2", domain=POSITIVE, analytic=True)
 log10 = elementwise("log10", np.log10, lambda x, y: 0.4342944819032518 / x, emit="log10", domain=POSITIVE, analytic=True)
 log1p = elementwise("log1p", np.log1p, lambda x, y: 1.0 / (1.0 + x), emit="log1p", domain=UNIT, analytic=True)
-sin = elementwise("sin", np.sin, lambda x, y: cos(x), emit="sin", domain=REAL, analytic=True)
-cos = elementwise("cos", np.cos, lambda x, y: -sin(x), emit="cos", domain=REAL, analytic=True)
+sin = elementwise("sin", np.sin, lambda x, y: cos(x), emit="sin", domain=REAL, analytic=True, late="x")
+cos = elementwise("cos", np.cos, lambda x, y: -sin(x), emit="cos", domain=REAL, analytic=True, late="x")
 tan = elementwise("tan", np.tan, lambda x, y: 1.0 + y * y, emit="tan", domain=MODEST, analytic=True)
 arcsin = elementwise("arcsin", np.arcsin, lambda x, y: 1.0 / sqrt((1.0 - x) * (1.0 + x)), emit="asin", domain=UNIT, analytic=True)
 arccos = elementwise("arccos", np.arccos, lambda x, y: -1.0 / sqrt((1.0 - x) * (1.0 + x)), emit="acos", domain=UNIT, analytic=True)
 arctan = elementwise("arctan", np.arctan, lambda x, y: 1.0 / (1.0 + x * x), emit="atan", domain=REAL, analytic=True)
-sinh = elementwise("sinh", np.sinh, lambda x, y: cosh(x), emit="sinh", domain=REAL, analytic=True)
-cosh = elementwise("cosh", np.cosh, lambda x, y: sinh(x), emit="cosh", domain=REAL, analytic=True)
-tanh = elementwise("tanh", np.tanh, lambda x, y: 1.0 - y * y, emit="tanh", domain=REAL, analytic=True)
+sinh = elementwise("sinh", np.sinh, lambda x, y: cosh(x), emit="sinh", domain=REAL, analytic=True, late="x")
+cosh = elementwise("cosh", np.cosh, lambda x, y: sinh(x), emit="cosh", domain=REAL, analytic=True, late="x")
+tanh = elementwise("tanh", np.tanh, lambda x, y: 1.0 - y * y, emit="tanh", domain=REAL, analytic=True, late="y")
 arcsinh = elementwise("arcsinh", np.arcsinh, lambda x, y: 1.0 / sqrt(x * x + 1.0), emit="asinh", domain=REAL, analytic=True)
 arccosh = elementwise("arccosh", np.arccosh, lambda x, y: 1.0 / (sqrt(x - 1.0) * sqrt(x + 1.0)), emit="acosh", domain=ABOVE_ONE,
                       analytic=True)

@@ -4,6 +4,7 @@ from .batch import batch
 from .forward import jvp
 from .linear import linearize
 from .linearity import differs_from_zero, fault, record
+from .once import linearize_once
 from .sparsity import fingerprint, linearize_for_pattern, pattern_of
 from .stage import trace
 from .strong import repaired
@@ -19,6 +20,7 @@ __all__ = [
     "jvp",
     "linearize",
     "linearize_for_pattern",
+    "linearize_once",
     "pattern_of",
     "pull",
     "push",

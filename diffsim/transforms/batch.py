@@ -179,7 +179,7 @@ def batch(f, n, operands, batched, verb="vmap", told=False):
         out = f(*[trace.wrapped(x) if on else x for x, on in zip(operands, batched, strict=True)])
         pairs = [(x.dual, True) if isinstance(x, Tracer) and x.owner is trace else (x, False) for x in out]
     finally:
-        trace.alive = False
+        trace.end()
     return [y for y, _ in pairs], [on for _, on in pairs]
 
 

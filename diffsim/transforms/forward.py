@@ -16,11 +16,10 @@ class ForwardTrace(Trace):
     """Interprets a primitive on dual numbers: ``primal`` is the value, ``dual`` its tangent or None for zero."""
 
     __slots__ = ("met", "times")
-    direct = True
 
     def __init__(self, verb):
         super().__init__(verb)
-        self.times = product()
+        self.times, self.direct = product(), True
 
     def process(self, prim, args, params):
         primals, tangents = split(self, args)
@@ -142,5 +141,5 @@ def _run(f, primals, tangents, verb):
         out = f(*[x if t is None else wrap(trace, x, t) for x, t in zip(primals, tangents, strict=True)])
         pairs = [(x.primal, x.dual) if isinstance(x, Tracer) and x.owner is trace else (x, None) for x in out]
     finally:
-        trace.alive = False
+        trace.end()
     return [p for p, _ in pairs], [t for _, t in pairs]

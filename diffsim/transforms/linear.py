@@ -39,13 +39,13 @@ class LinearList:
     """Linear equations in order.  ``avals[i]`` is the aval of variable i; the first ones are the inputs.
 
     ``values`` are what the function returned; ``origin`` the arguments of :func:`linearize`, to run it again; ``lines`` the user's line of
-    each equation where they were noted.
+    each equation where they were noted; ``once`` says that it is written for a single backward sweep (see ``once``).
     """
 
-    __slots__ = ("avals", "eqns", "lines", "origin", "values")
+    __slots__ = ("avals", "eqns", "lines", "once", "origin", "values")
 
     def __init__(self):
-        self.avals, self.eqns, self.lines, self.origin, self.values = [], [], None, None, ()
+        self.avals, self.eqns, self.lines, self.origin, self.values, self.once = [], [], None, None, (), False
 
     def new(self, aval):
         self.avals.append(aval)
@@ -89,11 +89,11 @@ class TangentTrace(Trace):
 class LinearTrace(Trace):
     """Computes values and records how tangents follow: ``primal`` is the value, ``dual`` the number of its tangent or None."""
 
-    __slots__ = ("held", "list", "met", "tangents")
-    direct = True
+    __slots__ = ("avals", "held", "list", "met", "note", "tangents")
 
     def __init__(self, verb, lasting=False):
         super().__init__(verb)
+        self.direct = True
         self.list, self.held = LinearList(), Held(lasting)
         self.tangents = TangentTrace(self.level, verb, self.list)
 
@@ -229,7 +229,8 @@ class LinearTrace(Trace):
 
     def close(self):
         """End the trace: its tracers are dead, arrays it locked are writeable again."""
-        self.alive = self.tangents.alive = False
+        self.end()
+        self.tangents.end()
         self.held.release()
 
     def concrete(self, tracer, what):

@@ -20,7 +20,6 @@ class AtRest:
     """Mixin of a trace: its own values are constants, and ``met`` says whether there were any."""
 
     __slots__ = ()
-    direct = False
 
     def process(self, prim, args, params):
         self.met = True
@@ -36,11 +35,12 @@ class AtRest:
 @contextlib.contextmanager
 def at_rest(trace, resting_class):
     """Let a trace take its own values for constants meanwhile."""
-    kind, trace.__class__, trace.met = trace.__class__, resting_class, False
+    kind, direct = trace.__class__, trace.direct
+    trace.__class__, trace.met, trace.direct = resting_class, False, False
     try:
         yield
     finally:
-        trace.__class__ = kind
+        trace.__class__, trace.direct = kind, direct
 
 
 def of(trace, x):

@@ -108,7 +108,7 @@ def trace(f, avals, verb="make_graph", hoist=False, lines=False, keep=np.copy):
     try:
         outputs = [level.atom(x) for x in f(*[wrap(level, v.aval, v) for v in inputs])]
     finally:
-        level.alive = False
+        level.end()
     graph = Graph(inputs + [v for v, _ in level.captured], level.eqns, outputs)
     graph.derives = level.derives
     return graph, [x for _, x in level.captured]

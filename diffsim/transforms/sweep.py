@@ -8,13 +8,17 @@ import numpy as np
 from ..core import Linear, Tracer, bind
 from ..prims.elementwise import add, neg
 from ..prims.layout import like, unbroadcast
+from .blocks import LARGE, late, times_late, twice
 from .linear import LinearTrace, Ref, culprit, record
+from .once import LATE, ONE_TERM
 from .strong import STRONG, product, repaired
 from .watch import WATCH, watched_sweep
 
 PLAIN = (np.ndarray, np.float64, np.float32)
 #: Arrays larger than this are multiplied in place where they may be: fresh memory costs more than the multiplication.
 IN_PLACE = 4096
+#: Length of an equation that every list may have.
+GENERAL = 4
 
 
 def push(linear_list, tangents, outputs):
@@ -82,7 +86,8 @@ def pull(linear_list, cotangents, outputs, n_inputs, consume=False):
 
 
 def _consumed(linear_list, cotangents, outputs, n_inputs):
-    bars = _pull(linear_list.avals, _emptied(linear_list.eqns), cotangents, outputs)[:n_inputs]
+    sweep = _pull_once if linear_list.once else _pull
+    bars = sweep(linear_list.avals, _emptied(linear_list.eqns), cotangents, outputs)[:n_inputs]
     if linear_list.origin is None:
         return bars
 
@@ -104,53 +109,140 @@ def _emptied(equations):
         yield equations.pop()
 
 
-def _pull(avals, equations, cotangents, outputs):           # noqa: C901  (the hot path is written out)
-    """Cotangents of all variables; ``equations`` come last to first."""
-    times = product()
-    overwrite = times is operator.mul
+def _start(avals, outputs, cotangents):
+    """Cotangents of all variables before a sweep, and which of them are arrays of the sweep's own (none)."""
     bars, owned = [None] * len(avals), bytearray(len(avals))
     for n, bar in zip(outputs, cotangents, strict=True):
         if n is not None and bar is not None:
             _accumulate(bars, owned, n, bar)
+    return bars, owned
+
+
+def _pull(avals, equations, cotangents, outputs):
+    """Cotangents of all variables; ``equations`` come last to first."""
+    times = product()
+    overwrite = times is operator.mul
+    bars, owned = _start(avals, outputs, cotangents)
     for out, prim, args, params in equations:
         if prim is not None:
             _pull_equation(avals, bars, owned, (out, prim, args, params))
             continue
         y_bar = bars[out]
+        if y_bar is not None:
+            bars[out] = None
+            _pull_terms(avals, bars, owned, out, y_bar, args, times, overwrite)
+    return bars
+
+
+def _pull_terms(avals, bars, owned, out, y_bar, terms, times, overwrite):
+    """One equation of an elementwise primitive, whatever the shapes."""
+    mine = owned[out]                                       # nobody else holds this array: the last factor may overwrite it
+    large = mine and overwrite and y_bar.size > IN_PLACE
+    left = len(terms)
+    for n, d in terms:
+        left -= 1
+        fresh = True
+        if d.__class__ is not int:
+            if large and not left and _fits(d, y_bar):
+                y_bar *= d
+                bar = y_bar
+            else:
+                bar = times(y_bar, d)
+        elif d == 1:
+            bar = y_bar
+            fresh = mine and not left
+            large = mine = False
+        else:
+            bar = -y_bar
+        aval = avals[n]
+        if bar.shape != aval.shape or bar.dtype is not aval.dtype:
+            bar = unbroadcast(bar, aval)
+        have = bars[n]
+        if have is None:
+            bars[n] = bar
+            owned[n] = fresh and bar.__class__ is np.ndarray
+        elif owned[n] and bar.__class__ is np.ndarray:
+            have += bar
+        else:
+            bars[n] = have = have + bar
+            owned[n] = have.__class__ is np.ndarray
+
+
+def _pull_once(avals, equations, cotangents, outputs):      # noqa: C901  (the hot path of gradients is written out)
+    """:func:`_pull` of a list with the equations of :mod:`~diffsim.transforms.once`.
+
+    Arrays of one element are not written in place: NumPy takes twice as long for that as for a new one.
+    """
+    bars, owned = _start(avals, outputs, cotangents)
+    array, multiply = np.ndarray, np.multiply
+    for equation in equations:
+        size = len(equation)
+        if size == GENERAL:
+            _pull_other(avals, bars, owned, equation)
+            continue
+        out = equation[0]
+        y_bar = bars[out]
         if y_bar is None:
             continue
         bars[out] = None
         mine = owned[out]                                   # nobody else holds this array: the last factor may overwrite it
-        large = mine and overwrite and y_bar.size > IN_PLACE
-        left = len(args)
-        for n, d in args:
-            left -= 1
-            fresh = True
-            if d.__class__ is not int:
-                if large and not left and _fits(d, y_bar):
-                    y_bar *= d
-                    bar = y_bar
+        if size == ONE_TERM:
+            _, n, d = equation
+        elif size == LATE:
+            _, n, deriv, d, _ = equation
+            d = times_late(y_bar, deriv, d) if mine and y_bar.size > LARGE else late(deriv, d)
+        else:
+            _, n, d, m, e, _ = equation
+            if mine and not owned[n] and n != m:            # the last one takes the place of y_bar
+                n, d, m, e = m, e, n, d
+            if mine and d.__class__ is array and y_bar.size > LARGE and owned[n] and twice(y_bar, d, e, bars[n]):
+                n, d = m, 1
+            else:
+                bar = y_bar * d if d.__class__ is not int else y_bar if d == 1 else -y_bar
+                have = bars[n]
+                if have is None:
+                    bars[n] = bar
+                    mine = mine and bar is not y_bar
+                    owned[n] = bar is not y_bar and bar.__class__ is array and bar.size > 1
+                elif owned[n] and bar.__class__ is array:
+                    have += bar
                 else:
-                    bar = times(y_bar, d)
-            elif d == 1:
-                bar = y_bar
-                fresh = mine and not left
-                large = mine = False
+                    bars[n] = have = have + bar
+                    owned[n] = have.__class__ is array and have.size > 1
+                n, d = m, e
+        if d.__class__ is not int:
+            if mine:
+                bar = multiply(y_bar, d, y_bar)
             else:
-                bar = -y_bar
-            aval = avals[n]
-            if bar.shape != aval.shape or bar.dtype is not aval.dtype:
-                bar = unbroadcast(bar, aval)
-            have = bars[n]
-            if have is None:
-                bars[n] = bar
-                owned[n] = fresh and bar.__class__ is np.ndarray
-            elif owned[n] and bar.__class__ is np.ndarray:
-                have += bar
-            else:
-                bars[n] = have = have + bar
-                owned[n] = have.__class__ is np.ndarray
+                bar = y_bar * d
+                mine = bar.__class__ is array and bar.size > 1
+        elif d == 1:
+            bar = y_bar
+        else:
+            bar = -y_bar
+            mine = bar.__class__ is array and bar.size > 1
+        have = bars[n]
+        if have is None:
+            bars[n] = bar
+            owned[n] = mine
+        elif owned[n] and bar.__class__ is array:
+            have += bar
+        else:
+            bars[n] = have = have + bar
+            owned[n] = have.__class__ is array and have.size > 1
     return bars
+
+
+def _pull_other(avals, bars, owned, equation):
+    """An equation of the general forms."""
+    out, prim, args, _ = equation
+    if prim is not None:
+        _pull_equation(avals, bars, owned, equation)
+        return
+    y_bar = bars[out]
+    if y_bar is not None:
+        bars[out] = None
+        _pull_terms(avals, bars, owned, out, y_bar, args, operator.mul, True)
 
 
 def _symbolic(args):

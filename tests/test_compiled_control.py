@@ -418,3 +418,39 @@ def test_a_member_may_return_what_is_the_same_for_all():
     close(three, np.float64(3.0))
     assert text == "text"
     assert y.shape == (6,)
+
+
+# ---------------------------------------------------------------- what the way back reads
+def loops(graph):
+    """Loops of a finished graph."""
+    return [e for e in finished(graph).eqns if e.prim.name == "scan"]
+
+
+def names(e):
+    return [inner.prim.name for inner in e.params["body"].eqns]
+
+
+def test_dear_values_are_computed_once():
+    f, args = PROGRAMS["network"]
+    there, back = loops(ds.make_graph(ds.grad(f, (0, 1)))(*args))
+    assert names(there).count("tanh") == names(there).count("dot_general") == 1
+    assert "tanh" not in names(back)
+    assert names(back).count("dot_general") == 1                       # with the transposed weights
+    assert not there.params["keep"] or "sin" not in names(back)
+
+
+def test_no_more_is_kept_than_a_budget_allows():
+    f, args = oscillator(7, memory=40)
+    for e in loops(ds.make_graph(ds.grad(f))(*args)):
+        rows = [x for x in e.params["body"].outputs[e.params["carries"]:] if "sin" in str(e.params["body"])]
+        assert len(rows) <= 1                                          # the energy, which is a result
+
+
+def test_loops_one_after_the_other_share_nothing_by_chance():
+    def f(x, w):
+        a, rows = ds.scan(lambda c, s: (np.sin(c * w) + s, np.exp(c)), x, np.arange(4.0))
+        b, more = ds.scan(lambda c, s: (np.sin(c * w) * s, np.exp(c) * s), a, rows)
+        return b + np.sum(more * rows)
+    args = np.float64(0.3), np.float64(1.2)
+    for g in modes(f, args).values():
+        close(ds.jit(g)(*args), g(*args))

@@ -12,6 +12,7 @@ from ..core.emission import Gather, Scalar
 from ..passes import dce
 from ..prims.layout import broadcast_to
 from .bodies import constant_carries, lowered, selected
+from .residuals import shared
 from .sums import products
 
 #: Known arrays of at most this many elements move into a body.
@@ -142,7 +143,8 @@ def scan(eqn, needed, maker):
     m = len(constants.inputs)
     same = (m + len(live), len(slices), len(ys), keep) == (n, total - n, len(outputs) - n, p["keep"])
     if same and not before and body is p["body"]:
-        return None
+        more = shared(eqn, maker) if type(length) is int else None
+        return None if more is None else ([more[0]], {}, more[1])
     graph = Graph([*constants.inputs, *[body.inputs[j] for j in (*live, *slices)]], eqns, [*constants.inputs, *results])
     number = {j: m + i for i, j in enumerate(live)}
     kept = {number[j]: eqn.outputs[last + j] for j in keep}

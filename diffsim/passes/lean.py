@@ -8,20 +8,26 @@ def lean(graph):
 
     ``lean(eqn, needed, maker)``, ``maker`` the equations of the graph by the variables they make, returns None where there is nothing to
     gain, else equations that take its place and a dict of what stands for its outputs (those that keep their variables are left out; those
-    not needed may be missing).
+    not needed may be missing), and it may return a dict of earlier equations that are to change with it.
     """
     if not any(eqn.prim.lean is not None for eqn in graph.eqns):
         return graph
-    needed, made, replaced, maker = set(graph.outputs), [], {}, {v: e for e in graph.eqns for v in e.outputs}
-    for eqn in reversed(graph.eqns):
+    needed, made, replaced, maker, changed = set(graph.outputs), [], {}, {v: e for e in graph.eqns for v in e.outputs}, {}
+    for old in reversed(graph.eqns):
+        eqn = old
+        while eqn in changed:
+            eqn = changed[eqn]
         flags = tuple(v in needed for v in eqn.outputs)
         better = eqn.prim.lean(eqn, flags, maker) if eqn.prim.lean is not None and any(flags) else None
-        eqns, other = ([eqn], {}) if better is None else better
+        eqns, other, *more = ([eqn], {}) if better is None else better
+        for now in more:
+            changed.update(now)
+            maker.update((v, e) for e in now.values() for v in e.outputs)
         replaced.update(other)
         needed.update(other.values())
         for each in eqns:
             needed.update(each.inputs)
-        made.append(eqns if better is not None else eqn)
+        made.append(eqns if better is not None or eqn is not old else eqn)
     if all(x.__class__ is not list for x in made):
         return graph
     flat = [e for x in reversed(made) for e in (x if x.__class__ is list else [x])]

@@ -11,9 +11,9 @@ import pytest
 from diffsim.codegen import engine, loops
 from diffsim.errors import InputError
 from diffsim.ode import erk, stepsize
-from diffsim.ode.tableaus import EXPLICIT, TSIT5
+from diffsim.ode.tableaus import ADAPTIVE, DOP853, TSIT5
 
-EACH = pytest.mark.parametrize("tableau", EXPLICIT, ids=attrgetter("name"))
+EACH = pytest.mark.parametrize("tableau", ADAPTIVE, ids=attrgetter("name"))
 EPS = np.finfo(float).eps
 P = np.array([0.55, 0.028, 0.84, 0.026])
 Y0 = np.array([30.0, 4.0])
@@ -75,19 +75,21 @@ class Solve:
     def __init__(self, model, y0, p, span, sigma=(), *, tableau=TSIT5, tol=1e-6, t0=0.0, rate=0, run=exec_python, **more):
         y0 = np.array(y0, dtype=float)
         big, n, cap, s = len(y0), more.pop("n", len(y0)), more.pop("cap", 1000), tableau.stages
+        rows = s + 1 + tableau.extra
         mesh, n_out = more.pop("mesh", None), more.pop("n_out", n)
         self.model, self.tableau, self.run, self.n = model, tableau, run, n
         self.mesh, self.nodes = np.full(cap, np.nan), np.full(cap + 1, np.nan)
         if mesh is not None:
             self.mesh[: len(mesh)] = mesh
-        self.stages, self.out = np.full((cap + 1, s, more.pop("n_rec", n)), np.nan), np.full((len(sigma), n_out), np.nan)
+        self.stages, self.out = np.full((cap + 1, rows - 1, more.pop("n_rec", n)), np.nan), np.full((len(sigma), n_out), np.nan)
         self.y, self.counts, self.last = y0.copy(), np.zeros(len(erk.COUNTS), np.int64), np.zeros(4)
         self.values = {
-            "order": tableau.embedded_order + 1.0, "t0": t0, "span": span, "rtol": tol, "probe_factor": 0.0, "first_step": 0.0,
+            "order": tableau.error_order + 1.0, "t0": t0, "span": span, "rtol": tol, "probe_factor": 0.0, "first_step": 0.0,
             "max_step": np.inf, "max_steps": 100000, "replay": 0 if mesh is None else len(mesh), "rate": rate, "a": tableau.a,
-            "c": tableau.c, "e": tableau.e, "dense": tableau.dense, "y": self.y, "p": np.asarray(p, dtype=float), "atol": np.full(n, tol),
+            "c": tableau.c, "e": tableau.e, "e_low": tableau.e_low, "end": s, "mid": np.full(big, np.nan),
+            "dense": tableau.dense, "y": self.y, "p": np.asarray(p, dtype=float), "atol": np.full(n, tol),
             "probe_atol": np.full(n, tol), "sigma": np.asarray(sigma, dtype=float), "out": self.out, "mesh": self.mesh, "nodes": self.nodes,
-            "stages": self.stages, "ks": np.full((s + 1, big), np.nan), "new": np.full(big, np.nan), "w": np.full(s + 1, np.nan),
+            "stages": self.stages, "ks": np.full((rows, big), np.nan), "new": np.full(big, np.nan), "w": np.full(rows, np.nan),
             "counts": self.counts, "last": self.last, **more,
         }  # fmt: skip
         self.status = run(erk.FORWARD, model, self.values)
@@ -95,12 +97,12 @@ class Solve:
         self.mesh, self.nodes = self.mesh[: self.steps], self.nodes[: self.steps + 1]
 
     def adjoint(self, out_bar, y_bar=None):
-        v, n, s = self.values, self.n, self.tableau.stages
+        v, n, rows = self.values, self.n, len(self.tableau.c)
         bars = np.zeros(n) if y_bar is None else np.array(y_bar, dtype=float), np.zeros(len(v["p"])), np.zeros(1)
         self.status = self.run(erk.ADJOINT, self.model, {
-            **{name: v[name] for name in ("t0", "span", "rate", "a", "c", "dense", "p", "sigma", "mesh", "nodes", "stages")},
+            **{name: v[name] for name in ("t0", "span", "rate", "end", "a", "c", "dense", "p", "sigma", "mesh", "nodes", "stages")},
             "steps": self.steps, "out_bar": out_bar, "y_bar": bars[0], "p_bar": bars[1], "t_bar": bars[2],
-            "kappa": np.full((s + 1, n), np.nan), "g": np.full((s + 1, n), np.nan), "w": np.full(s + 1, np.nan),
+            "kappa": np.full((rows, n), np.nan), "g": np.full((rows, n), np.nan), "w": np.full(rows, np.nan),
         })  # fmt: skip
         return bars
 
@@ -136,7 +138,7 @@ def test_adjoint_is_the_transpose_of_the_tangent(tableau, rate, span):
     out_bar, end_bar = rng.standard_normal((len(sigma), 2)), rng.standard_normal(2)
     calls = DRIVEN.calls
     y_bar, p_bar, t_bar = solve.adjoint(out_bar, end_bar)
-    assert DRIVEN.calls - calls == tableau.stages * solve.steps + 1
+    assert calls + tableau.stages * solve.steps + 1 <= DRIVEN.calls <= calls + (tableau.stages + tableau.extra) * solve.steps + 1
     forward = [np.sum(out_bar * tangent.out[:, 2:]), end_bar @ tangent.y[2:]]
     backward = [y_bar @ y_dot, p_bar @ p_dot, t_bar[0] * t_dot]
     size = np.sum(np.abs(out_bar * tangent.out[:, 2:])) + np.sum(np.abs(np.r_[y_bar * y_dot, p_bar * p_dot]))
@@ -188,7 +190,7 @@ def test_replay_gives_the_bits_of_the_solve_that_recorded(tableau):
     wider = Solve(PREY.tangent(P), np.r_[Y0, 1.0, 1.0], P, 10.0, sigma, tableau=tableau, mesh=solve.mesh, n=2)
     for other in (again, wider):
         assert np.array_equal(other.out, solve.out)
-        assert np.array_equal(other.stages[: solve.steps], solve.stages[: solve.steps])
+        assert np.array_equal(other.stages[: solve.steps], solve.stages[: solve.steps], equal_nan=True)
         assert np.array_equal(other.y[:2], solve.y)
         assert np.array_equal(other.nodes, solve.nodes)
     assert np.array_equal(solve.stages[solve.steps, 0], solve.y)
@@ -199,14 +201,14 @@ def test_replay_gives_the_bits_of_the_solve_that_recorded(tableau):
 def test_measured_order(tableau):
     """Halving a fixed step divides the error by 2^order, at the end and (by the interpolant's order) between nodes."""
     y0, p, sigma = [0.7, -0.3], [0.9, 1.7], np.linspace(0, 2, 57)
-    exact = Solve(DRIVEN, y0, p, 2.0, sigma, tol=1e-13)
+    exact = Solve(DRIVEN, y0, p, 2.0, sigma, tableau=DOP853, tol=1e-14)
     errors = []
-    for n in (20, 40):
+    for n in (20, 40) if tableau.order < 7 else (6, 12):
         solve = Solve(DRIVEN, y0, p, 2.0, sigma, tableau=tableau, mesh=np.full(n, 2.0 / n))
         errors.append([np.max(np.abs(solve.y - exact.y)), np.max(np.abs(solve.out - exact.out))])
     end, between = np.log2(np.divide(*errors))
     assert end == pytest.approx(tableau.order, abs=0.5)
-    assert between > tableau.order - 0.35
+    assert between > tableau.order - (0.35 if tableau.order < 7 else 1.5)
 
 
 @pytest.mark.parametrize("span", [20.0, -6.0])
@@ -236,7 +238,8 @@ def interpolant(tableau, solve, sigma, rate):
     """Dense output by its definition: y_n + h sum_i b_i(theta) k_i, differentiated in time ``rate`` times."""
     step = min(max(int(np.searchsorted(np.sign(solve.nodes[-1]) * solve.nodes, np.sign(solve.nodes[-1]) * sigma)) - 1, 0), solve.steps - 1)
     h, y = solve.mesh[step], solve.stages[step, 0]
-    states = [*solve.stages[step], solve.stages[step + 1, 0]]
+    own, s = solve.stages[step], tableau.stages
+    states = [*own[:s], solve.stages[step + 1, 0], *own[s:]]
     ks = [PREY.f(0.0, state, P) for state in states]
     out = y.copy() if rate == 0 else np.zeros_like(y)
     for row, k in zip(tableau.dense, ks, strict=True):
@@ -252,7 +255,8 @@ def test_outputs_are_the_interpolant(tableau, span, rate):
     sigma = np.linspace(0, span, 33)
     solve = Solve(PREY, Y0, P, span, sigma, tableau=tableau, rate=rate)
     dense = np.array([interpolant(tableau, solve, s, rate) for s in sigma])
-    assert np.max(np.abs(dense - solve.out)) <= 1e-11 * np.max(np.abs(solve.out))
+    cancelling = max(1e-11, 1e-13 * np.max(np.abs(tableau.dense)))
+    assert np.max(np.abs(dense - solve.out)) <= cancelling * np.max(np.abs(solve.out))
 
 
 def test_derivative_outputs_approach_the_derivatives_of_the_solution():
@@ -436,7 +440,8 @@ def exec_compiled(form):
     def run(loop, model, values):
         sizes = {"N": len(values.get("new", ())), "n": len(values.get("atol", values.get("y_bar"))), "n_p": len(values["p"])}
         sizes |= {"n_out": values.get("out", values.get("out_bar")).shape[1], "n_rec": values["stages"].shape[2]}
-        sizes |= {"S": len(values["c"]) - 1, "degree": values["dense"].shape[1], "m": len(values["sigma"]), "cap": len(values["nodes"]) - 1}
+        sizes |= {"S": values["end"], "X": len(values["c"]) - 1 - values["end"], "L": len(values.get("e_low", ()))}
+        sizes |= {"degree": values["dense"].shape[1], "m": len(values["sigma"]), "cap": len(values["nodes"]) - 1}
         given = {**sizes, **values}
         code = compiled(loop, form)
         kinds = [CTYPES[kind] for _, kind in loop.signature]
@@ -504,14 +509,16 @@ CALL
 def specialised():
     """Texts of an entry that fixes sizes and method, as a model's does."""
     values = {name: f"%{name}" for name, kind in erk.FORWARD.signature}
-    values |= {"N": 2, "n": 2, "n_out": 2, "n_rec": 2, "n_p": 4, "S": 6, "degree": 4, "m": 21, "cap": 1000, "order": 5.0, "t0": 0.0}
+    values |= {"N": 2, "n": 2, "n_out": 2, "n_rec": 2, "n_p": 4, "S": 6, "X": 0, "L": 0, "end": 6, "degree": 4, "m": 21, "cap": 1000}
+    values |= {"order": 5.0, "t0": 0.0}
     values |= {"probe_factor": 0.0, "first_step": 0.0, "max_step": np.inf, "max_steps": 100000, "replay": 0, "rate": 0}
-    values["probe_atol"] = "%atol"
+    values |= {"probe_atol": "%atol", "e_low": "%atol", "mid": "%new"}
     values |= {name: f"@tsit5_{name}" for name in ("a", "c", "e", "dense")}
     tables = [loops.constant(f"tsit5_{name}", getattr(TSIT5, name)) for name in ("a", "c", "e", "dense")]
     call = erk.FORWARD.call("status", values, "loop_3")
     entry = "".join(tables) + erk.FORWARD.declaration("loop_3") + ENTRY.replace("CALL", call)
-    return [entry, LV_RHS.replace("@ds_rhs", "@prey"), erk.FORWARD.instance({"ds_rhs": "prey", "erk_forward": "loop_3"}, S=6, degree=4)]
+    loop = erk.FORWARD.instance({"ds_rhs": "prey", "erk_forward": "loop_3"}, S=6, X=0, L=0, end=6, degree=4)
+    return [entry, LV_RHS.replace("@ds_rhs", "@prey"), loop]
 
 
 @pytest.mark.parametrize("long_loops", [True, False])

@@ -55,8 +55,10 @@ class Case:
         v[2][0] = 0.0                                    # the output at t0 itself has a derivative on one side only
         return v
 
-    def difference(self, f, v, e=1e-5):
+    def difference(self, f, v):
         """Fourth-order central difference of f along v."""
+        e = 1e-4 if self.static["method"] == "DOP853" else 1e-5        # the weights of its interpolant cancel three digits
+
         def at(s):
             return f([x + s * d for x, d in zip(self.z, v, strict=True)])
         return (8 * (at(e) - at(-e)) - (at(2 * e) - at(-2 * e))) / (12 * e)
@@ -68,6 +70,7 @@ def dot(a, b):
 
 CASES = [("python", "Tsit5", 1e-3), ("graph", "Tsit5", 1e-3), ("graph", "Tsit5", 1e-8), ("graph", "RK45", 1e-3), ("graph", "RK23", 1e-3),
          ("python", "Rodas5P", 1e-3), ("graph", "Rodas5P", 1e-3), ("graph", "Rosenbrock23", 1e-3),
+         ("python", "DOP853", 1e-3), ("graph", "DOP853", 1e-3),
          ("python", "KenCarp4", 1e-3), ("graph", "KenCarp4", 1e-3), ("graph", "TRBDF2", 1e-3)]
 
 

@@ -28,7 +28,7 @@ R1_Y0 = (0.2995995083036782, -0.0141518163448535)
 R1_P = (0.6219615855512728, 0.0680014041508734, 0.1691764639958905, 0.2725606939500041)
 
 
-@pytest.mark.parametrize("method", ["Tsit5", "RK45"])
+@pytest.mark.parametrize("method", ["Tsit5", "RK45", "DOP853"])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_lotka_volterra_gives_the_published_end_state_and_gradient(method, compiled):
     def loss(y0, p):
@@ -85,11 +85,31 @@ def test_the_probe_can_be_left_out():
 def test_solutions_equal_scipy_at_tight_tolerance():
     t = np.linspace(0, 10, 31)
     want = scipy.integrate.solve_ivp(predator_prey, (0, 10), Y0, method="DOP853", t_eval=t, args=(P,), rtol=1e-12, atol=1e-12)
-    for method, rtol in (("Tsit5", 1e-10), ("RK45", 1e-10), ("RK23", 1e-9)):
+    for method, rtol in (("Tsit5", 1e-10), ("RK45", 1e-10), ("RK23", 1e-9), ("DOP853", 1e-10)):
         sol = ds.solve_ivp(predator_prey, (0, 10), Y0, method=method, t_eval=t, args=(P,), rtol=rtol, atol=rtol)
         assert sol.success
         assert sol.status == 0
         np.testing.assert_allclose(sol.y, want.y, rtol=3e-7)
+
+
+@pytest.mark.parametrize(("method", "order"), [("RK4", 4), ("Euler", 1)])
+def test_fixed_steps_have_their_order_and_exact_gradients(method, order):
+    t = np.array([0.0, 0.25, 1.0, 2.0])
+
+    def states(p, size, span=(0, 2)):
+        return ds.solve_ivp(predator_prey, span, Y0, method=method, t_eval=t, args=(p,), first_step=size).y
+
+    want = scipy.integrate.solve_ivp(predator_prey, (0, 2), Y0, method="DOP853", t_eval=t, args=(P,), rtol=1e-12, atol=1e-12).y
+    errors = [np.abs(states(P, size) - want)[:, -1].max() for size in (0.02, 0.01)]
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.2)
+    sol = ds.solve_ivp(predator_prey, (0, 2), Y0, method=method, args=(P,), first_step=0.3)
+    assert len(sol.mesh) == 7                                                     # 2 / 0.3 rounded up
+    np.testing.assert_allclose(sol.mesh.increments, 2 / 7)
+    slope = ds.jit(ds.grad(lambda p: np.sum(states(p, 0.1) ** 2)))(P)
+    difference = [(np.sum(states(P + e, 0.1) ** 2) - np.sum(states(P - e, 0.1) ** 2)) / 2e-5 for e in 1e-5 * np.eye(4)]
+    np.testing.assert_allclose(slope, difference, rtol=1e-7)
+    with pytest.warns(FallbackWarning, match="needs t_span as numbers"):
+        ds.jit(lambda end: states(P, 0.1, (0, end)))(2.0)
 
 
 def test_results_have_the_fields_of_scipy():
@@ -432,7 +452,8 @@ def solve(**change):
     ({"rtol": "tight"}, InputTypeError, "rtol must be a number"),
     ({"max_steps": None}, InputTypeError, "max_steps must be a number, not None"),
     ({"y0": [1.0, [2.0, 3.0]]}, InputError, "y0 must be a vector of numbers"),
-    ({"method": "Euler"}, InputError, "there is no method 'Euler'; choose one of Tsit5, RK45, RK23"),
+    ({"method": "Heun"}, InputError, "there is no method 'Heun'; choose one of Tsit5, RK45, RK23"),
+    ({"method": "RK4"}, InputError, "'RK4' takes equal steps and estimates no error: give first_step="),
     ({"method": None}, InputError, "there is no method None"),
     ({"events": lambda t, y: y[0]}, InputError, "events are not supported"),
     ({"first_step": 0.0}, InputError, "first_step must be a positive"),

@@ -51,19 +51,21 @@ def probe_signs(n):
 
 
 # ---------------------------------------------------------------- what a user asks for
-_STIFF = "use 'Rodas5P' for stiff problems; "
+_STIFF = "use 'Rodas5P' or 'Kvaerno5' for stiff problems; "
 #: Methods of SciPy that are not here, and what to use instead.
 MISSING = {
-    "DOP853": "use 'Tsit5' with a tight tolerance; ", "Radau": _STIFF, "BDF": _STIFF,
+    "Radau": _STIFF, "BDF": _STIFF,
     "LSODA": "nothing switches between stiff and non-stiff methods by itself: use 'Tsit5', or 'Rodas5P' if the problem is stiff; ",
 }
 
 
-def checked_control(n, method, rtol, atol, first_step, max_step, max_steps, gradient_errors):
+def checked_control(n, method, rtol, atol, first_step, max_step, max_steps, gradient_errors, steps_given=False):
     """The :class:`Control` that a user's arguments ask for; InputError, naming the argument, where they are wrong."""
     if not isinstance(method, str) or method not in METHODS:
         why = MISSING.get(method, "") if isinstance(method, str) else ""
         raise InputError(f"solve_ivp: there is no method {method!r}; {why}choose one of {', '.join(METHODS)}")
+    if METHODS[method].fixed and first_step is None and not steps_given:
+        raise InputError(f"solve_ivp: method {method!r} takes equal steps and estimates no error: give first_step=, their size, or steps=")
     if gradient_errors not in ("probe", "state"):
         raise InputError(f"solve_ivp: gradient_errors must be 'probe' or 'state', not {gradient_errors!r}")
     rtol, atol = _plain(rtol, "rtol"), _plain(atol, "atol")

@@ -33,6 +33,7 @@ from diffsim.ode.stepsize import (
     log2,
     mean_square,
     next_size,
+    paired_error,
     propose,
     start_norm,
     worst_component,
@@ -50,15 +51,14 @@ def copy(source, target):
         target[q] = source[q]
 
 
-def advance(k, a, c, t, h, y, p, step, stages, ks, new):
-    """Slopes of one step, ks[1] .. ks[S] (ks[0] is given), and the new state; stage states go to stages[step].
+def advance(k, end, a, c, t, h, y, p, step, stages, ks, new):
+    """Slopes of one step, ks[1] .. ks[end] (ks[0] is given), and the new state; stage states go to stages[step].
 
     h a[i, i-1] is formed apart from the rest of the sum: the newest slope then waits for one product and two sums.
     """
-    last = c.shape[0] - 1
     for q in range(stages.shape[2]):
         stages[step, 0, q] = y[q]
-    for i in range(1, last + 1):
+    for i in range(1, end + 1):
         unroll()
         newest = h * a[i, i - 1]
         for q in range(y.shape[0]):
@@ -69,10 +69,31 @@ def advance(k, a, c, t, h, y, p, step, stages, ks, new):
                 unroll()
                 acc += a[i, j] * ks[j, q]
             new[q] = y[q] + (h * acc + newest * ks[i - 1, q])
-        if i < last:
+        if i < end:
             for q in range(stages.shape[2]):
                 stages[step, i, q] = new[q]
         rhs(k, t + c[i] * h, new, p, row(ks, i))
+
+
+def extend(k, end, a, c, t, h, y, p, step, stages, ks, mid):
+    """Slopes ks[end + 1] .. that only the interpolant wants; their states go to stages[step], after those of the step."""
+    for i in range(end + 1, c.shape[0]):
+        for q in range(y.shape[0]):
+            acc = 0.0
+            for j in range(i):
+                acc += a[i, j] * ks[j, q]
+            mid[q] = y[q] + h * acc
+        for q in range(stages.shape[2]):
+            stages[step, i - 1, q] = mid[q]
+        rhs(k, t + c[i] * h, mid, p, row(ks, i))
+
+
+def interpolates(o, sigma, sign, rate, following, landed, recorded, first):
+    """Whether a step's interpolant is wanted: for output number o, or later for the derivatives of what is recorded."""
+    if recorded and first:
+        return sigma.shape[0] > 0
+    here = o < sigma.shape[0] and (landed or sigma[o] * sign <= following * sign)
+    return here and (recorded or rate > 0 or sigma[o] != following)
 
 
 def weights(dense, theta, h, rate, w):
@@ -158,8 +179,8 @@ def tell(accepted, rejected, calls, worst, jacobians, factorisations, s, h, erro
 
 
 def forward(
-    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, a, c, e, dense, y, p, atol, probe_atol,
-    sigma, out, mesh, nodes, stages, ks, new, w, counts, last,
+    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, end, a, c, e, e_low, dense, y, p, atol,
+    probe_atol, sigma, out, mesh, nodes, stages, ks, new, mid, w, counts, last,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -183,8 +204,10 @@ def forward(
         If positive, the steps mesh[:replay] are taken as they are, without error control.
     rate : int
         The outputs are this time derivative of the interpolant.
-    a, c, e, dense : ndarray, shapes (S + 1, S), (S + 1,), (S + 1,), (S + 1, degree)
-        The tableau.
+    end : int
+        S.
+    a, c, e, e_low, dense : ndarray, shapes (S + 1 + X, S + X), (S + 1 + X,), (S + 1,), (L,), (S + 1 + X, degree)
+        The tableau, with X stages more that only the interpolant wants, and L = S + 1 if there is a second estimate, else 0.
     y : ndarray, shape (N,)
         The initial state; overwritten with the final one.
     p : ndarray, shape (n_p,)
@@ -194,9 +217,9 @@ def forward(
         Relative output times; written: the first n_out components there.
     mesh, nodes : ndarray, shapes (cap,), (cap + 1,)
         Written: signed increments (read if replay), relative times.
-    stages : ndarray, shape (cap + 1, S, n_rec)
+    stages : ndarray, shape (cap + 1, S + X, n_rec)
         Written: stage states; stages[steps, 0] is the final state. n_rec = 0 keeps nothing.
-    ks, new, w : ndarray, shapes (S + 1, N), (N,), (S + 1,)
+    ks, new, mid, w : ndarray, shapes (S + 1 + X, N), (N,), (N,), (S + 1 + X,)
         Work.
     counts, last : ndarray, shapes (6,), (4,)
         Written: see ``COUNTS`` and ``LAST``.
@@ -212,7 +235,7 @@ def forward(
     A replayed mesh gives bitwise the states of the solve that recorded it.
     """
     sign = 1.0 if span > 0.0 else -1.0
-    end, n_rec, size, status = c.shape[0] - 1, stages.shape[2], first_step, DONE
+    n_rec, size, status = stages.shape[2], first_step, DONE
     s, h, error, landed, cap, before = 0.0, 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
     accepted, rejected, calls = 0, 0, 1
     rhs(k, t0, y, p, row(ks, 0))
@@ -230,13 +253,16 @@ def forward(
     while status == DONE and not landed:
         status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
-            advance(k, a, c, t0 + s, h, y, p, accepted, stages, ks, new)
+            advance(k, end, a, c, t0 + s, h, y, p, accepted, stages, ks, new)
             calls += end
             if replay == 0:
-                error = joint_error(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
+                error = paired_error(e, e_low, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
                 size, remembered = next_size(size, error, before, order, cap)
             if error <= 1.0:
                 following = span if landed else s + h
+                if c.shape[0] > end + 1 and interpolates(o, sigma, sign, rate, following, landed, n_rec > 0, accepted == 0):
+                    extend(k, end, a, c, t0 + s, h, y, p, accepted, stages, ks, mid)
+                    calls += c.shape[0] - 1 - end
                 o = step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out)
                 if replay == 0:
                     mesh[accepted] = h
@@ -259,17 +285,17 @@ def forward(
 
 
 def adjoint(
-    k, t0, span, steps, rate, a, c, dense, p, sigma, mesh, nodes, stages, out_bar, y_bar, p_bar, t_bar, kappa, g, w,
+    k, t0, span, steps, rate, end, a, c, dense, p, sigma, mesh, nodes, stages, out_bar, y_bar, p_bar, t_bar, kappa, g, w,
 ):  # fmt: skip
     """Discrete adjoint over the recorded steps: exact for outputs at any time, because the interpolant is differentiated.
 
     Parameters
     ----------
-    k, t0, span, rate, a, c, dense, p, sigma
+    k, t0, span, rate, end, a, c, dense, p, sigma
         As in ``forward``.
     steps : int
         Steps taken.
-    mesh, nodes, stages : ndarray, shapes (>= steps,), (>= steps + 1,), (>= steps + 1, S, n)
+    mesh, nodes, stages : ndarray, shapes (>= steps,), (>= steps + 1,), (>= steps + 1, S + X, n)
         As recorded by ``forward``.
     out_bar : ndarray, shape (m, >= n)
         Cotangents of the outputs.
@@ -277,7 +303,7 @@ def adjoint(
         In: cotangent of the final state. Out: cotangent of the initial state.
     p_bar, t_bar : ndarray, shapes (n_p,), (1,)
         Added to: cotangents of p, and of t0 when all times shift with it.
-    kappa, g, w : ndarray, shapes (S + 1, n), (S + 1, n), (S + 1,)
+    kappa, g, w : ndarray, shapes (S + 1 + X, n), (S + 1 + X, n), (S + 1 + X,)
         Work: cotangents of the slopes, of the stage states, weights.
 
     Returns
@@ -293,7 +319,7 @@ def adjoint(
     Source: Hager, Numer. Math. 87 (2000) 247-282; Alexe & Sandu, Appl. Math. Comput. 208 (2009) 328-346.
     """
     sign = 1.0 if span > 0.0 else -1.0
-    end, n, o = c.shape[0] - 1, y_bar.shape[0], sigma.shape[0] - 1
+    n, o = y_bar.shape[0], sigma.shape[0] - 1
     for q in range(n):
         kappa[0, q] = 0.0
     for step in range(steps - 1, -1, -1):
@@ -303,9 +329,12 @@ def adjoint(
             y_bar[q] = 0.0
             kappa[end, q] = kappa[0, q]
         clear(kappa, end)
+        later = o
         o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, row(g, end), kappa, w)
+        if c.shape[0] > end + 1 and o < later and (rate > 0 or sigma[o + 1] != nodes[step + 1]):
+            withdraw(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g)
         vjp(k, t + c[end] * h, row3(stages, step + 1, 0), p, row(kappa, end), row(g, end), p_bar, t_bar)
-        retreat(k, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g)
+        retreat(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g)
     if steps == 0 and rate == 1:
         for i in range(o + 1):
             for q in range(n):
@@ -319,11 +348,27 @@ def adjoint(
 
 
 def clear(kappa, end):
-    """Rows 0 .. end - 1 become 0."""
+    """All rows but row ``end`` become 0."""
     for i in range(end):
         unroll()
         for q in range(kappa.shape[1]):
             kappa[i, q] = 0.0
+    for i in range(end + 1, kappa.shape[0]):
+        for q in range(kappa.shape[1]):
+            kappa[i, q] = 0.0
+
+
+def withdraw(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g):
+    """The stages that only the interpolant wants, last one first: cotangents of their slopes become those of the slopes before."""
+    for back in range(c.shape[0] - 1 - end):
+        i = c.shape[0] - 1 - back
+        for q in range(y_bar.shape[0]):
+            g[i, q] = 0.0
+        vjp(k, t + c[i] * h, row3(stages, step, i - 1), p, row(kappa, i), row(g, i), p_bar, t_bar)
+        for q in range(y_bar.shape[0]):
+            y_bar[q] += g[i, q]
+            for j in range(i):
+                kappa[j, q] += h * a[i, j] * g[i, q]
 
 
 def gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, new_bar, kappa, w):
@@ -345,59 +390,59 @@ def gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, 
     return o
 
 
-def slope_cotangent(a, h, i, y_bar, kappa, g):
+def slope_cotangent(end, a, h, i, y_bar, kappa, g):
     """kappa_i gains h sum_{j > i} a_ji g_j; y_bar gains g_{i+1}, the newest of them, which enters last."""
     newest = h * a[i + 1, i]
     for q in range(y_bar.shape[0]):
         acc = 0.0
-        for j in range(i + 2, a.shape[0]):
+        for j in range(i + 2, end + 1):
             unroll()
             acc += a[j, i] * g[j, q]
         kappa[i, q] = (kappa[i, q] + h * acc) + newest * g[i + 1, q]
         y_bar[q] += g[i + 1, q]
 
 
-def retreat(k, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g):
+def retreat(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g):
     """Stages S - 1 .. 0 of one step, given g[S] and what outputs add to kappa; y_bar gains the cotangents of the states.
 
     g starts as -0.0, the one number that leaves any sum as it is: the compiler drops the addition.
     """
-    end = c.shape[0] - 1
     for back in range(1, end):
         unroll()
         i = end - back
-        slope_cotangent(a, h, i, y_bar, kappa, g)
+        slope_cotangent(end, a, h, i, y_bar, kappa, g)
         for q in range(y_bar.shape[0]):
             g[i, q] = -0.0
         vjp(k, t + c[i] * h, row3(stages, step, i), p, row(kappa, i), row(g, i), p_bar, t_bar)
-    slope_cotangent(a, h, 0, y_bar, kappa, g)
+    slope_cotangent(end, a, h, 0, y_bar, kappa, g)
 
 
 SHAPES = {
-    "a": "S + 1, S", "c": "S + 1", "e": "S + 1", "dense": "S + 1, degree", "p": "n_p", "y": "N", "atol": "n", "probe_atol": "n",
-    "sigma": "m", "mesh": "cap", "nodes": "cap + 1", "ks": "S + 1, N", "new": "N", "w": "S + 1", "counts": "6", "last": "4",
+    "a": "S + 1 + X, S + X", "c": "S + 1 + X", "e": "S + 1", "e_low": "L", "dense": "S + 1 + X, degree", "p": "n_p", "y": "N", "atol": "n",
+    "probe_atol": "n", "sigma": "m", "mesh": "cap", "nodes": "cap + 1", "ks": "S + 1 + X, N", "new": "N", "mid": "N", "w": "S + 1 + X",
+    "counts": "6", "last": "4",
 }  # fmt: skip
 FORWARD = Loop(
     "erk_forward",
     forward,
-    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap"),
-    integers=("max_steps", "replay", "rate"),
-    shapes={**SHAPES, "out": "m, n_out", "stages": "cap + 1, S, n_rec"},
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "X", "L", "degree", "m", "cap"),
+    integers=("max_steps", "replay", "rate", "end"),
+    shapes={**SHAPES, "out": "m, n_out", "stages": "cap + 1, S + X, n_rec"},
     integer_arrays=("counts",),
     helpers=(
-        copy, mean_square, start_norm, first_step_size, advance, error_square, worst_component, weights, observe, times_in_order,
-        start_outputs, step_outputs, log2, exp2, next_size, propose, joint_error, first_not_finite,
+        copy, mean_square, start_norm, first_step_size, advance, extend, interpolates, error_square, worst_component, weights,
+        observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, propose, joint_error, paired_error, first_not_finite,
         verdict, tell,
     ),
 )  # fmt: skip
 ADJOINT = Loop(
     "erk_adjoint",
     adjoint,
-    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap"),
-    integers=("steps", "rate"),
+    sizes=("n", "n_out", "n_p", "S", "X", "degree", "m", "cap"),
+    integers=("steps", "rate", "end"),
     shapes={
-        **SHAPES, "out_bar": "m, n_out", "stages": "cap + 1, S, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "S + 1, n",
-        "g": "S + 1, n",
+        **SHAPES, "out_bar": "m, n_out", "stages": "cap + 1, S + X, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1",
+        "kappa": "S + 1 + X, n", "g": "S + 1 + X, n",
     },
-    helpers=(weights, clear, gather_outputs, slope_cotangent, retreat),
+    helpers=(weights, clear, gather_outputs, withdraw, slope_cotangent, retreat),
 )  # fmt: skip

@@ -82,6 +82,13 @@ class Esdirk:
         """Vectors recorded for each step: its stage states."""
         return self.stages
 
+    fixed = False
+
+    @property
+    def error_order(self):
+        """Order of the error estimate."""
+        return min(self.order, self.embedded_order)
+
     @property
     def degree(self):
         """Degree of the interpolant in theta."""

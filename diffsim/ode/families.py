@@ -6,10 +6,8 @@ import numpy as np
 
 from ..codegen.loops import Loop
 from . import erk, esdirk, rosenbrock
-from .esdirk_tableaus import Esdirk
 from .kernels import jacobian
-from .rosenbrock_tableaus import Rosenbrock
-from .tableaus import METHODS, Tableau
+from .tableaus import METHODS, Esdirk, Rosenbrock, Tableau
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class Family:
 
 
 ERK = Family(
-    forward=erk.FORWARD, adjoint=erk.ADJOINT, kernels=("rhs",), back_kernels=("vjp",), work=("ks", "new", "w"),
+    forward=erk.FORWARD, adjoint=erk.ADJOINT, kernels=("rhs",), back_kernels=("vjp",), work=("ks", "new", "mid", "w"),
     back_work=("kappa", "g", "w"))
 ROSENBROCK = Family(
     forward=rosenbrock.FORWARD, adjoint=rosenbrock.ADJOINT, kernels=("rhs", "rhs_t", "jac", "push"),
@@ -63,14 +61,15 @@ def family_of(method):
 
 def order_of_error(method):
     """Order of a method's error estimate plus one: the exponent of the controller."""
-    tab = METHODS[method]
-    return min(tab.order, tab.embedded_order) + 1.0
+    return METHODS[method].error_order + 1.0
 
 
 def fixed(method, system):
     """What the loops of a method are told of the method and of a system, by their arguments' names: numbers and arrays."""
     tab, family = METHODS[method], family_of(method)
-    values = {"N": system.n, "S": tab.stages, "degree": tab.degree, "n_p": system.n_p}
+    values = {"N": system.n, "S": tab.stages, "end": tab.stages, "degree": tab.degree, "n_p": system.n_p}
+    if family is ERK:
+        values |= {"X": tab.extra, "L": len(tab.e_low)}
     values |= {name: getattr(tab, name) for name in family.forward.arguments if name != "order" and hasattr(tab, name)}
     if family.structured:
         j = jacobian(system)

@@ -91,10 +91,13 @@ def linked_loop(k, loop, names, tab, system, wrt=None, idle=()):
     idle : sequence of str
         Kernels among ``names`` that will not be called.
     """
+    known = {"S": tab.stages, "end": tab.stages, "degree": tab.degree, "X": getattr(tab, "extra", 0), "L": len(getattr(tab, "e_low", ()))}
+    sizes = {name: known[name] for name, _ in loop.signature if name in known}
+
     def link():
         symbol = k.unique(loop.symbol)
         symbols = {f"ds_{name}": linked_kernel(k, name, system, wrt, name not in idle) for name in names}
-        text = loop.instance({**symbols, loop.symbol: symbol}, S=tab.stages, degree=tab.degree)
+        text = loop.instance({**symbols, loop.symbol: symbol}, **sizes)
         k.link(apart(text) if k.repeats > INLINED else text)
         return symbol
     return k.once((loop.symbol, tab.name, system.digest, wrt), link) if k.repeats > INLINED else link()

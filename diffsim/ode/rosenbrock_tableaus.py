@@ -85,6 +85,13 @@ class Rosenbrock:
         """Vectors recorded for each step: its start and its slopes."""
         return self.stages + 1
 
+    fixed = False
+
+    @property
+    def error_order(self):
+        """Order of the error estimate."""
+        return min(self.order, self.embedded_order)
+
     @property
     def degree(self):
         """Degree of the interpolant in theta."""

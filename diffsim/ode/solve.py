@@ -24,6 +24,7 @@ from .odeint import odeint, replay
 from .record import Mesh
 from .result import OdeResult
 from .system import FLOAT, SCALAR, System
+from .tableaus import METHODS
 
 __all__ = ["solve_ivp"]
 
@@ -39,10 +40,12 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     t_span : (float, float)
         Start and end; the end may be smaller.
     y0 : array_like, shape (n,)
-    method : {"Tsit5", "RK45", "RK23", "Rodas5P", "Rosenbrock23", "Kvaerno5", "KenCarp4", "Kvaerno3", "TRBDF2"}
-        Explicit pairs: Tsitouras 5(4) (default), Dormand-Prince 5(4), Bogacki-Shampine 3(2).  For stiff problems, with df/dy and its band
-        found by themselves: Rosenbrock methods, which solve linear systems only (Steinebach's Rodas5P 5(4); Rosenbrock23, which is
-        ode23s), and implicit Runge-Kutta pairs with Newton's iteration (Kvaerno 5(4) and 3(2), Kennedy-Carpenter 4(3), TR-BDF2).
+    method : {"Tsit5", "RK45", "RK23", "DOP853", "RK4", "Euler", "Rodas5P", "Rosenbrock23", "Kvaerno5", "KenCarp4", "Kvaerno3", "TRBDF2"}
+        Explicit pairs: Tsitouras 5(4) (default), Dormand-Prince 5(4), Bogacki-Shampine 3(2), Hairer's 8(5, 3) for tight tolerances; RK4
+        and Euler take equal steps of the size first_step, or a little less so that they end where the span does.  For stiff problems,
+        with df/dy and its band found by themselves: Rosenbrock methods, which solve linear systems only (Steinebach's Rodas5P 5(4);
+        Rosenbrock23, which is ode23s), and implicit Runge-Kutta pairs with Newton's iteration (Kvaerno 5(4) and 3(2), Kennedy-Carpenter
+        4(3), TR-BDF2).
     t_eval : array_like, shape (n_t,), optional
         Times of output, sorted, within the span; default: the accepted steps (not inside jit and vmap, where shapes must be known).
     dense_output : bool
@@ -87,9 +90,11 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     if vectorized:
         raise InputError("solve_ivp: vectorized=True has no meaning here; fun takes y of shape (n,)")
     times, y0 = _times(t_span, t_eval), _initial(y0)
-    control = checked_control(y0.shape[0], method, rtol, atol, first_step, max_step, max_steps, gradient_errors)
+    control = checked_control(y0.shape[0], method, rtol, atol, first_step, max_step, max_steps, gradient_errors, steps is not None)
     system, leaves = _system(fun, times.t0, y0, args)
     problem = _Problem(system, leaves, method, control, times, y0)
+    if steps is None and METHODS[method].fixed:
+        steps = _equal_steps(times, method, min(control.first_step, control.max_step))
     if steps is not None:
         return _replayed(problem, steps, dense_output)
     return _solved(problem, dense_output)
@@ -424,6 +429,17 @@ def _replayed(problem, steps, dense_output):
     sigma = concatenate(mesh.nodes[:-1], reshape(times.span, shape=(1,)), axis=0)
     t = concatenate(mesh.nodes[:-1] + times.t0, reshape(times.t1, shape=(1,)), axis=0)
     return _result(problem, t, problem.states(source, sigma)[0], record, dense_output and not symbolic)
+
+
+def _equal_steps(times, method, size):
+    """Steps of one size, at most the one asked for, that end where the span does; None if it has no length."""
+    span = concrete(times.span)
+    if span is None:
+        raise ConcretizationError(
+            f"{user_line()}: method {method!r} needs t_span as numbers, because the number of its steps follows from its length; "
+            f"give steps=, which leave the ends free to move.")
+    count = int(np.ceil(abs(span) / size * (1 - 1e-12)))
+    return np.full(count, span / count) if count else None
 
 
 def _check_cover(mesh, t0, span):

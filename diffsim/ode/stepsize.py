@@ -87,6 +87,23 @@ def joint_error(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor):
     return error if error < math.inf else math.inf
 
 
+def paired_error(e, e_low, ks, y, new, h, rtol, atol, probe_atol, probe_factor):
+    """As ``joint_error``, with E^2 / sqrt(E^2 + F^2 / 100) for the norms E, F of two estimates if there is a second one.
+
+    Source: Hairer, Norsett & Wanner I, II.10: of orders 5 and 3 they make one that behaves like order 7.
+    """
+    if e_low.shape[0] == 0:
+        return joint_error(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
+    error = error_square(e, ks, y, new, h, rtol, atol, 0)
+    error *= error / (error + 0.01 * error_square(e_low, ks, y, new, h, rtol, atol, 0) + FLOOR)
+    if probe_factor > 0.0:
+        n = atol.shape[0]
+        probe = error_square(e, ks, y, new, h / probe_factor, rtol, probe_atol, n)
+        probe *= probe / (probe + 0.01 * error_square(e_low, ks, y, new, h / probe_factor, rtol, probe_atol, n) + FLOOR)
+        error = max(error, probe) if error + probe < math.inf else math.inf
+    return error if error < math.inf else math.inf
+
+
 def first_not_finite(x):
     """Index of the first entry that is not finite, -1 if there is none."""
     for q in range(x.shape[0]):

@@ -21,6 +21,7 @@ from ..core import Tracer
 from ..core.bits import same_bits
 from ..core.held import changeable
 from ..numpy.rebind import is_user_function, original
+from .pages import WATCHED, watcher
 from .reads import attribute_names, outside_reads
 
 ATOMS = (int, float, complex, str, bytes, bool, type(None), np.generic, np.dtype, range, slice)
@@ -293,7 +294,11 @@ class _Writer:
             test += f" and np.asarray({name}).tobytes() == {self.keep(np.asarray(x).tobytes())}"
         else:
             self.copies.append(np.array(x, order="C", subok=False))
-            test += f" and equal({name}, {self.keep(self.copies[-1])})"
+            watch = watcher(x, self.copies[-1]) if type(x) is np.ndarray and x.nbytes >= WATCHED else None
+            if watch is not None:
+                test = f"{self.keep(watch)}({name})"
+            else:
+                test += f" and equal({name}, {self.keep(self.copies[-1])})"
         if isinstance(x, np.ma.MaskedArray):
             test += f" and np.ma.getmaskarray({name}).tobytes() == {self.keep(np.ma.getmaskarray(x).tobytes())}"
         met = self.arrays.setdefault(id(x), name)             # an array met twice is looked at once, as long as it is one

@@ -196,6 +196,19 @@ def test_matrices_in_any_order_of_memory(layout, rng):
             np.testing.assert_allclose(got, want, rtol=1e-5 if a.dtype == np.float32 else 1e-13)
 
 
+@pytest.mark.parametrize("make", [np.asfortranarray, lambda a: a.transpose(1, 0, 2).copy().transpose(1, 0, 2)])
+def test_arrays_in_another_order_take_the_short_way(make, ways, rng):
+    f = ds.jit(lambda a, s: np.sum(a * s, axis=1))
+    for _ in range(3):
+        a = rng.normal(size=(4, 5, 6))
+        np.testing.assert_allclose(f(make(a), 2.0), 2 * a.sum(1), rtol=1e-13)
+    assert len(ways) == 1
+    np.testing.assert_allclose(f(a, 2.0), 2 * a.sum(1), rtol=1e-13)
+    assert len(ways) == 2
+    np.testing.assert_allclose(f(make(a[:2]), 2.0), 2 * a[:2].sum(1), rtol=1e-13)
+    assert len(ways) == 3
+
+
 def test_methods_and_partials(ways):
     @dataclasses.dataclass
     class Model:

@@ -13,9 +13,6 @@ from ..passes import finished
 from ..transforms.strong import finite
 from .entrance import MISS, builder, entrance, into
 
-#: Arrays of fewer dimensions lie in one order only; a kind of this length says no order.
-MATRIX = 2
-
 
 class Stats(dict):
     """What a program is made of and what it cost: a dictionary that notebooks show as a table."""
@@ -98,9 +95,8 @@ class Compiled:
         self.seconds["passes"] = time.perf_counter() - began
         self.program = Program(graph, constants=self.captured, watch=self.derives)
         self.seconds.update(self.program.stats["seconds"])
-        if all(len(k) == MATRIX or k[0] == "static" for k in self.signature[1]):
-            calling, tick = self.program.calling, self.ticks.__next__
-            self._use(entrance(self.signature, self.holds, calling, self.out, self.constants, self.derives, tick))
+        calling, tick = self.program.calling, self.ticks.__next__
+        self._use(entrance(self.signature, self.holds, calling, self.out, self.constants, self.derives, tick))
 
     def written(self, args, kwargs, out):
         """As ``call``, into the caller's arrays."""
@@ -122,4 +118,4 @@ class Compiled:
         return Stats({"traced": len(self.graph.eqns), **told, "constants": constants, "calls": self.calls, "seconds": dict(self.seconds)})
 
 
-__all__ = ["MATRIX", "Compiled", "Stats", "shown"]
+__all__ = ["Compiled", "Stats", "shown"]

@@ -11,10 +11,13 @@ import numpy as np
 
 from .. import tree
 from ..errors import SolveError
+from ..numpy.memory import memory_order
 from ..transforms.watch import WATCH
 
 #: What a call returns that has to go the general way.
 MISS = object()
+#: A kind of more than two parts says in which order an array lies in memory.
+PLAIN = 2
 PLAIN_FLOAT = ((), np.dtype(np.float64))
 
 
@@ -29,7 +32,8 @@ class _Lines:
     """Lines of a function in the making, and the objects they name."""
 
     def __init__(self, scope=()):
-        self.lines, self.scope, self.count = [], {"MISS": MISS, "ndarray": np.ndarray, **dict(scope)}, 0
+        self.lines, self.scope, self.count = [], dict(scope), 0
+        self.scope.update(MISS=MISS, ndarray=np.ndarray, ascontiguousarray=np.ascontiguousarray, memory_order=memory_order)
 
     def keep(self, x):
         self.count += 1
@@ -164,6 +168,11 @@ def _take(lines, name, struct, kinds, leaves):
         if not kind[0] and kind != PLAIN_FLOAT:                # a number of another dtype: a scalar of NumPy's, or an array
             lines.require(f"{name}.__class__ is {lines.keep(kind[1].type)} or {name}.__class__ is ndarray")
             lines.require(f"{name}.dtype is {lines.keep(kind[1])}")
+        if len(kind) > PLAIN:                                  # an array that lies in another order
+            axes = kind[2]
+            own = f"{name}.flags.fnc" if axes == tuple(reversed(range(len(axes)))) else f"memory_order({name}) == {axes}"
+            lines.require(f"{name}.__class__ is ndarray and {own}")
+            lines.lines.append(f"{name} = ascontiguousarray({name})")
         leaves.append(name)
         return
     for child, part in _parts(lines, name, struct):

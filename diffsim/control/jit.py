@@ -19,7 +19,7 @@ from ..numpy.rebind import original, rebound
 from ..numpy.stacking import is_value, stacked
 from ..transforms import trace
 from ..transforms.watch import WATCH
-from .compiled import MATRIX, Compiled
+from .compiled import Compiled
 from .entrance import MISS, typed
 from .guard import snapshot
 from .results import written
@@ -342,6 +342,8 @@ class Jitted:
         return least
 
 
+#: Arrays of fewer dimensions lie in one order only.
+MATRIX = 2
 #: Seconds a batch of calls is timed for.
 BATCH = 0.01
 FLOAT = ((), np.dtype(np.float64))

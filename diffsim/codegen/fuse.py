@@ -8,11 +8,15 @@ next loads is handed on in a register; memory that nothing reads any more is dro
 from . import vector_math
 from .access import Indices, Uses, apart, in_step
 from .nest import FLOAT, INT, Choice, Loop, Store, Value, blocks
+from .peel import peel
 from .scalars import FUNCTIONS, Special
 from .weight import work
 
 #: A loop may join one of the last so many of its range in the same block; statements in a fused body, at any depth.
 CANDIDATES, LARGEST = 24, 400
+#: Loops of at least so many iterations may be joined with others that begin or end up to so many iterations earlier or later, where that
+#: repeats at most so many statements for each of these.
+PEELED, EDGE, EDGES = 64, 2, 120
 #: Steps taken in all to look for paths between loops: the time this pass takes stays linear.
 STEPS = 100_000
 #: A loop without loops inside joins one with loops inside where its work is at most this part of theirs: it is no longer vectorised.
@@ -47,10 +51,11 @@ def fuse(block, indices=None):
 class _Unit:
     """Statements that stay together: one, or a loop and those it has taken in."""
 
-    __slots__ = ("body", "needs", "shape", "statement", "uses")
+    __slots__ = ("after", "before", "body", "needs", "shape", "statement", "uses")
 
     def __init__(self, statement, uses, indices):
         self.statement, self.uses, self.body = statement, uses, None
+        self.before, self.after = [], []                    # iterations of these loops that not all have
         self.needs = {}                                     # units that come before, in order
         self.shape = _Shape(statement, indices) if type(statement) is Loop else None
 
@@ -166,17 +171,39 @@ class _Fusion:
     def _join(self, unit, needs, soft):
         """The unit that takes in this one, None if there is none."""
         loop = unit.statement
-        found = self.recent.get((loop.start, loop.stop))
+        found = self._alike(loop)
         behind = self._behind((*needs, *soft)) if found else None
         if behind is None:
             return None
-        for host in found[:-CANDIDATES - 1:-1]:
+        for host in found:
             if host in needs or host in behind or not host.shape.suits(unit.shape):
                 continue
             if self._share(host, unit) and self._in_step(host, unit):
+                self._peel(host, unit)
                 self._take(host, unit, [u for u in (*needs, *soft) if u is not host])
                 return host
         return None
+
+    def _alike(self, loop):
+        """Units of loops over the range of this one, the last ones first, then those over nearly that range."""
+        same = self.recent.get((loop.start, loop.stop), ())[:-CANDIDATES - 1:-1]
+        if loop.stop - loop.start < PEELED or _size(loop.body) >= EDGES:
+            return same
+        near = [(loop.start + i, loop.stop + j) for i in range(-EDGE, EDGE + 1) for j in range(-EDGE, EDGE + 1) if i or j]
+        return [*same, *(unit for bounds in near for unit in self.recent.get(bounds, ())[:-3:-1] if unit.shape.statements < EDGES)]
+
+    def _peel(self, host, unit):
+        """Make two loops run over what their ranges have in common."""
+        a, b = host.statement, unit.statement
+        start, stop = max(a.start, b.start), min(a.stop, b.stop)
+        for each in (host, unit):
+            loop = each.statement
+            if (loop.start, loop.stop) != (start, stop):
+                if each is host:
+                    self.recent[loop.start, loop.stop].remove(host)
+                    self.recent.setdefault((start, stop), []).append(host)
+                before, after = peel(loop, start, stop, self.block)
+                each.before, each.after = each.before + before, after + each.after
 
     @staticmethod
     def _share(host, unit):
@@ -206,6 +233,7 @@ class _Fusion:
             for key, at in found.items():
                 found[key] = at and {renamed.get(x, x) for x in at}
         host.uses.absorb(unit.uses)
+        host.before, host.after = host.before + unit.before, host.after + unit.after
         host.needs.update(dict.fromkeys(before))
         host.shape = _Shape(loop, self.indices)
 
@@ -223,7 +251,7 @@ class _Fusion:
                 todo.pop()
                 if unit not in done:
                     done.add(unit)
-                    out.append(unit.statement)
+                    out += [*unit.before, unit.statement, *unit.after]
         return out
 
 

@@ -4,6 +4,7 @@ from itertools import product
 
 from ..core import Absent, Const, Opaque
 from ..core.emission import Call, Scalar
+from ..core.switches import without
 from .builder import Builder, flatten
 from .cells import Cell, Constant, Group, Inlined, Stored, Target, Unrolled
 from .emissions import emission
@@ -97,9 +98,10 @@ class Lowering:
             self._equation(eqn, number, direct)
         self._write(outputs, direct)
         prune(self.k.top)
-        self.joined = fuse(self.k.top)
+        off = without()
+        self.joined = {} if "fuse" in off else fuse(self.k.top)
         prune(self.k.top)
-        if shrink(self.k.top, self.k):
+        if "shrink" not in off and shrink(self.k.top, self.k):
             prune(self.k.top)
         places = [(x.aval, out) for x, out in zip(self.graph.outputs, outputs, strict=True) if not isinstance(x.aval, Opaque)]
         results = [Buffer("param", out.dtype, aval.shape, base=out.base, offset=out.offset) for aval, out in places]

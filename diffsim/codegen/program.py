@@ -9,6 +9,7 @@ import json
 import time
 
 from ..core.emission import Call
+from ..core.switches import without
 from . import build, cache, engine, vector_math
 from .caller import Caller
 from .calling import Calling, Places
@@ -126,7 +127,7 @@ class Program:
 
 def _key(graph, unroll, watch, fixed):
     """Everything machine code depends on."""
-    return hashlib.sha256(f"{graph.digest} {unroll} {watch} {fixed} {build.identity()}".encode()).hexdigest()[:40]
+    return hashlib.sha256(f"{graph.digest} {unroll} {watch} {fixed} {sorted(without())} {build.identity()}".encode()).hexdigest()[:40]
 
 
 def _stored(key):

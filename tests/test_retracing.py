@@ -118,6 +118,21 @@ def test_programs_that_are_used_are_no_storm():
     assert f.stats["traces"] == g.stats["traces"] == 2 * PATIENCE
 
 
+def test_programs_kept_hold_a_bounded_amount_of_memory(monkeypatch):
+    monkeypatch.setattr(jit_module, "HELD", 3 * 8 * 5000)
+    table = np.arange(5000.0)
+    f = ds.jit(lambda s: s * np.sum(table))
+    for k in range(6):
+        table[0] = k
+        for _ in range(5):
+            assert f(1.0) == table.sum()
+    assert f.stats["programs"] == 3
+    monkeypatch.setattr(jit_module, "HELD", 0)
+    table[0] = 7.0
+    assert f(1.0) == table.sum()
+    assert f.stats["programs"] == 1
+
+
 def test_shapes_and_derivatives_are_no_storm():
     f, k = ds.jit(lambda x: np.sum(x * x * k)), 1.0
     with warnings.catch_warnings():

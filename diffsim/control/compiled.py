@@ -3,8 +3,6 @@
 import itertools
 import time
 
-import numpy as np
-
 from ..codegen.program import Program
 from ..core import Tracer
 from ..core.printing import html_table, quantity
@@ -70,6 +68,16 @@ class Compiled:
         return int(repr(self.ticks)[6:-1])                  # "count(3)": looking at it does not count
 
     @property
+    def nbytes(self):
+        """Bytes of the arrays it captured."""
+        return sum(x.nbytes for x in self.captured if not isinstance(x, Tracer))
+
+    @property
+    def held(self):
+        """Bytes of arrays it keeps alive: those it captured, and the guard's copies."""
+        return sum({id(x): x.nbytes for x in (*self.captured, *self.guard.copies) if not isinstance(x, Tracer)}.values())
+
+    @property
     def closes_over_tracers(self):
         """Whether a transform outside is part of what was captured: such a program serves one call."""
         return any(isinstance(x, Tracer) for x in self.captured)
@@ -114,8 +122,7 @@ class Compiled:
     def stats(self):
         """See ``Jitted.stats``."""
         told = dict(self.program.stats)
-        constants = sum(np.asarray(x).nbytes for x in self.captured)
-        return Stats({"traced": len(self.graph.eqns), **told, "constants": constants, "calls": self.calls, "seconds": dict(self.seconds)})
+        return Stats({"traced": len(self.graph.eqns), **told, "constants": self.nbytes, "calls": self.calls, "seconds": dict(self.seconds)})
 
 
 __all__ = ["Compiled", "Stats", "shown"]

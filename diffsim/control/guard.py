@@ -47,14 +47,16 @@ class Snapshot:
         ``holds() -> bool``: whether every value is unchanged.
     source : str
         Its code.
+    copies : list of array
+        Of the large arrays among them.
     volatile : str or None
         Something the function reads that changes by itself: a random number generator or a clock.
     """
 
-    __slots__ = ("_copies", "_labels", "_lines", "_scope", "holds", "source", "volatile")
+    __slots__ = ("_labels", "_lines", "_scope", "copies", "holds", "source", "volatile")
 
     def __init__(self, lines, labels, scope, volatile, copies):
-        self.volatile, self._copies, self._lines, self._labels, self._scope = volatile, copies, lines, labels, scope
+        self.volatile, self.copies, self._lines, self._labels, self._scope = volatile, copies, lines, labels, scope
         body = [f"        {line}" for line in lines or ["pass"]]
         end = ["    except (AttributeError, KeyError, IndexError, ValueError, TypeError):", "        return False", "    return True", ""]
         self.source = "\n".join(["def holds():", "    try:", *body, *end])
@@ -78,7 +80,7 @@ class Snapshot:
         """
         if not changeable(x):
             return x
-        for copy in self._copies:
+        for copy in self.copies:
             if copy.shape == x.shape and copy.dtype == x.dtype and same_bits(x, copy):
                 return copy
         return np.array(x)

@@ -1,6 +1,8 @@
 """Compiled calls: trace once for each shape of the arguments, compile, run; trace anew when what the function closed over has changed."""
 
+import bisect
 import functools
+import itertools
 import sys
 import time
 import timeit
@@ -28,6 +30,8 @@ from .retracing import PATIENCE, Retracing
 STATIC = (bool, int, str, bytes, type(None))
 #: Programs kept for one function and one signature: a closure that alternates between a few values stays compiled.
 PER_SIGNATURE = 8
+#: Bytes of arrays from outside that these may hold; the one used last stays in any case.
+HELD = 1 << 28
 #: Instances whose compiled methods are kept.
 INSTANCES = 64
 #: Signatures a function keeps programs for: a loop over a static number must not fill the memory.
@@ -248,7 +252,8 @@ class Jitted:
                                              f"uncompiled from here on (the same answer).", RetraceWarning)
             return
         entries.insert(0, entry)
-        del entries[PER_SIGNATURE:]
+        held = list(itertools.accumulate(e.held for e in entries))
+        del entries[max(1, min(PER_SIGNATURE, bisect.bisect_right(held, HELD))):]
         for oldest in list(self._compiled)[:-SIGNATURES]:
             self._compiled.pop(oldest, None)
 

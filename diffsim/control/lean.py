@@ -57,7 +57,7 @@ def hoisted(eqns, constants, allowed):
         for x in eqn.inputs:
             readers.setdefault(x, []).append(eqn)
     for eqn in reversed(out):                                 # copies in another shape are not worth their memory
-        if _moves(eqn) and any(e not in moved for v in eqn.outputs for e in readers.get(v, ())):
+        if _moves(eqn) and not any(e in moved for v in eqn.outputs for e in readers.get(v, ())):
             moved.discard(eqn)
     return [e for e in eqns if e in moved], [e for e in eqns if e not in moved]
 

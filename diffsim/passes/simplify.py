@@ -68,7 +68,7 @@ def simplify(graph):
         inputs = work.inputs(eqn)
         each = RULES.get(eqn.prim.name)
         better = each(find, eqn.outputs[0].aval, *inputs, **eqn.params) if each is not None else None
-        thin = find.thin(eqn.prim, inputs, eqn.params, eqn.outputs[0].aval) if better is None else None
+        thin = find.thin(eqn.prim, inputs, eqn.params, eqn.outputs[0].aval) if better is None and eqn.outputs else None
         if better is None:
             kept = work.keep(eqn, inputs if thin is None else thin)
             work.changed |= thin is not None

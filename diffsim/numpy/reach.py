@@ -17,8 +17,9 @@ from .creation import array
 from .lending import borrowed, own
 from .mathematics import scalar_type, to_float
 from .rebind import READS, Globals, creator, is_user_function, is_users, original, rebound, translated
-from .source import ATTRIBUTE, CALLEE, ELEMENT, KEPT, LENT, SLICE
-from .standins import by_value, swapped
+from .scipy_others import evaluator, is_sparse, product, sparse_product
+from .source import ATTRIBUTE, CALLEE, ELEMENT, KEPT, LENT, PRODUCT, SLICE
+from .standins import CLASSES, by_value, look_around, swapped
 from .views import Borrowed
 
 FunctionType, MethodType, BuiltinType = types.FunctionType, types.MethodType, types.BuiltinFunctionType
@@ -38,6 +39,8 @@ def callee(f):
         g = f.__func__
         if g.__class__ is not FunctionType or g.__globals__.__class__ is Globals:
             return f
+        if f.__name__ == "dot" and is_sparse(f.__self__):
+            return functools.partial(_sparse_dot, f)
         return MethodType(rebound(g), f.__self__) if is_user_function(g) else _foreign(f, g.__globals__)
     if kind is BuiltinType:
         if f.__self__.__class__ is np.ndarray and f.__name__ in _COPYING:
@@ -50,16 +53,26 @@ def callee(f):
     call = getattr(kind, "__call__", None)                  # noqa: B004  (the function itself is wanted, not whether it exists)
     if call.__class__ is FunctionType and is_user_function(call):
         return MethodType(rebound(call), f)
-    if kind.__module__.partition(".")[0] == "numba":
+    root = kind.__module__.partition(".")[0]
+    if root == "numba":
         return functools.partial(_outside, f)
-    return swapped(f)
+    return (evaluator(f) if root == "scipy" else None) or swapped(f)
+
+
+def _sparse_dot(method, x):
+    return sparse_product(method.__self__, x) if _traced(x) else method(own(x))
 
 
 def _conversion(cls):
-    """What converts numbers in place of a class that does; None for any other class."""
+    """What converts numbers, or makes a spline, in place of a class that does; None for any other class."""
     if cls is float:
         return to_float
-    return scalar_type(cls) if issubclass(cls, np.inexact) else None
+    if issubclass(cls, np.inexact):
+        return scalar_type(cls)
+    if cls.__module__.partition(".")[0] != "scipy":
+        return None
+    look_around()
+    return CLASSES.get(cls)
 
 
 def _foreign(f, there):
@@ -166,6 +179,6 @@ def _traced(key):
 #: A value from outside, as it may be computed with.
 lent = borrowed
 
-READS.update({CALLEE: callee, ATTRIBUTE: attribute, KEPT: kept, ELEMENT: element, LENT: lent, SLICE: slice})
+READS.update({CALLEE: callee, ATTRIBUTE: attribute, KEPT: kept, ELEMENT: element, LENT: lent, SLICE: slice, PRODUCT: product})
 
 __all__ = ["attribute", "callee", "element", "kept"]

@@ -18,14 +18,14 @@ import linecache
 import types
 
 #: What expressions become calls of.
-HELPERS = CALLEE, ATTRIBUTE, KEPT, ELEMENT, LENT, SLICE = tuple(
-    f"__diffsim_{name}__" for name in ("callee", "attribute", "kept", "element", "lent", "slice"))
+HELPERS = CALLEE, ATTRIBUTE, KEPT, ELEMENT, LENT, SLICE, PRODUCT = tuple(
+    f"__diffsim_{name}__" for name in ("callee", "attribute", "kept", "element", "lent", "slice", "product"))
 #: Attributes that are not worth a call.
 UNWATCHED = frozenset(("shape", "dtype", "ndim", "size"))
 _BUILTINS = frozenset(vars(builtins)) - {"float"}
-#: Classes of NumPy's that convert numbers.
+#: Classes written small: NumPy's that convert numbers, and tables.
 _SCALARS = frozenset(("float16", "float32", "float64", "longdouble", "complex64", "complex128", "clongdouble", "half", "single", "double",
-                      "csingle", "cdouble"))
+                      "csingle", "cdouble", "interp1d"))
 _FUTURE = 0x1fe0000                                         # flags of code objects that come from `from __future__ import ...`
 _MAX = 4096
 #: file name -> its statements; id of a code object -> (it, {names: what it became}).
@@ -157,13 +157,17 @@ class _Watched(ast.NodeTransformer):
             settled = _root(f) in self.settled
             if not settled:
                 f.value = self.visit(f.value)
-            if not settled or f.attr in _SCALARS:
+            if not settled or f.attr in _SCALARS or f.attr[:1].isupper():
                 node.func = self._call(f, CALLEE, f)
         elif not isinstance(f, ast.Name) or f.id not in _BUILTINS:
             node.func = self._call(f, CALLEE, self.visit(f))
         node.args = [self.visit(a) for a in node.args]
         node.keywords = [self.visit(k) for k in node.keywords]
         return node
+
+    def visit_BinOp(self, node):
+        self.generic_visit(node)
+        return self._call(node, PRODUCT, node.left, node.right) if isinstance(node.op, ast.MatMult) else node
 
     def visit_Attribute(self, node):
         if _root(node) in self.settled:
@@ -247,4 +251,4 @@ def _known_key(node):
     return isinstance(node, ast.Constant) or (isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant))
 
 
-__all__ = ["ATTRIBUTE", "CALLEE", "ELEMENT", "HELPERS", "KEPT", "LENT", "SLICE", "rewritten"]
+__all__ = ["ATTRIBUTE", "CALLEE", "ELEMENT", "HELPERS", "KEPT", "LENT", "PRODUCT", "SLICE", "rewritten"]

@@ -20,6 +20,8 @@ from .stacking import holds_traced, lift
 #: Module name -> stand-in; the packages they stand in; and what functions imported by name become, filled once their module is there.
 STAND_INS, PARENTS, SWAPS = {}, set(), {}
 
+#: What is called in place of a class.
+CLASSES = {}
 #: Classes of functions that stand in SWAPS.
 KINDS = set()
 _seen = set()
@@ -33,12 +35,14 @@ class StandIn(ModuleType):
     name : str
         Of the real module.
     reasons : dict, optional
-        Function name -> why it has no rule.
+        Name of a function or class -> why it has no rule.
+    only_named : bool
+        Whether names without rule or reason are the module's own also for traced values.
     """
 
-    def __init__(self, name, reasons=None):
+    def __init__(self, name, reasons=None, only_named=False):
         super().__init__(name)
-        self._ours, self._reasons = {}, reasons or {}
+        self._ours, self._reasons, self._only_named = {}, reasons or {}, only_named
         STAND_INS[name] = self
         while "." in name:
             name = name.rpartition(".")[0]
@@ -48,7 +52,10 @@ class StandIn(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         value = self._ours.get(name)
-        return swapped(getattr(self.real(), name)) if value is None else value
+        if value is None:
+            return swapped(getattr(self.real(), name))
+        real = getattr(self.real(), name, None)
+        return real if isinstance(real, type) else value    # a class is ours where it is called: CLASSES
 
     def __dir__(self):
         return dir(self.real())
@@ -97,12 +104,25 @@ def _call(function, args, kwargs):
 
 
 def _refusing(module, name, function, reason):
-    """A function without rule: itself for plain values, an error that names it for traced ones."""
-    @functools.wraps(function)
+    """A function without rule: itself for plain values, an error that names it for traced ones, given or returned by a function given."""
+    def refuse(line):
+        raise MissingRule(f"{module}.{name}", "derivative", f"{line}: {reason or 'no rule is known for this function'}. {ADVICE}")
+
+    def plainly(f):
+        @functools.wraps(f)
+        def call(*args, **kwargs):
+            y = f(*args, **kwargs)
+            if _holds_tracer((y,)):
+                refuse(f"{f.__code__.co_filename}:{f.__code__.co_firstlineno} (the function it is given returns a traced value)")
+            return _plain(y)
+        return call
+
+    @functools.wraps(function, updated=())
     def apply(*args, **kwargs):
-        if not _holds_tracer(args) and not _holds_tracer(kwargs.values()):
-            return _settle(_call(function, args, kwargs), None, _called_rebound())
-        raise MissingRule(f"{module}.{name}", "derivative", f"{user_line()}: {reason or 'no rule is known for this function'}. {ADVICE}")
+        if _holds_tracer(args) or _holds_tracer(kwargs.values()):
+            refuse(user_line())
+        args = [plainly(x) if x.__class__ is FunctionType else x for x in args]
+        return _settle(_call(function, args, kwargs), None, _called_rebound())
     return apply
 
 
@@ -141,10 +161,13 @@ def look_around():
             continue
         _seen.add(name)
         for each in real.__all__:
-            value = getattr(real, each)
-            if not callable(value) or isinstance(value, (type, np.ufunc)):
+            value, ours = getattr(real, each), stand._ours.get(each)
+            if not callable(value) or isinstance(value, np.ufunc) or (ours is None and stand._only_named and each not in stand._reasons):
                 continue
-            ours = stand._ours.get(each)
+            if isinstance(value, type):
+                if ours is not None or each in stand._reasons:
+                    CLASSES[value] = ours or _refusing(name, each, value, stand._reasons[each])
+                continue
             SWAPS[value] = _refusing(name, each, value, stand._reasons.get(each)) if ours is None else ours
             KINDS.add(type(value))
 
@@ -158,4 +181,4 @@ def swapped(value):
         return value
 
 
-__all__ = ["KINDS", "PARENTS", "STAND_INS", "SWAPS", "ByValue", "StandIn", "by_value", "look_around", "swapped"]
+__all__ = ["CLASSES", "KINDS", "PARENTS", "STAND_INS", "SWAPS", "ByValue", "StandIn", "by_value", "look_around", "swapped"]

@@ -8,6 +8,7 @@ import numbers
 import sys
 import textwrap
 import types
+import warnings
 import weakref
 
 import numpy
@@ -258,6 +259,20 @@ def test_global_statements_reach_the_real_globals():
     assert ds.grad(counted)(Y)[0] == 6.0
 
 
+def test_a_class_or_a_warning_made_inside_belongs_to_the_users_module():
+    made = []
+
+    def f(y: float) -> float:
+        made.extend([type("Made", (), {}), types.SimpleNamespace])
+        warnings.warn("look here", UserWarning, stacklevel=1)
+        return np.sum(y)
+    with pytest.warns(UserWarning, match="look here") as caught:
+        ds.grad(f)(Y)
+    assert made[0].__module__ == __name__
+    assert caught[0].filename == __file__
+    assert rebound(f).__annotations__ == f.__annotations__ == {"y": float, "return": float}
+
+
 def test_nonlocal_and_lists_outside_work_as_ever():
     seen, n = [], 0
 
@@ -303,8 +318,8 @@ def test_functions_defined_inside_a_rebound_one_are_rebound():
 
 def test_what_is_not_the_users_is_left_alone():
     scipy_optimize = pytest.importorskip("scipy.optimize")
-    for f in (np.sum, np.sin, np.mean, len, scipy_optimize.approx_fprime, ds.grad, textwrap.dedent, dict, Model, functools.lru_cache(helper),
-              3.0, numpy.linalg.norm):
+    for f in (np.sum, np.sin, np.mean, len, scipy_optimize.approx_fprime, ds.grad, textwrap.dedent, dict, Model,
+              functools.lru_cache(helper), 3.0, numpy.linalg.norm):
         assert rebound(f) is f
         assert original(f) is f
         assert not is_user_function(f)

@@ -53,7 +53,7 @@ def callee(f):
     call = getattr(kind, "__call__", None)                  # noqa: B004  (the function itself is wanted, not whether it exists)
     if call.__class__ is FunctionType and is_user_function(call):
         return MethodType(rebound(call), f)
-    root = kind.__module__.partition(".")[0]
+    root = str(getattr(kind, "__module__", "")).partition(".")[0]
     if root == "numba":
         return functools.partial(_outside, f)
     return (evaluator(f) if root == "scipy" else None) or swapped(f)
@@ -69,7 +69,7 @@ def _conversion(cls):
         return to_float
     if issubclass(cls, np.inexact):
         return scalar_type(cls)
-    if cls.__module__.partition(".")[0] != "scipy":
+    if str(getattr(cls, "__module__", "")).partition(".")[0] != "scipy":
         return None
     look_around()
     return CLASSES.get(cls)

@@ -153,7 +153,7 @@ class Globals(dict):
     __slots__ = ("lent", "names", "real")
 
     def __init__(self, real):
-        super().__init__(READS, __builtins__=_BUILTINS)
+        super().__init__(READS, __builtins__=_BUILTINS, **{name: real[name] for name in _IDENTITY if name in real})
         self.real, self.names, self.lent = real, [], set()
 
     def __missing__(self, name):
@@ -199,7 +199,9 @@ class Globals(dict):
             self.real[name] = self.pop(name)
 
 
-_OURS = {"__builtins__", *HELPERS}
+#: Python itself looks these up without asking ``__missing__``.
+_IDENTITY = ("__name__", "__file__")
+_OURS = {"__builtins__", *_IDENTITY, *HELPERS}
 _tables = {}
 _MAX_TABLES = 1024
 
@@ -435,6 +437,8 @@ def _rebind_function(f):
     new.__kwdefaults__ = f.__kwdefaults__ and {k: translated(d, real) for k, d in f.__kwdefaults__.items()}
     new.__dict__.update(f.__dict__)
     new.__qualname__, new.__module__, new.__doc__ = f.__qualname__, f.__module__, f.__doc__
+    lazily = "__annotate__" if hasattr(f, "__annotate__") else "__annotations__"            # Python 3.14 evaluates them when asked
+    setattr(new, lazily, getattr(f, lazily))
     new.__dict__[_BY_NAME] = weakref.ref(f)
     if _writes_globals(f.__code__):
         new = _synced(new, table, f)

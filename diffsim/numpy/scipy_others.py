@@ -59,7 +59,7 @@ _interpolate = _stand_ins["scipy.interpolate"]
 # ---------------------------------------------------------------- sparse matrices
 def is_sparse(x):
     """Whether a value is one of SciPy's sparse matrices or arrays."""
-    return x.__class__.__module__.startswith("scipy.sparse") and hasattr(x, "tocoo")
+    return str(getattr(x.__class__, "__module__", "")).startswith("scipy.sparse") and hasattr(x, "tocoo")
 
 
 def _is_traced(x):

@@ -75,13 +75,13 @@ def test_a_number_outside_a_table_is_refused_as_scipy_does():
 
 
 @pytest.mark.parametrize(("f", "name", "remedy"), [
-    (lambda x: optimize.brentq(lambda v: v**2 - x, 0.0, 5.0), "scipy.optimize.brentq", "diffsim.root"),
+    (lambda x: optimize.root_scalar(lambda v: v**2 - x, bracket=(0.0, 5.0)).root, "scipy.optimize.root_scalar", "diffsim.root"),
     (lambda x: optimize.minimize(lambda v: np.sum((v - x) ** 2), np.zeros(1)).fun, "scipy.optimize.minimize", "diffsim.optimize"),
     (lambda x: solve_ivp(lambda t, y: -x * y, (0.0, 1.0), [1.0]).y[0, -1], "scipy.integrate.solve_ivp", "diffsim.solve_ivp"),
     (lambda x: quad(lambda t: np.exp(-x * t), 0.0, 1.0)[0], "scipy.integrate.quad", "leggauss"),
     (lambda x: np.sum(ndimage.gaussian_filter1d(x * np.ones(5), 1.0)), "scipy.ndimage.gaussian_filter1d", "np.pad"),
     (lambda x: interpolate.PchipInterpolator(POINTS, x * POINTS)(0.3), "scipy.interpolate.PchipInterpolator", "CubicSpline"),
-    (lambda x: sparse.linalg.spsolve(LAPLACE.tocsc(), x * np.ones(5))[0], "scipy.sparse.linalg.spsolve", "diffsim.linear_solve"),
+    (lambda x: sparse.linalg.cg(LAPLACE.tocsc(), x * np.ones(5))[0], "scipy.sparse.linalg.cg", "diffsim.linear_solve"),
     (lambda x: CubicSpline(POINTS + x, POINTS)(0.3), "scipy.interpolate.CubicSpline", "its values may"),
 ])
 def test_what_has_no_rule_is_refused_by_name_with_a_remedy(f, name, remedy):
@@ -92,3 +92,28 @@ def test_what_has_no_rule_is_refused_by_name_with_a_remedy(f, name, remedy):
 def test_what_scipy_computes_by_numpy_alone_still_works():
     x = np.linspace(0.0, 1.0, 5)
     np.testing.assert_allclose(ds.grad(lambda y: trapezoid(y**2, x))(x), 2 * x * [0.125, 0.25, 0.25, 0.25, 0.125])
+
+
+def decay(v, a, b=1.0):
+    return np.exp(-a * v) - 0.3 * b
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: optimize.brentq(lambda v: np.exp(-x * v) - 0.3, 0.0, 5.0), lambda x: optimize.brentq(decay, 0.0, 5.0, (x, 1.0)),
+    lambda x: optimize.bisect(decay, 0.0, 5.0, args=(x,), xtol=1e-6), lambda x: optimize.ridder(decay, 0.0, 5.0, args=x),
+    lambda x: optimize.toms748(decay, 0.0, 5.0, args=(x,), full_output=True)[0], lambda x: optimize.newton(decay, 0.5, args=(x,)),
+    lambda x: optimize.newton(decay, 0.5, lambda v, a: -a * np.exp(-a * v), (x,)), lambda x: optimize.fsolve(decay, 0.5, (x,))[0],
+    lambda x: optimize.fsolve(lambda v: np.array([v[0] - v[1], np.exp(-x * v[0]) - 0.3]), [0.5, 0.7])[1]])
+@pytest.mark.filterwarnings("ignore::diffsim.errors.FallbackWarning")
+def test_the_solution_of_an_equation_is_differentiated(f):
+    x = 0.8
+    assert f(x) == pytest.approx(-np.log(0.3) / x, rel=1e-5)
+    for run in (ds.grad(f), ds.jit(ds.grad(f)), lambda x: ds.jvp(f, (x,), (1.0,))[1]):
+        assert run(x) == pytest.approx(np.log(0.3) / x**2, rel=1e-10)
+    assert ds.grad(ds.grad(f))(x) == pytest.approx(-2 * np.log(0.3) / x**3, rel=1e-9)
+
+
+def test_a_sparse_system_with_a_traced_right_hand_side(rng):
+    a = LAPLACE.tocsc()
+    keeps(lambda b: sparse.linalg.spsolve(a, b) + LAPLACE @ b, [(5,)], rng)
+    assert ds.grad(lambda k: np.sum(sparse.linalg.spsolve(a, k * np.ones(5))))(2.0) == pytest.approx(np.linalg.inv(a.toarray()).sum())

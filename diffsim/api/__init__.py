@@ -1,6 +1,7 @@
 """The verbs: transforms of functions of pytrees.  The one package that knows transforms, passes and code generation together."""
 
 from ..transforms import debug_nans
+from . import scipy_calls  # noqa: F401  (it enters SciPy's solvers)
 from .batching import vmap
 from .choices import cond, switch
 from .control import fori_loop, scan, while_loop

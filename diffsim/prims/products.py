@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from ..core.emission import Call
 
-#: A product of matrices is a call from this many multiplications on, a matrix times a vector from this many elements on: below, loops
-#: that are part of the program win, as what stands around them joins them.
-MATRICES, VECTORS = 4096, 4096
+#: A product of matrices is a call from this many multiplications on (12 x 12 gains a third, 32 x 32 takes a quarter; 8 x 8 is even), a
+#: matrix times a vector from this many elements on (loops are as fast in the cache, and join what stands around them).
+MATRICES, VECTORS = 1000, 1 << 17
 #: Longer sums of single precision are formed in double precision, which BLAS does not do.
 LONGEST_SINGLE = 1024
 

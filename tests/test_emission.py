@@ -12,6 +12,7 @@ import diffsim as ds
 import diffsim.numpy
 import diffsim.ode
 from diffsim.codegen import back
+from diffsim.codegen.emissions import emission
 from diffsim.codegen.program import Program
 from diffsim.core import REGISTRY, Absent, Eqn, Graph, Var, aval_of
 from diffsim.passes import finished, inline, optimise
@@ -329,3 +330,51 @@ def test_large_factorisations_have_the_signs_of_numpy(shape, dtype, rng):
             if dtype is np.float32:                         # there signs depend on roundings, which differ between builds of LAPACK
                 y, z = np.abs(y), np.abs(z)
             np.testing.assert_allclose(y, z, rtol=tolerance, atol=tolerance * np.abs(z).max())
+
+
+# ---------------------------------------------------------------- complex numbers
+def has_complex(prim):
+    """Whether some sample has complex numbers."""
+    return any(np.iscomplexobj(x) for s in samples(prim, np.random.default_rng(0)) for x in s.x) or prim.name in ("make_complex", "ifft")
+
+
+@pytest.mark.parametrize("prim", [p for p in PRIMITIVES if has_complex(p)], ids=lambda p: p.name)
+def test_split_complex_numbers_are_those_of_impl(prim, rng):
+    drawn = [s for s in samples(prim, rng) if any(np.iscomplexobj(y) for y in (*s.x, *s.value(s.point)))]
+    graph, x = one_program(drawn)
+    program = finished(graph)
+    program.verify()
+    with np.errstate(all="ignore"):
+        want = [np.asarray(v) for s in drawn for v in s.value(s.point)]
+    for a, b in zip(Program(program)(*x), want, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12 * max(1.0, np.max(np.abs(b), initial=0.0)))
+
+
+def waves(z, k):
+    """Arithmetic, layout and sums of complex numbers, between transforms, with operands of several dtypes."""
+    u = np.exp(1j * k * z.real) * z + np.arange(len(z)) * (2 - 1j)
+    u[1:3] = z[:2] / (u[1:3] + 3)
+    v = np.fft.ifft(np.conj(u) * np.fft.fft(u)) + np.concatenate([np.arange(2), z[2:]])
+    w = np.outer(v, v.conj()) @ (u - 1) / np.float32(3)
+    return np.sum(np.abs(w) ** 2) + np.sum(np.where(v.real > 0, v, 2j) ** 3).imag
+
+
+def test_complex_programs_are_compiled_to_real_arithmetic(rng):
+    z, k = rng.normal(size=6) + 1j * rng.normal(size=6), 0.7
+    f = ds.jit(ds.value_and_grad(waves, (0, 1)))
+    (value, (by_z, by_k)), (want, (z_bar, k_bar)) = f(z, k), ds.value_and_grad(waves, (0, 1))(z, k)
+    assert value == pytest.approx(want, rel=1e-13)
+    np.testing.assert_allclose(by_z, z_bar, rtol=1e-11)
+    assert by_k == pytest.approx(k_bar, rel=1e-11)
+    back_to_numpy = [e.prim.name for e in finished(f.graph).eqns if emission(e) is back.call_back]
+    assert set(back_to_numpy) <= {"fft", "ifft"}
+    for dtype in (np.complex64, np.complex128):
+        y = ds.jit(lambda a: (a * 2 + 1).conj())(z.astype(dtype))
+        assert y.dtype == dtype
+        np.testing.assert_allclose(y, (z.astype(dtype) * 2 + 1).conj(), rtol=1e-6)
+
+
+def test_quotients_of_complex_numbers_do_not_overflow():
+    x, y = np.array([1e300 + 1e300j, 1e-300 + 1j, 3 + 0j]), np.array([1e300 - 2e300j, 1e-308 + 1e-300j, 4e-320j + 5])
+    np.testing.assert_allclose(ds.jit(np.divide)(x, y), x / y, rtol=1e-14)

@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 
 from . import index as ix
-from .nest import FLOAT, INT, Atom, Block, Choice, Literal, Loop, Store, Value, canonical
+from .nest import FLOAT, INT, Atom, Block, Choice, Literal, Loop, Store, Value, canonical, numbers
 from .scalars import Scalars
 
 #: A loop is cut into at most this many pieces more; what is undecided then is decided at run time.
@@ -142,19 +142,29 @@ class Builder(Scalars):
 
     # ------------------------------------------------------------ memory
     def load(self, buffer, at):
-        """Element ``at`` (an index into the flat buffer), in the buffer's dtype."""
+        """Number ``at`` (an index into the flat buffer) in the buffer's dtype: an element, or a part of a complex one."""
         at = self.value(at)
         block = self._guarded(at.block)
         key = ("load", buffer, at)
         made = block.memo.get(key)
         if made is None:
-            made = block.memo[key] = Value("load", (buffer, at), canonical(buffer.dtype), block, self._count())
+            made = block.memo[key] = Value("load", (buffer, at), numbers(canonical(buffer.dtype)), block, self._count())
             block.statements.append(made)
         return made
 
     def store(self, buffer, at, x, add=False):
-        """Write (or add to) element ``at`` of the flat buffer."""
-        self.append(Store(buffer, self.value(at), self.convert(x, buffer.dtype), add))
+        """Write (or add to) number ``at`` of the flat buffer."""
+        self.append(Store(buffer, self.value(at), self.convert(x, numbers(buffer.dtype)), add))
+
+    def part(self, x, index, which):
+        """The real (0) or imaginary (1) part of an element of a complex operand."""
+        return self.load(x.memory(), ix.add(ix.scale(flatten(index, x.shape), 2), which))
+
+    def store_parts(self, out, index, re, im):
+        """Write an element of a complex array."""
+        at = ix.scale(flatten(index, out.shape), 2)
+        self.store(out.buffer, at, re)
+        self.store(out.buffer, ix.add(at, 1), im)
 
     def element(self, x, position):
         """Element of operand ``x`` at a flat position that is a value; the function fails where there is none."""

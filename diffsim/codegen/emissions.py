@@ -1,10 +1,10 @@
 """How one equation becomes code: what its row's ``emit`` slot comes to at its shapes and dtypes."""
 
 from ..core import REGISTRY, Absent, Eqn, Graph, Opaque, Var
-from ..core.emission import Back, Either
+from ..core.emission import Back, Either, Gather
 from ..errors import MissingRule
 from .back import call_back
-from .nest import COMPUTED
+from .nest import COMPUTED, PARTS
 
 
 def emission(eqn):
@@ -22,17 +22,17 @@ def emission(eqn):
     emit = eqn.prim.emit
     if type(emit) is Absent:
         raise MissingRule(eqn.prim.name, "emit", emit.why)
-    if not computed(eqn):
+    if not computed(eqn, parts=type(emit) is Gather and emit.parts):
         return call_back
     if type(emit) is Either:
         emit = emit.choose([x.aval for x in eqn.inputs], [v.aval for v in eqn.outputs], **eqn.params)
     return call_back if type(emit) is Back else emit
 
 
-def computed(eqn):
-    """Whether generated code computes in the dtypes of all operands and values of an equation."""
+def computed(eqn, parts=False):
+    """Whether generated code computes in the dtypes of all operands and values of an equation; ``parts``: or in their parts."""
     for x in (*eqn.inputs, *eqn.outputs):
-        if type(x.aval) is not Opaque and x.aval.dtype not in COMPUTED:
+        if type(x.aval) is not Opaque and x.aval.dtype not in COMPUTED and not (parts and x.aval.dtype in PARTS):
             return False
     return True
 

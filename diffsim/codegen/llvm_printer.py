@@ -10,7 +10,7 @@ import numpy as np
 
 from . import engine, vector_math
 from .guards import Guards
-from .nest import BOOL, COMPUTED, FLOAT, INT, WIDTH, Atom, Block, Check, Choice, Link, Literal, Loop, Store, slots
+from .nest import BOOL, COMPUTED, FLOAT, INT, WIDTH, Atom, Block, Check, Choice, Link, Literal, Loop, Store, numbers, slots
 from .scalars import FUNCTIONS, Special
 from .sums import block_length, block_sums
 from .weight import count_loops, heaviest, work
@@ -38,6 +38,7 @@ PURE = "nounwind willreturn memory(none)"
 
 def memory_type(dtype):
     """LLVM type of an element in memory: a bool is a byte; what is not computed in is bytes."""
+    dtype = numbers(dtype)
     return "i8" if dtype is BOOL else TYPE[dtype] if dtype in COMPUTED else f"[{WIDTH[dtype]} x i8]"
 
 
@@ -195,7 +196,7 @@ class FunctionPrinter:
         """Text of the address of an element."""
         kind = memory_type(buffer.dtype)
         if type(index) is Literal:
-            bytes_ = index.value * WIDTH[buffer.dtype] + (buffer.offset if buffer.kind == "param" else 0)
+            bytes_ = index.value * WIDTH[numbers(buffer.dtype)] + (buffer.offset if buffer.kind == "param" else 0)
             base = f"%{buffer.base}" if buffer.kind == "param" else self.pointer(buffer)
             return base if bytes_ == 0 else self.address(base, "i8", str(bytes_))
         return self.address(self.pointer(buffer), kind, self.name(index))

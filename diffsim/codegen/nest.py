@@ -17,6 +17,13 @@ COMPUTED = frozenset(map(np.dtype, (np.float64, np.float32, np.int64, np.int32, 
 #: dtypes of arrays in a program's memory, and the bytes an element takes; what is not computed in is for calls.
 WIDTH = {d: d.itemsize for d in (*sorted(COMPUTED, key=str), *map(np.dtype, "bhBHILeFDgG")) if d.kind in "fciub"}
 _KNOWN = {d: d for d in WIDTH}
+#: Complex numbers are two real ones to generated code: an index into their memory counts these.
+PARTS = {d: _KNOWN[np.empty(0, d).real.dtype] for d in WIDTH if d.kind == "c" and d.itemsize <= 16}
+
+
+def numbers(dtype):
+    """The dtype of the numbers in memory that an array of a dtype is made of."""
+    return PARTS.get(dtype, dtype)
 
 
 def canonical(dtype):

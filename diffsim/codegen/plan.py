@@ -5,7 +5,7 @@ import math
 from ..core import Absent, Opaque, Var
 from ..core.emission import Call, Gather, Scalar
 from .emissions import emission
-from .nest import WIDTH, canonical
+from .nest import PARTS, WIDTH, canonical
 from .scalars import cost
 
 #: Modes.  ELEMENTS: unrolled, one scalar an element.  INLINE: recomputed at each read.  MEMORY: stored by loops.
@@ -94,7 +94,7 @@ class Plan:
             else:
                 canonical(v.aval.dtype)
                 self.mode[v] = MEMORY
-        if isinstance(emit, Call):
+        if isinstance(emit, Call) or e.outputs[0].aval.dtype in PARTS:
             return
         (v,) = e.outputs
         has_rule = not (isinstance(emit, Gather) and isinstance(emit.rule, Absent))

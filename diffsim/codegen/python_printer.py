@@ -8,7 +8,7 @@ import numpy as np
 
 from .context import carried
 from .lower import nest_of
-from .nest import BOOL, WIDTH, Check, Choice, Link, Literal, Loop, Store, blocks, operands
+from .nest import BOOL, PARTS, WIDTH, Check, Choice, Link, Literal, Loop, Store, blocks, numbers, operands
 from .scalars import FUNCTIONS, Special, out_of_bounds
 
 BINARY = {
@@ -72,7 +72,8 @@ class _Printer:
         out = []
         self._block(self.function.body, out, 1)
         head = [f"def {self.identifier}({', '.join(name for name, _ in self.function.params)}):"]
-        head += [f"    {name} = np.empty({b.size}, np.{b.dtype.name})" for b, name in self.scratch.items()]
+        sizes = ((name, b.size * (1 + (b.dtype in PARTS)), numbers(b.dtype)) for b, name in self.scratch.items())
+        head += [f"    {name} = np.empty({size}, np.{dtype.name})" for name, size, dtype in sizes]
         return [*self.before, *head, *(out or ["    pass"])]
 
     def _count(self, block):
@@ -115,7 +116,7 @@ class _Printer:
             base = self.tables.setdefault(buffer, f"TABLE_{len(self.tables)}")
         else:
             base = buffer.base
-        skipped = buffer.offset // WIDTH[buffer.dtype] if buffer.kind == "param" else 0
+        skipped = buffer.offset // WIDTH[numbers(buffer.dtype)] if buffer.kind == "param" else 0
         at = self.expr(index)
         if skipped:
             at = str(skipped + index.value) if type(index) is Literal else f"{skipped} + {at}"

@@ -28,12 +28,14 @@ class Gather:
 
     ``moves`` says that each element is one element of an operand, or zero: it costs nothing where it is read.
     ``work(*avals, **params)`` is the number of scalar operations of the whole value, where it is not the size of its largest array.
+    ``parts`` says that it reads or writes the parts of complex numbers (``k.part``, ``k.store_parts``), and computes in none.
     """
 
     rule: Any
     store: Any = None
     moves: bool = False
     work: Any = None
+    parts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from .fold import fold
 from .inline import inline
 from .lean import lean
 from .simplify import simplify
+from .split import split
 
 PASSES = (fold, simplify, cse, dce)
 #: Those before code is generated: what is left is not differentiated any more.
@@ -41,8 +42,8 @@ def optimise(graph, passes=PASSES):
 
 
 def finished(graph):
-    """The graph as code is generated from it: composed primitives replaced by what they stand for, and all passes run."""
-    return optimise(inline(graph), LAST)
+    """The graph as code is generated from it: composed primitives and complex numbers replaced by what they consist of, all passes run."""
+    return optimise(split(inline(graph)), LAST)
 
 
-__all__ = ["LAST", "PASSES", "cse", "dce", "finished", "fold", "inline", "lean", "optimise", "simplify"]
+__all__ = ["LAST", "PASSES", "cse", "dce", "finished", "fold", "inline", "lean", "optimise", "simplify", "split"]

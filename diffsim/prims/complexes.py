@@ -7,13 +7,28 @@ of the gradient's conjugate.
 
 import numpy as np
 
-from ..core import Aval
+from ..core import Absent, Aval
 from ..core.aval import part_dtype, whole_dtype
-from ..core.emission import Back
+from ..core.emission import Back, Gather
 from .family import REAL, draw, draw_complex, linear, zeros
 from .positions import same_place
 
-NOT_EMITTED = Back("generated code computes with real numbers")
+NOT_EMITTED = Back("complex numbers become two real ones before code is generated")
+
+
+def _one_part(which):
+    """Emission of a part of complex numbers; of real ones, themselves or zero."""
+    def rule(k, index, x):
+        if x.dtype.kind == "c":
+            return k.part(x, index, which)
+        return k.const(0, x.dtype) if which else x(index)
+    return Gather(rule, moves=True, parts=True)
+
+
+def _both_parts(k, out, re, im):
+    k.loop(out.shape, lambda index: k.store_parts(out, index, re(index), im(index)))
+
+
 _SHAPES = ((), (3,), (2, 3), (0,))
 
 
@@ -33,7 +48,7 @@ real = linear(
     transpose=lambda y_bar, x: (make_complex(y_bar, zeros(part(y_bar))),),
     batch=lambda n, batched, x: real(x),
     sparsity=same_place,
-    emit=NOT_EMITTED,
+    emit=_one_part(0),
     samples=_z,
 )
 
@@ -44,7 +59,7 @@ imag = linear(
     transpose=lambda y_bar, x: (make_complex(zeros(part(y_bar)), -y_bar),),
     batch=lambda n, batched, x: imag(x),
     sparsity=same_place,
-    emit=NOT_EMITTED,
+    emit=_one_part(1),
     samples=_z,
 )
 
@@ -78,7 +93,7 @@ make_complex = linear(
     transpose=lambda y_bar, re, im: (real(y_bar), -imag(y_bar)),
     batch=_make_complex_batch,
     sparsity=same_place,
-    emit=NOT_EMITTED,
+    emit=Gather(Absent("its elements are two numbers"), _both_parts, parts=True),
     samples=lambda rng: [((draw(rng, REAL, s), draw(rng, REAL, s)), {}) for s in _SHAPES],
 )
 

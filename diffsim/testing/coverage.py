@@ -12,8 +12,9 @@ Every operation is a row of slots ([how to add one](add_a_primitive.md)). A slot
 the table. A primitive without `batch` rule is computed one member after another under `vmap`, one without `sparsity` is taken to be dense,
 one without `emit` runs in programs that are not compiled; only `jvp` and `transpose` decide what can be differentiated. How a primitive
 lowers in a compiled program stands in the column `emit`: as generated *loops*, as a call of *linked* code, of a routine of BLAS, LAPACK or
-scipy.special, or by its own `impl`, which the program calls *back*, on its own memory. Dtypes that generated code does not compute in
-(small integers, float16, longdouble, complex numbers) are computed by `impl` in all rows.
+scipy.special, or by its own `impl`, which the program calls *back*, on its own memory. Complex numbers become two real ones first, in
+arithmetic, layout and sums; all other rows are called back on them, as on other dtypes that generated code does not compute in (small
+integers, float16, longdouble).
 
 This page is written by `python -m diffsim.testing > docs/primitives.md`.
 """

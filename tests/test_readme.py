@@ -45,7 +45,7 @@ def test_what_is_said_of_the_cache_and_of_missing_methods_is_so(monkeypatch, tmp
     assert cache.directory() == tmp_path / "diffsim"
     monkeypatch.setenv("DIFFSIM_CACHE_DIR", "")
     assert cache.directory() is None
-    assert f"at most {cache.LIMIT >> 20} MB" in " ".join(README.split())
+    assert f"at most {cache.LIMIT_MB} MB" in " ".join(README.split())
     for refused in ({"method": "BDF"}, {"events": lambda t, y: y[0]}):
         with pytest.raises(InputError, match=next(iter(refused.values())) if "method" in refused else "events"):
             ds.solve_ivp(lambda t, y: -y, (0.0, 1.0), [1.0], **refused)

@@ -28,7 +28,7 @@ R1_Y0 = (0.2995995083036782, -0.0141518163448535)
 R1_P = (0.6219615855512728, 0.0680014041508734, 0.1691764639958905, 0.2725606939500041)
 
 
-@pytest.mark.parametrize("method", ["Tsit5", "RK45", "DOP853"])
+@pytest.mark.parametrize("method", ["Tsit5", "RK45", "Vern7", "DOP853"])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_lotka_volterra_gives_the_published_end_state_and_gradient(method, compiled):
     def loss(y0, p):

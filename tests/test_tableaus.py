@@ -10,9 +10,10 @@ from rooted_trees import density, rooted_trees, stage_weights
 from diffsim.ode.tableaus import DOP853, EXPLICIT, TSIT5, Tableau
 
 EACH = pytest.mark.parametrize("tableau", EXPLICIT, ids=attrgetter("name"))
-DIGITS = {"Tsit5": Fraction(1, 10**13), "DOP853": Fraction(1, 10**24)}
-DENSE_ORDER = {"Tsit5": 4, "RK45": 4, "RK23": 3, "DOP853": 7, "RK4": 3, "Euler": 1}
-NEXT = {"DOP853": Fraction(1, 10**7)}             # the least that its largest defect of the next order amounts to
+DIGITS = {"Tsit5": Fraction(1, 10**13), "DOP853": Fraction(1, 10**24), "Vern7": Fraction(1, 10**32)}
+DENSE_ORDER = {"Tsit5": 4, "RK45": 4, "RK23": 3, "DOP853": 7, "Vern7": 6, "RK4": 3, "Euler": 1}
+#: The least that the largest defect of the next order amounts to.
+NEXT = {"DOP853": Fraction(1, 10**7), "Vern7": Fraction(1, 10**6)}
 HEUN = {"name": "Heun", "order": 2, "embedded_order": 1, "c": "0 1", "a": "1", "b": "1/2 1/2", "b_hat": "1 0", "source": "Heun 1900"}
 
 

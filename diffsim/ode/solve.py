@@ -40,12 +40,13 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     t_span : (float, float)
         Start and end; the end may be smaller.
     y0 : array_like, shape (n,)
-    method : {"Tsit5", "RK45", "RK23", "DOP853", "RK4", "Euler", "Rodas5P", "Rosenbrock23", "Kvaerno5", "KenCarp4", "Kvaerno3", "TRBDF2"}
-        Explicit pairs: Tsitouras 5(4) (default), Dormand-Prince 5(4), Bogacki-Shampine 3(2), Hairer's 8(5, 3) for tight tolerances; RK4
-        and Euler take equal steps of the size first_step, or a little less so that they end where the span does.  For stiff problems,
-        with df/dy and its band found by themselves: Rosenbrock methods, which solve linear systems only (Steinebach's Rodas5P 5(4);
-        Rosenbrock23, which is ode23s), and implicit Runge-Kutta pairs with Newton's iteration (Kvaerno 5(4) and 3(2), Kennedy-Carpenter
-        4(3), TR-BDF2).
+    method : {"Tsit5", "RK45", "RK23", "Vern7", "DOP853", "RK4", "Euler", "Rodas5P", "Rosenbrock23", "Kvaerno5", "KenCarp4", "Kvaerno3",
+        "TRBDF2"}
+        Explicit pairs: Tsitouras 5(4) (default), Dormand-Prince 5(4), Bogacki-Shampine 3(2), and for tight tolerances Verner 7(6) and
+        Hairer's 8(5, 3); RK4 and Euler take equal steps of the size first_step, or a little less so that they end where the span does.
+        For stiff problems, with df/dy and its band found by themselves: Rosenbrock methods, which solve linear systems only
+        (Steinebach's Rodas5P 5(4); Rosenbrock23, which is ode23s), and implicit Runge-Kutta pairs with Newton's iteration (Kvaerno 5(4)
+        and 3(2), Kennedy-Carpenter 4(3), TR-BDF2).
     t_eval : array_like, shape (n_t,), optional
         Times of output, sorted, within the span; default: the accepted steps (not inside jit and vmap, where shapes must be known).
     dense_output : bool

@@ -2,10 +2,10 @@
 
 from .esdirk_tableaus import ESDIRK, Esdirk
 from .explicit_tableaus import EULER, RK4, RK23, RK45, TSIT5, Tableau
-from .high_order_tableaus import DOP853
+from .high_order_tableaus import DOP853, VERN7
 from .rosenbrock_tableaus import ROSENBROCK, Rosenbrock
 
-ADAPTIVE = (TSIT5, RK45, RK23, DOP853)
+ADAPTIVE = (TSIT5, RK45, RK23, DOP853, VERN7)
 FIXED = (RK4, EULER)
 EXPLICIT = (*ADAPTIVE, *FIXED)
 METHODS = {tableau.name: tableau for tableau in (*EXPLICIT, *ROSENBROCK, *ESDIRK)}
@@ -23,6 +23,7 @@ __all__ = [
            "RK45",
            "ROSENBROCK",
            "TSIT5",
+           "VERN7",
            "Esdirk",
            "Rosenbrock",
            "Tableau",

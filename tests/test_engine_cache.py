@@ -62,6 +62,16 @@ def test_linked_texts_become_one_entry():
         code.address("square")
 
 
+def test_a_large_kernel_keeps_its_calls():
+    body = "\n".join(f"  %r{i + 1} = fadd double %r{i}, %x" for i in range(engine.LARGE_KERNEL + 1))
+    last = engine.LARGE_KERNEL + 1
+    large = f"define double @square(double %x) {{\n  %r0 = fadd double %x, %x\n{body}\n  ret double %r{last}\n}}\n"
+    for text, kept in ((large, True), (SQUARE, False), (large.replace("(double %x) {", "(double %x) alwaysinline {"), False)):
+        module = engine.link([HYPOT, text], ["hypotenuse"])
+        engine._keep_large_kernels_apart(module, [HYPOT, text])
+        assert (b"noinline" in b" ".join(module.get_function("square").attributes)) is kept
+
+
 def test_symbols_of_the_mathematical_library_resolve():
     x = 0.7
     assert function(engine.compile_ir([LIBM], ["mixed"]), "mixed", 1)(x) == math.pow(math.exp(math.erf(x)), x)

@@ -188,6 +188,21 @@ def test_pages_are_let_go_with_their_array():
     assert known().written()
 
 
+@pytest.mark.skipif(not ABLE, reason="this system cannot watch pages")
+def test_so_many_arrays_are_watched_and_no_more(monkeypatch):
+    monkeypatch.setattr(pages, "_known", {})
+    monkeypatch.setattr(pages, "MOST", 2)
+    tables = [np.arange(float(N)) + k for k in range(3)]
+    watchers = [pages.watcher(table, table.copy()) for table in tables]
+    assert [watch is None for watch in watchers] == [False, False, True]
+    assert pages.watcher(tables[0][: N // 2], tables[0][: N // 2].copy()) is not None
+    functions = [total(table) for table in tables]
+    for table, (f, plain) in zip(tables, functions, strict=True):
+        assert f(2.0) == pytest.approx(plain(2.0), rel=1e-13)
+        table[3] += 1e6
+        assert f(2.0) == pytest.approx(plain(2.0), rel=1e-13)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 def test_a_child_process_sees_its_own_writes(way):
     source = f"""

@@ -24,6 +24,8 @@ from ..core.held import owner
 
 #: Arrays of this many bytes and more are watched: a question costs what comparing this much does.
 WATCHED = 1 << 18
+#: Arrays watched at most: each may split a mapping of memory, of which a process may have 65,530.
+MOST = 4096
 SYSCALL = {"x86_64": 323, "aarch64": 282, "riscv64": 282}
 #: Requests and flags of linux/userfaultfd.h and linux/fs.h.
 API, REGISTER, UNREGISTER, PROTECT, SCAN = 0xC018AA3F, 0xC020AA00, 0x8010AA01, 0xC018AA06, 0xC0606610
@@ -210,6 +212,8 @@ def watcher(x, copy):
         if not _system:
             return None
         pages = _known.get(id(root))
+        if pages is None and len(_known) >= MOST:
+            return None
         if pages is None or pages.root() is not root or (pages.begin, pages.size) != (_word(id(root) + DATA).value, root.nbytes):
             try:
                 pages = _known[id(root)] = Pages(root, _system)

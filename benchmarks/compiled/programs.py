@@ -72,7 +72,7 @@ def reproject(rotation, centre, rest, point, weight, pixel, xp):
 
 
 def bundle(parameters, w):
-    """All reprojection errors, then the weights' own: 2 x 15 entries of the Jacobian an observation, and one more."""
+    """All reprojection errors, then the weights' own: at most 2 x 15 entries of the Jacobian an observation, and one more."""
     cameras = parameters[:11 * w.cameras].reshape(w.cameras, 11)[w.camera]
     points = parameters[11 * w.cameras:11 * w.cameras + 3 * w.points].reshape(w.points, 3)[w.point]
     weights = parameters[11 * w.cameras + 3 * w.points:]

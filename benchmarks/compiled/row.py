@@ -8,11 +8,13 @@ from typing import Any
 class Row:
     """Calls that return when their result is complete.
 
-    ``call() -> (value, derivatives)`` is what is timed, ``own()`` the function alone (None where it was not written).
+    ``call() -> (value, derivatives)`` is what is timed, ``own()`` the function alone (None where it was not written), and
+    ``alike(derivatives)`` gives them in the order of diffsim's, to be compared, where they are in another.
     """
 
     call: Any
     own: Any = None
+    alike: Any = None
 
 
 def row(rows):

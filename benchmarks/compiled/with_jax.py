@@ -58,8 +58,14 @@ def _(w):
         weights = parameters[11 * w.cameras + 3 * w.points:]
         own = jnp.concatenate([cameras, points, weights[:, None]], axis=1)
         return jnp.concatenate([jax.vmap(jax.jacrev(one))(own, w.pixels).ravel(), -2 * weights])
+    def alike(bars):
+        """Without the zeros: each error depends on one coordinate of the image's centre."""
+        seen, kept = len(w.pixels), np.ones((2, 15), bool)
+        kept[0, 8] = kept[1, 7] = False
+        blocks, rest = np.split(np.asarray(bars[0]), [30 * seen])
+        return [np.concatenate([blocks.reshape(seen, 2, 15)[:, kept].ravel(), rest])]
     call = ready(jax.jit(values), *w.args)
-    return Row(lambda: (0.0, (call(),)))
+    return Row(lambda: (0.0, (call(),)), alike=alike)
 
 
 @rows("logistic")

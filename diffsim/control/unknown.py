@@ -131,7 +131,7 @@ def _over_aval(count, *x, body, reverse, carries, keep, sources):
 
 WRITTEN = Absent("it is made when code is generated")
 _SHARED = {"impl": WRITTEN, "jvp": WRITTEN, "transpose": WRITTEN, "samples": NO_SAMPLES, "multiple": True}
-while_kept = Primitive("while_kept", aval=_kept_aval, emit=KEPT, **_SHARED)
-scan_over = Primitive("scan_over", aval=_over_aval, emit=OVER, **_SHARED)
+while_kept = Primitive("while.kept", aval=_kept_aval, emit=KEPT, **_SHARED)
+scan_over = Primitive("scan.over", aval=_over_aval, emit=OVER, **_SHARED)
 
 __all__ = ["TRIPS", "recorded", "rewritten", "scan_over", "while_kept"]

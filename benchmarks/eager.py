@@ -1,7 +1,7 @@
 """Eager derivatives: what one elementary operation costs, by array size, tape length and garbage collection, beside the peers.
 
-    python benchmarks/eager.py                     # all three tables, with those of autograd, PyTorch and JAX that are installed
-    python benchmarks/eager.py --rounds 3 --sizes 1,1000
+    python benchmarks/eager.py                     # both tables and their sum, with those of autograd, PyTorch and JAX that are installed
+    python benchmarks/eager.py --rounds 3 --sizes 0,10,1000    # 0 stands for a number of no dimension
 
 One thread, no compilation by anyone.  The program is a chain of sines, products and sums, y = sin(y) * x + 0.5, of arrays of n numbers, and
 the sum of its last array.  Every contestant is called once; then rounds of all of them follow each other, so that a slow spell of the
@@ -24,9 +24,11 @@ os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_paralleli
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-SIZES, OPERATIONS, LENGTHS = (1, 10, 100, 1000, 10_000, 100_000, 1_000_000), 900, (1000, 10_000, 100_000)
+SIZES, OPERATIONS, LENGTHS = (0, 1, 10, 100, 1000, 10_000, 100_000, 1_000_000), 900, (1000, 10_000, 100_000)
 #: Numbers one call may keep: longer chains of large arrays would measure the machine's memory.
 MOST = 90_000_000
+#: Sizes up to which Python's work counts, and from which NumPy's does.
+SMALL, BOUND_BY_NUMPY = 10, 10_000
 
 
 def chain(x, xp, operations):
@@ -86,6 +88,11 @@ CONTESTANTS = {"numpy forward": numpy_forward, "diffsim grad": diffsim_grad, "di
 GRADIENTS = ("diffsim grad", "autograd grad", "torch grad", "jax grad")
 
 
+def point(n):
+    """Where a chain starts: n numbers, or a number of no dimension."""
+    return np.linspace(0.2, 0.9, n) if n else np.float64(0.3)
+
+
 def built(names, x, operations, missing):
     """The contestants that are installed, called once, their gradients compared."""
     calls, want = {}, None
@@ -134,14 +141,16 @@ def by_size(sizes, options, missing):
     """Microseconds an operation, by the size of the arrays, and the ratio to NumPy's forward run."""
     print(f"\nMicroseconds an elementary operation, forward and backward together; chain of {OPERATIONS} operations (fewer where n is\n"
           f"large) on arrays of n numbers.  In brackets: how many times NumPy's forward run.")
-    rows, head = [], None
+    rows, head, gradients = [], None, {}
     for n in sizes:
-        operations = max(30, min(OPERATIONS, MOST // n // 3 * 3))
-        calls = built(CONTESTANTS, np.linspace(0.2, 0.9, n), operations, missing)
+        operations = max(30, min(OPERATIONS, MOST // max(n, 1) // 3 * 3))
+        calls = built(CONTESTANTS, point(n), operations, missing)
         times = np.median(measure(calls.values(), options), axis=1) / operations * 1e6
         head = ["n", *calls]
-        rows.append([f"{n}", *(f"{t:.2f} ({t / times[0]:.1f})" if i else f"{t:.2f}" for i, t in enumerate(times))])
+        rows.append([f"{n}" if n else "no dim.", *(f"{t:.2f} ({t / times[0]:.2f})" if i else f"{t:.2f}" for i, t in enumerate(times))])
+        gradients[n] = times[1], times[1] / times[0]
     table(head, rows)
+    return gradients
 
 
 def without_collector(call):
@@ -159,7 +168,7 @@ def by_length(lengths, options, missing):
     """Microseconds an operation by the length of the chain, the cyclic collector on and off."""
     print("\nMicroseconds an elementary operation by the length of the chain (n = 10); growth is linear where a column does not change.\n"
           "In brackets: without Python's cyclic collector.")
-    rows, head = [], None
+    rows, head, gradients = [], None, {}
     names = ["diffsim grad", "diffsim jvp", "autograd grad", "torch grad", *(["jax grad"] if options.long_jax else [])]
     for length in lengths:
         operations = length // 3 * 3
@@ -168,7 +177,24 @@ def by_length(lengths, options, missing):
         on, off = np.median(measure(both, options), axis=1).reshape(2, -1)
         head = ["operations", *calls]
         rows.append([f"{length}", *(f"{a / operations * 1e6:.2f} ({b / operations * 1e6:.2f})" for a, b in zip(on, off, strict=True))])
+        gradients[length] = on[0] / operations * 1e6, on[0] / off[0]
     table(head, rows)
+    return gradients
+
+
+def in_sum(by_size, by_length):
+    """The figures of ``ds.grad`` in short."""
+    print("\nGradients in short, diffsim:")
+    small, large = [n for n in by_size if n <= SMALL], [n for n in by_size if n >= BOUND_BY_NUMPY]
+    if small:
+        names = {n: f"at n = {n}" if n else "for a number" for n in small}
+        print("  an operation with its gradient: " + ", ".join(f"{by_size[n][0]:.2f} us {names[n]}" for n in small))
+    if large:
+        print("  times NumPy's forward run: " + ", ".join(f"{by_size[n][1]:.2f} at n = {n}" for n in large))
+    if by_length:
+        costs, collector = [cost for cost, _ in by_length.values()], max(share for _, share in by_length.values())
+        print(f"  an operation of a chain of {min(by_length)} to {max(by_length)}: {max(costs) / costs[0]:.2f} times the first at most; "
+              f"the cyclic collector adds {100 * (collector - 1):.0f} % at most")
 
 
 def main():
@@ -181,8 +207,7 @@ def main():
     parser.add_argument("--long-jax", action="store_true", help="JAX in the long chains as well (minutes)")
     options = parser.parse_args()
     missing = set()
-    by_size(options.sizes, options, missing)
-    by_length(options.lengths, options, missing)
+    in_sum(by_size(options.sizes, options, missing), by_length(options.lengths, options, missing))
 
 
 if __name__ == "__main__":

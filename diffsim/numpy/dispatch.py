@@ -15,7 +15,7 @@ from ..prims import layout
 from ..prims.elementwise import where
 from . import indexing
 from .array import Array, fresh, own_result, result_of
-from .operators import check_output
+from .operators import NUMBERS, check_output
 from .order import as_laid, out_of_order
 from .stacking import READY, lift
 from .statement import stored_as
@@ -68,8 +68,13 @@ def _binary_entry(prim):
             y = lift(y)
             other = y.__class__
         owner = x.owner if kind is ArrayTracer or kind is Tracer else None
-        if (other is ArrayTracer or other is Tracer) and (owner is None or y.owner.level > owner.level):
-            owner = y.owner
+        if other is ArrayTracer or other is Tracer:
+            if derives and y.owner is owner and owner.direct:
+                return owner.both(prim, x, y, ArrayTracer)
+            if owner is None or y.owner.level > owner.level:
+                owner = y.owner
+        elif derives and owner is not None and owner.direct and other in NUMBERS:
+            return owner.scaled(prim, x, y, ArrayTracer)
         if owner is None:
             return prim.impl(x, y)
         return owner.binary(prim, x, y) if derives and owner.alive else bind(prim, (x, y), NO_PARAMS)

@@ -177,4 +177,4 @@ def _install():
 
 _install()
 
-__all__ = ["check_output"]
+__all__ = ["NUMBERS", "check_output"]

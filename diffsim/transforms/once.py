@@ -118,7 +118,9 @@ class OnceTrace(LinearTrace):
             return self.binary(prim, x, number, made)
         out = len(avals)
         avals.append(aval)
-        self.note((out, n, d if d.__class__ is int else _factor(d(a, number, z))))
+        if d.__class__ is not int:
+            d = _factor(number if prim is mul else d(a, number, z))
+        self.note((out, n, d))
         y = _new(made if aval.shape else Tracer)
         y.owner = self
         y.primal = z

@@ -86,8 +86,8 @@ def pull(linear_list, cotangents, outputs, n_inputs, consume=False):
 
 
 def _consumed(linear_list, cotangents, outputs, n_inputs):
-    sweep = _pull_once if linear_list.once else _pull
-    bars = sweep(linear_list.avals, _emptied(linear_list.eqns), cotangents, outputs)[:n_inputs]
+    sweep, equations = (_pull_once, linear_list.eqns) if linear_list.once else (_pull, _emptied(linear_list.eqns))
+    bars = sweep(linear_list.avals, equations, cotangents, outputs)[:n_inputs]
     if linear_list.origin is None:
         return bars
 
@@ -169,13 +169,14 @@ def _pull_terms(avals, bars, owned, out, y_bar, terms, times, overwrite):
 
 
 def _pull_once(avals, equations, cotangents, outputs):      # noqa: C901  (the hot path of gradients is written out)
-    """:func:`_pull` of a list with the equations of :mod:`~diffsim.transforms.once`.
+    """:func:`_pull` of a list with the equations of :mod:`~diffsim.transforms.once`, which is emptied.
 
     Arrays of one element are not written in place: NumPy takes twice as long for that as for a new one.
     """
     bars, owned = _start(avals, outputs, cotangents)
-    array, multiply = np.ndarray, np.multiply
-    for equation in equations:
+    array, multiply, last = np.ndarray, np.multiply, equations.pop
+    while equations:
+        equation = last()
         size = len(equation)
         if size == GENERAL:
             _pull_other(avals, bars, owned, equation)

@@ -20,7 +20,9 @@ _PROTOCOL = _Protocol()
 DIRECT = (np.add, np.subtract, np.multiply, np.true_divide)
 #: Classes of numbers that need no second look.
 NUMBERS = frozenset((float, int, np.float64))
-FLOAT, PAIR, ndarray = np.dtype(float), 2, np.ndarray
+FLOAT, ndarray = np.dtype(float), np.ndarray
+#: What stands for an operand that was not given.
+ABSENT = object()
 
 
 def _as_light(x):
@@ -52,7 +54,7 @@ def _directly(prim, forward):
                     value = other.read()
                     if value.__class__ is ndarray and value.dtype is FLOAT and not other._path:
                         return owner.binary(prim, x, value, Array)
-            elif kind in NUMBERS:
+            elif kind is float or kind in NUMBERS:
                 return owner.scaled(prim, x, other, Array)
             elif (kind is ndarray and other.dtype is FLOAT) or (kind is Tracer and other.owner is owner):
                 return owner.binary(prim, x, other, Array)
@@ -135,22 +137,20 @@ def rdivmod(self, other):
     return other // self, other % self
 
 
-def array_ufunc(self, ufunc, method, *inputs, **kwargs):
+def array_ufunc(self, ufunc, method, x=ABSENT, y=ABSENT, *more, **kwargs):
     """NEP 13; a light array with a number, a plain array or another light one goes to its trace at once."""
     owner = self.owner
-    if owner is not None and not kwargs and method == "__call__" and owner.direct:
-        prim = PRIMITIVE_OF.get(ufunc)
-        if prim is not None:
-            if len(inputs) == 1:
-                y = owner.unary(prim, self, Array)
-                return y if y.__class__ is Array else fresh(y)
-            if len(inputs) == PAIR:
-                x, y = inputs
-                if x.__class__ is y.__class__ and x.owner is y.owner:
-                    return owner.both(prim, x, y, Array)
-                other = y if x is self else x
-                if other.__class__ is float or (other.__class__ is ndarray and other.dtype is FLOAT):
-                    return owner.binary(prim, x, y, Array)
+    if owner is not None and owner.direct and method == "__call__" and not more and not kwargs and ufunc in PRIMITIVE_OF:
+        prim = PRIMITIVE_OF[ufunc]
+        if y is ABSENT:
+            z = owner.unary(prim, self, Array)
+            return z if z.__class__ is Array else fresh(z)
+        if x.__class__ is y.__class__ and x.owner is y.owner:
+            return owner.both(prim, x, y, Array)
+        other = y if x is self else x
+        if other.__class__ is float or (other.__class__ is ndarray and other.dtype is FLOAT):
+            return owner.binary(prim, x, y, Array)
+    inputs = tuple(a for a in (x, y, *more) if a is not ABSENT)
     apply = UFUNCS.get(ufunc)
     if method == "__call__" and not kwargs and apply is not None and ufunc.nout == 1:
         return result_of(apply(*inputs), inputs)

@@ -28,7 +28,7 @@ PLAIN = frozenset((np.ndarray, np.float64, np.float32))
 WAITS = 1 << 10
 #: Lengths of the equations.
 ONE_TERM, LATE, TWO_TERMS = 3, 5, 6
-_new = object.__new__
+_new, ndarray = object.__new__, np.ndarray
 
 
 class OnceTrace(LinearTrace):
@@ -56,7 +56,7 @@ class OnceTrace(LinearTrace):
     def unary(self, prim, x, made=ArrayTracer):
         n = x.dual
         a = x.primal
-        if a.__class__ not in PLAIN:
+        if a.__class__ is not ndarray and a.__class__ not in PLAIN:
             return LinearTrace.unary(self, prim, x, made)
         z = prim.quick(a)
         d = (prim.plain_derivs or plain_derivs(prim))[0]
@@ -85,7 +85,9 @@ class OnceTrace(LinearTrace):
         b = y.primal
         avals = self.avals
         aval = avals[n]
-        if a.__class__ not in PLAIN or b.__class__ not in PLAIN or not (aval is avals[m] or (a.shape == b.shape and a.dtype is b.dtype)):
+        if aval is not avals[m] and (a.shape != b.shape or a.dtype is not b.dtype):
+            return self.binary(prim, x, y, made)
+        if (a.__class__ is not ndarray or b.__class__ is not ndarray) and (a.__class__ not in PLAIN or b.__class__ not in PLAIN):
             return self.binary(prim, x, y, made)
         z = prim.quick(a, b)
         out = len(avals)
@@ -108,7 +110,7 @@ class OnceTrace(LinearTrace):
     def scaled(self, prim, x, number, made):
         n = x.dual
         a = x.primal
-        if a.__class__ not in PLAIN:
+        if a.__class__ is not ndarray and a.__class__ not in PLAIN:
             return self.binary(prim, x, number, made)
         z = prim.quick(a, number)
         d = (prim.plain_derivs or plain_derivs(prim))[0]

@@ -20,6 +20,7 @@ from . import (  # noqa: F401  (they fill the tables)
     reductions,
     scipy_linalg,
     scipy_matrices,
+    scipy_ndimage,
     scipy_signal,
     shapes,
     sorting,

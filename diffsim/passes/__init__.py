@@ -11,7 +11,7 @@ from .split import split
 
 PASSES = (fold, simplify, cse, dce)
 #: Those before code is generated: what is left is not differentiated any more.
-LAST = (*PASSES, lean)
+LAST = (split, *PASSES, lean)
 #: Rounds of all passes; each round makes the graph smaller, so that few are ever needed.
 MAX_ROUNDS = 8
 
@@ -43,7 +43,7 @@ def optimise(graph, passes=PASSES):
 
 def finished(graph):
     """The graph as code is generated from it: composed primitives and complex numbers replaced by what they consist of, all passes run."""
-    return optimise(split(inline(graph)), LAST)
+    return optimise(inline(graph), LAST)
 
 
 __all__ = ["LAST", "PASSES", "cse", "dce", "finished", "fold", "inline", "lean", "optimise", "simplify", "split"]

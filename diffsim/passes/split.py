@@ -11,6 +11,8 @@ from ..core import REGISTRY, Const, Eqn, Graph, Opaque, Var
 #: dtype -> dtype of its parts.
 PARTS = {np.dtype(np.complex128): np.dtype(np.float64), np.dtype(np.complex64): np.dtype(np.float32)}
 RULES = {}
+#: What takes numbers apart and puts them together; where nothing else is left to do, the graph is as it should be.
+BASIC = ("real", "imag", "make_complex")
 
 
 def rule(*names):
@@ -42,6 +44,8 @@ def split(graph):
     work = Splitting()
     for eqn in graph.eqns:
         work.equation(eqn)
+    if not work.changed:
+        return graph
     return Graph(graph.inputs, work.eqns, [work.whole(x) for x in graph.outputs])
 
 
@@ -58,7 +62,7 @@ class Splitting:
     """A graph in the making: its equations, what is known of complex variables, and what stands for real ones."""
 
     def __init__(self):
-        self.eqns, self.known, self.replaced, self.line = [], {}, {}, None
+        self.eqns, self.known, self.replaced, self.line, self.changed = [], {}, {}, None, False
 
     def __call__(self, name, *x, **params):
         """A new equation; returns its value."""
@@ -103,6 +107,7 @@ class Splitting:
         self.line, each = eqn.line, RULES.get(eqn.prim.name)
         mixed = any(is_complex(self.replaced.get(x, x)) for x in (*eqn.inputs, *eqn.outputs))
         y = each(self, *map(self.parts, eqn.inputs), **eqn.params) if each is not None and mixed else None
+        self.changed |= y is not None and eqn.prim.name not in BASIC
         if y is None:
             inputs = tuple(map(self.whole, eqn.inputs))
             self.eqns.append(eqn if inputs == eqn.inputs else Eqn(eqn.prim, inputs, eqn.params, eqn.outputs, eqn.line))

@@ -124,7 +124,7 @@ class Plan:
         self._depth[v], self._cost[v], self._pieces[v] = depth, total, pieces
         if depth > DEEP or (total > LONG and own <= LONG) or pieces > PIECES:
             return False
-        if isinstance(emit, Gather) and not emit.moves:
+        if isinstance(emit, Gather) and not emit.moves and not (emit.work is not None and own <= 1):
             return emit.store is None and reads <= 1.01 * size
         trip = next(cost for bytes_, cost in TRIPS if size * WIDTH[canonical(v.aval.dtype)] <= bytes_)
         return total * (reads - size) <= trip * (reads + size)

@@ -216,7 +216,9 @@ def _reduce_sum(find, out, x, *, axes):
 
 @rule("dot_general")
 def _dot_general(find, out, a, b, *, contract, batch):
-    """A transposition that leaves the order of the free axes is another numbering of the axes contracted."""
+    """A product with a number; a transposition that leaves the order of the free axes is another numbering of the axes contracted."""
+    if not contract[0] and () in (a.aval.shape, b.aval.shape):
+        return "mul", (a, b), {}
     operands, contract, batch, changed = [a, b], list(contract), list(batch), False
     for side, x in enumerate((a, b)):
         inner = find.made_by(x, "transpose")

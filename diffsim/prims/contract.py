@@ -184,11 +184,15 @@ def _dot_store(k, out, a, b, *, contract, batch):
 
 
 _by_loops = Gather(_dot_index, _dot_store, work=_dot_work)
+#: Nothing is summed: each element is one product, computed where it is read.
+_outer = Gather(_dot_index, work=_dot_work)
 
 
 def _dot_emission(ins, outs, *, contract, batch):
     """A call of BLAS for what is large; loops otherwise, and where an operand would have to be copied or cast for the call."""
     a, b = ins
+    if not contract[0]:
+        return _outer
     if not a.dtype == b.dtype == outs[0].dtype or a.dtype.kind != "f":
         return _by_loops
     p = as_product(a.shape, b.shape, contract, batch)

@@ -196,6 +196,33 @@ def test_random_programs_keep_their_values_through_the_passes_over_loops(steps, 
         np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-11)
 
 
+def stored_last(x, y):
+    """One element is stored after all loops that read others of its array."""
+    rows = np.concatenate([x[1:] * x[:-1] - x[:-1], (x[1:2] * x[:1] - x[:1]) * 0.0])
+    q = x / (2.0 + np.sum(rows * rows, 1, keepdims=True))
+    e = y - np.sum(x) / x.size
+    z = e * 0.5 + np.sum(e[2:] * e[:-2]) * 0.01
+    last = np.concatenate([x[1:], q[:1]])
+    return np.sum(last * x) + np.sum((np.clip(z, -0.5, 0.5) + x * np.tanh(np.min(z)))[1:] ** 2) + np.mean(last[1:])
+
+
+def borders(x, y):
+    """A loop over an inner range joins one over a whole range, whose borders later loops read."""
+    u = x - ds.special.logsumexp(y, axis=0)
+    v = y - np.sum(u) / u.size
+    w = np.cumsum(v, 1) * 0.1 + np.cumsum(y, 1) * 0.1 + x
+    z = np.concatenate([w[:1] * 0.5, v[1:-1] - v[:-2], w[-1:]])
+    return np.sum(z * x) + np.sum(w[1:] ** 2) + np.mean(z[1:])
+
+
+@pytest.mark.parametrize(("f", "shape"), [(stored_last, (64, 65)), (borders, (66, 5))])
+def test_reordered_loops_keep_their_values(f, shape):
+    x, y = np.random.default_rng(5).uniform(-1, 1, (2, *shape))
+    for g in (f, ds.value_and_grad(f, (0, 1))):
+        for got, want in zip(run(g, (x, y), ""), leaves(g(x, y)), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+
+
 def test_long_sums_beside_maxima_are_as_exact_as_alone():
     x = np.random.default_rng(3).uniform(0, 1, 200_001)
     total, top = ds.jit(lambda x: (np.sum(x), np.max(x)))(x)

@@ -196,6 +196,9 @@ class _Fusion:
         """Make two loops run over what their ranges have in common."""
         a, b = host.statement, unit.statement
         start, stop = max(a.start, b.start), min(a.stop, b.stop)
+        lo, hi = min(a.counter.lo, b.counter.lo), max(a.counter.hi, b.counter.hi)
+        for counter in (a.counter, b.counter):              # ranges of indices tell what memory the iterations moved out touch, too
+            counter.lo, counter.hi = lo, hi
         for each in (host, unit):
             loop = each.statement
             if (loop.start, loop.stop) != (start, stop):

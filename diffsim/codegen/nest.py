@@ -195,7 +195,7 @@ def prune(block):
 
 
 def _mark(block, needed):
-    """Collect what is needed, values and buffers.  Both are written before they are read: one walk from the end sees every use first."""
+    """Collect what is needed: values, buffers, stores.  All are written before they are read: one walk from the end sees uses first."""
     for s in reversed(block.statements):
         kind = type(s)
         if kind is Loop:
@@ -212,7 +212,7 @@ def _mark(block, needed):
                 _mark(s.no, needed)
         elif kind is Store:
             if s.buffer.kind != "scratch" or s.buffer in needed:
-                needed.update((s.index, s.value))
+                needed.update((s, s.index, s.value))
         elif kind is Link:
             needed.update(b for b in s.ins if type(b) is Buffer)
         elif kind is Check or s in needed:
@@ -234,7 +234,7 @@ def _sweep(block, needed):
             _sweep(s.yes, needed)
             _sweep(s.no, needed)
         elif kind is Store:
-            if s.buffer.kind == "scratch" and s.buffer not in needed:
+            if s not in needed:
                 continue
         elif kind is not Link and kind is not Check and s not in needed:
             continue

@@ -10,10 +10,12 @@ import pytest
 import diffsim.numpy  # noqa: F401  (registers its primitives)
 from diffsim.codegen import entry
 from diffsim.codegen.program import Program
+from diffsim.codegen.watching import seen
 from diffsim.core import Aval
 from diffsim.errors import InputError
 from diffsim.prims import elementwise as e
 from diffsim.prims import layout as la
+from diffsim.prims.gather import gather, put, scatter_add, within
 from diffsim.transforms import trace
 
 FLOAT = np.dtype(np.float64)
@@ -193,6 +195,44 @@ def test_results_that_are_not_finite_are_told(n, dtype, bad):
         assert run(x) is None
         x[i] = kept
     np.testing.assert_array_equal(run(x)[1], -x)
+
+
+def fused(run):
+    """Outputs of a program that its loops look at themselves."""
+    return seen(run._nest().body, run._places.outputs)
+
+
+def test_loops_look_at_what_they_store(rng):
+    def sums(x, i):
+        return [e.mul(x, x), scatter_add(x, within(i, size=50, axis=0), shape=(50,)), la.concatenate(x, e.neg(x), axis=0)]
+
+    run = program(sums, (40,), Aval((40,), np.dtype(np.int64)), watch=True)
+    assert fused(run) == {"y0", "y1", "y2"}
+    x, i = rng.normal(size=40), rng.integers(0, 50, 40)
+    assert run(x, i) is not None
+    for bad in (np.nan, np.inf, 1e200):                         # the last is too large for a square alone
+        y = x.copy()
+        y[17] = bad
+        assert run(y, i) is None
+
+
+def test_what_is_replaced_is_not_what_is_looked_at():
+    """An element that is not finite and is written over says nothing of the result."""
+    run = program(lambda x, i: [put(x, e.mul(i, 2.0), within(i, size=5, axis=0))], (5,), Aval((2,), np.dtype(np.int64)), watch=True)
+    assert fused(run) == set()
+    x = np.array([1.0, np.nan, 1.0, np.inf, 1.0])
+    np.testing.assert_array_equal(run(x, np.array([1, 3]))[0], [1.0, 2.0, 1.0, 6.0, 1.0])
+    assert run(x, np.array([1, 2])) is None
+
+
+def test_an_index_out_of_bounds_is_told_before_a_result_that_is_not_finite():
+    run = program(lambda x, i: [gather(x, within(i, size=5, axis=0))], (5,), Aval((3,), np.dtype(np.int64)), watch=True)
+    assert fused(run) == {"y0"}
+    x = np.array([1.0, np.nan, 1.0, 2.0, 3.0])
+    assert run(x, np.array([0, 2, 3])) is not None
+    assert run(x, np.array([0, 1, 3])) is None
+    with pytest.raises(IndexError):
+        run(x, np.array([0, 1, 7]))
 
 
 def test_a_value_that_is_not_finite_leaves_nothing_to_repair():

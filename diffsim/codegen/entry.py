@@ -77,9 +77,11 @@ class EntryText:
         the function's value: then there is nothing to repair, and all is well.
     attributes : str
         Of functions with loops.
+    seen : set of str
+        Outputs that the body looks at itself: it returns ``NOT_FINITE`` if one of them is not finite, where it would have returned 0.
     """
 
-    def __init__(self, places, constants, scratch, release, watch, attributes="nounwind"):
+    def __init__(self, places, constants, scratch, release, watch, attributes="nounwind", seen=()):
         self.attributes = attributes
         self.lines, self.kinds, self._number = [], set(), 0
         free = len(places.inputs) - constants
@@ -93,7 +95,7 @@ class EntryText:
         if release:
             self.line("thread", "call ptr %save()")
         self.line("status", f"call i64 @{BODY}({', '.join(f'ptr %{name}' for name in names)})")
-        result = self.watched(places.outputs) if watch else "%status"
+        result = self.watched(places.outputs, seen) if watch else "%status"
         if release:
             self.lines.append("  call void %restore(ptr %thread)")
         self.answer("told", result)
@@ -157,19 +159,23 @@ class EntryText:
         return [table, _ARGUMENTS]
 
     # ------------------------------------------------------------ results
-    def watched(self, outputs):
+    def watched(self, outputs, seen):
         """The status, or ``NOT_FINITE`` where results say so."""
-        floats = [(j, p) for j, p in enumerate(outputs) if p and p.dtype in _KIND and 0 not in p.shape]
+        floats = [(j, p) for j, p in enumerate(outputs) if p and p.dtype in _KIND and 0 not in p.shape and p.base not in seen]
         value = None
         if floats and floats[0][0] == 0 and not floats[0][1].shape and len(outputs) > 1:
             value = self.finite(floats.pop(0)[1])
-        if not floats:
-            return "%status"
-        fine = self.all([self.finite(place) for _, place in floats])
+        tests, status = [self.finite(place) for _, place in floats], "%status"
+        if seen:
+            tests.append(self.line(self.fresh(), f"icmp ne i64 %status, {NOT_FINITE}"))
+            status = self.line(self.fresh(), f"select i1 {tests[-1]}, i64 %status, i64 0")
+        if not tests:
+            return status
+        fine = self.all(tests)
         if value is not None:                              # the function's own value is not finite: nothing to repair
             fine = self.line(self.fresh(), f"or i1 {fine}, {self.line(self.fresh(), f'xor i1 {value}, true')}")
-        kept = self.line(self.fresh(), f"or i1 {fine}, {self.line(self.fresh(), 'icmp ne i64 %status, 0')}")
-        return self.line(self.fresh(), f"select i1 {kept}, i64 %status, i64 {NOT_FINITE}")
+        kept = self.line(self.fresh(), f"or i1 {fine}, {self.line(self.fresh(), f'icmp ne i64 {status}, 0')}")
+        return self.line(self.fresh(), f"select i1 {kept}, i64 {status}, i64 {NOT_FINITE}")
 
     def finite(self, place):
         """Whether all numbers of an output are finite."""

@@ -17,10 +17,11 @@ from .context import Context
 from .count import counted
 from .emissions import emission, own_outputs
 from .entry import BODY, ENTRY, EntryText, builtin
-from .llvm_printer import LONG_LOOPS, FunctionPrinter, Text
+from .llvm_printer import LONG_LOOPS, Text
 from .lower import lower
 from .python_printer import python_source
 from .sub import Assembly
+from .watching import WatchingPrinter, seen
 
 #: Scratch memory up to this many bytes is on the stack; more belongs to the call's frame.
 STACK = 1 << 18
@@ -110,11 +111,12 @@ class Program:
         """LLVM IR of the entry, the modules to link, and what to remember beside the code."""
         text, modules = Text(), []
         assembly, nest = Assembly(text, modules, Caller, self._context), self._nest()
-        printer = FunctionPrinter(nest, text, STACK, link=assembly.link(self._graph), report=assembly.report).print()
+        watched = seen(nest.body, self._places.outputs) if self._watch else set()
+        printer = WatchingPrinter(nest, text, watched, STACK, assembly.link(self._graph), assembly.report).print()
         flops, moved = counted(nest.body)
         calls, on_stack = any(isinstance(emission(eqn), Call) for eqn in self._graph.eqns), printer.scratch == "alloca"
         release = calls or flops + moved // 8 > BRIEF
-        text.functions.append(str(EntryText(self._places, self._fixed, not on_stack, release, self._watch, text.attributes)))
+        text.functions.append(str(EntryText(self._places, self._fixed, not on_stack, release, self._watch, text.attributes, watched)))
         scratch = 0 if on_stack else printer.scratch_size
         header = {"scratch": scratch, "checks": assembly.report[2], "counts": {"flops": flops, "bytes": moved},
                   "outside": engine.outside([str(text), *modules])}  # fmt: skip

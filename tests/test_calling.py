@@ -216,6 +216,16 @@ def test_loops_look_at_what_they_store(rng):
         assert run(y, i) is None
 
 
+def test_what_is_stored_again_and_again_is_looked_at_afterwards(rng):
+    index = Aval((400,), np.dtype(np.int64))
+    run = program(lambda x, i: [scatter_add(x, within(i, size=5, axis=0), shape=(5,))], (400,), index, watch=True)
+    assert fused(run) == set()
+    x, i = rng.normal(size=400), rng.integers(0, 5, 400)
+    assert run(x, i) is not None
+    x[300] = np.inf
+    assert run(x, i) is None
+
+
 def test_what_is_replaced_is_not_what_is_looked_at():
     """An element that is not finite and is written over says nothing of the result."""
     run = program(lambda x, i: [put(x, e.mul(i, 2.0), within(i, size=5, axis=0))], (5,), Aval((2,), np.dtype(np.int64)), watch=True)

@@ -5,17 +5,22 @@ instructions a vector; looking at results afterwards reads them from memory once
 numbers.
 """
 
+from math import prod
+
 from .entry import NOT_FINITE
 from .guards import Guards
 from .llvm_printer import FunctionPrinter
-from .nest import FLOAT, Link, Literal, Store, blocks
+from .nest import FLOAT, Link, Literal, Loop, Store, blocks
+
+#: Stores to one element, on average, up to which they are looked at; a look at the result afterwards costs less then.
+OFTEN = 2
 
 
 def seen(body, outputs):
     """Parameters of those outputs whose stores tell whether the result is finite: a call writes none, and nothing stored is replaced.
 
     Sums that are added up in memory are among them: where a sum is not finite on the way, it is not in the end.  Elements written at
-    places that are known at run time only may replace others.
+    places that are known at run time only may replace others.  Results whose elements are stored many times each are not among them.
 
     Parameters
     ----------
@@ -26,19 +31,21 @@ def seen(body, outputs):
     -------
     set of str
     """
-    found = {p.base for p in outputs if p and p.shape and p.dtype.kind == "f"}
+    left = {p.base: OFTEN * prod(p.shape) for p in outputs if p and p.shape and p.dtype.kind == "f"}
 
-    def walk(block):
+    def walk(block, times):
         for s in block.statements:
-            if type(s) is Store and s.buffer.base in found and not s.add and _loaded(s.index):
-                found.discard(s.buffer.base)
+            if type(s) is Store and s.buffer.base in left:
+                left[s.buffer.base] -= times
+                if not s.add and _loaded(s.index):
+                    left[s.buffer.base] = -1
             elif type(s) is Link:
-                found.difference_update(buffer.base for buffer in s.outs if buffer is not None)
+                left.update((buffer.base, -1) for buffer in s.outs if buffer is not None and buffer.base in left)
             for inner in blocks(s):
-                walk(inner)
+                walk(inner, times * (s.stop - s.start) if type(s) is Loop else times)
 
-    walk(body)
-    return found
+    walk(body, 1)
+    return {base for base, stores in left.items() if stores >= 0}
 
 
 def _loaded(index):

@@ -16,6 +16,7 @@ import numpy as np
 from ..core import Aval, Eqn, Graph, Linear, Primitive, Tracer, Var, bind, user_line
 from ..core.aval import is_float
 from ..errors import ConcretizationError
+from ..passes.cse import operand_key
 from ..prims.elementwise import add
 from ..prims.layout import convert
 from ..prims.reduce import reduce_any
@@ -27,7 +28,7 @@ from .bodies import ASSUMED, NO_SAMPLES, NOT_EMITTED, constant_carries, derived,
 from .cond import chosen, like_them, rows
 from .emit import WHILE
 from .scan import apart, carried, cotangents, doubled, linear_scan, plan, swapped
-from .unknown import TRIPS, recorded, rewritten
+from .unknown import TRIPS, kept_by, recorded, rewritten
 
 COUNT = Aval((), np.dtype(np.int64))
 NOT_KEPT = {"keep": (), "asked": ()}
@@ -257,11 +258,29 @@ def _derivative_lean(eqn, needed, maker):
     term = eqn.params["of"]
     graph = rewritten(recorded(term), term.name)
     place, eqns = dict(zip(graph.inputs, eqn.inputs, strict=True)), []
+    run, changed = _run_before(term, eqn, maker), {}
     for e in graph.eqns:
+        here = kept_by(run, e) if run is not None and not changed else None
+        if here is not None:                                  # the loop runs once, for its value and for this
+            changed[run], found = here
+            place.update(found)
+            continue
         outputs = [Var(v.aval) for v in e.outputs]
         eqns.append(Eqn(e.prim, [place.get(x, x) for x in e.inputs], e.params, outputs, eqn.line))
         place.update(zip(e.outputs, outputs, strict=True))
-    return eqns, {v: place.get(x, x) for v, x in zip(eqn.outputs, graph.outputs, strict=True)}
+    return eqns, {v: place.get(x, x) for v, x in zip(eqn.outputs, graph.outputs, strict=True)}, changed
+
+
+def _run_before(term, eqn, maker):
+    """The equation of the loop itself, if it stands before that of its derivative."""
+    while not isinstance(term, Loop):
+        term = term.of
+    x = [operand_key(v) for v in eqn.inputs[:len(term.inputs)]]
+    for e in dict.fromkeys(maker.values()):
+        if e.prim is while_ and not e.params["keep"] and (e.params["cond"], e.params["body"]) == (term.cond, term.body):
+            if [operand_key(v) for v in e.inputs] == x and maker[e.outputs[0]] is e:
+                return e
+    return None
 
 
 def _derivative_jvp(x, y, x_dot, *, of):

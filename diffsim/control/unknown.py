@@ -12,6 +12,7 @@ from ..core.emission import Scalar
 from ..errors import MissingRule
 from ..passes import dce, finished
 from ..transforms import trace
+from . import lean
 from .bodies import ASSUMED, NO_SAMPLES
 from .emit import KEPT, OVER, STACKS, rows_kept
 
@@ -119,6 +120,47 @@ def rewritten(graph, name):
     return dce(Graph(graph.inputs, work.eqns, outputs))
 
 
+def kept_by(run, eqn):
+    """A loop's equation that keeps the states another one keeps, and what stands for that one's values; None if it is another loop.
+
+    Returns
+    -------
+    eqn : Eqn
+    values : dict
+    """
+    if eqn.prim is not while_kept:
+        return None
+    body, inner, n = run.params["body"], eqn.params["body"], len(run.inputs)
+    number = {v: j for j, v in enumerate(body.inputs)}
+    if any(inner.inputs[j] not in number for j in eqn.params["keep"]):
+        return None
+    stacks = Var(eqn.outputs[-1].aval)
+    params = {"cond": run.params["cond"], "body": body, "keep": tuple(number[inner.inputs[j]] for j in eqn.params["keep"])}
+    if list(params["keep"]) != sorted(params["keep"]):
+        return None
+    values = {out: run.outputs[number[v]] for v, out in zip(inner.inputs, eqn.outputs, strict=False) if v in number}
+    values |= {eqn.outputs[-2]: run.outputs[n], eqn.outputs[-1]: stacks}
+    return Eqn(while_kept, run.inputs, params, [*run.outputs[:n + 1], stacks], run.line), values
+
+
+def _kept_lean(eqn, needed, maker):
+    """Less in the loop, as for one that keeps nothing."""
+    n, p = len(eqn.inputs), eqn.params
+    if not needed[-1]:
+        return None
+    states = [Var(Aval((TRIPS if j in p["keep"] else 0, *x.aval.shape), x.aval.dtype)) for j, x in enumerate(eqn.inputs)]
+    loop = Eqn(eqn.prim, eqn.inputs, {**p, "asked": ()}, [*eqn.outputs[:n + 1], *states], eqn.line)
+    better = lean.while_(loop, (*needed[:n + 1], *[j in p["keep"] for j in range(n)]), maker)
+    if better is None:
+        return None
+    (*before, made), other = better
+    params = {key: made.params[key] for key in ("cond", "body", "keep")}
+    if len(params["keep"]) != len(p["keep"]):
+        return None
+    less = Eqn(eqn.prim, made.inputs, params, [*made.outputs[:len(made.inputs) + 1], eqn.outputs[-1]], eqn.line)
+    return [*before, less], {v: x for v, x in other.items() if v in eqn.outputs}
+
+
 def _kept_aval(*x, cond, body, keep):
     rows = rows_kept({"body": body, "keep": keep})
     return (*x, COUNT, Opaque("states", tuple(rows), STACKS + len(rows)))
@@ -131,7 +173,7 @@ def _over_aval(count, *x, body, reverse, carries, keep, sources):
 
 WRITTEN = Absent("it is made when code is generated")
 _SHARED = {"impl": WRITTEN, "jvp": WRITTEN, "transpose": WRITTEN, "samples": NO_SAMPLES, "multiple": True}
-while_kept = Primitive("while.kept", aval=_kept_aval, emit=KEPT, **_SHARED)
+while_kept = Primitive("while.kept", aval=_kept_aval, emit=KEPT, lean=_kept_lean, **_SHARED)
 scan_over = Primitive("scan.over", aval=_over_aval, emit=OVER, **_SHARED)
 
-__all__ = ["TRIPS", "recorded", "rewritten", "scan_over", "while_kept"]
+__all__ = ["TRIPS", "kept_by", "recorded", "rewritten", "scan_over", "while_kept"]

@@ -194,12 +194,12 @@ class Caller:
         p.open(f".go{n}")
 
     # ------------------------------------------------------------ carried programs
-    def run(self, i, ins, outs, add=frozenset()):
+    def run(self, i, ins, outs, add=frozenset(), runs=1):
         """Call carried program ``i``: one address an input and an output; what is written overlaps nothing else.  A status leaves.
 
-        Outputs whose numbers are in ``add`` are added to what is there.
+        Outputs whose numbers are in ``add`` are added to what is there.  ``runs``: how often this call is made, about.
         """
-        made = self.assembly.function(self.carried[i], (*self.path, i), add)
+        made = self.assembly.function(self.carried[i], (*self.path, i), add, runs * self.printer.runs)
         arguments = [f"ptr {x}" for x in (*ins, *outs)] + ["ptr %ctx"] * made.status
         if made.scratch:
             arguments.append(f"ptr {self.scratch(made.scratch)}")

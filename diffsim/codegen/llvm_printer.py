@@ -10,6 +10,7 @@ import numpy as np
 
 from . import engine, vector_math
 from .guards import Guards
+from .lower import WIDE
 from .nest import BOOL, COMPUTED, FLOAT, INT, WIDTH, Atom, Block, Check, Choice, Link, Literal, Loop, Store, numbers, slots
 from .scalars import FUNCTIONS, Special
 from .sums import block_length, block_sums
@@ -116,15 +117,18 @@ class FunctionPrinter:
         The function returns an i64: 0, or a status with this number plus that of the kind of index in the list, which grows, in its upper
         half where an index was out of bounds, which then stands in this word of ``%ctx``.  Without it the function is void, and its
         results are NaN in that case.
+    runs : int
+        How often its caller calls it: in what runs often, short loops are worth vectorising.
     """
 
-    def __init__(self, function, text, stack=None, link=None, report=None):
+    def __init__(self, function, text, stack=None, link=None, report=None, runs=1):
         self.function, self.text, self.link = function, text, link
         self.guards, self.result = Guards(self, report), "void" if report is None else "i64"
         self.stack, self.scratch, self.work = stack, None, 0
         self.head, self.lines, self.names = [], [], {}
         self.slot, self.slot_sizes = slots(function.body)
         self.label, self._n, self._trips, self._heaviest = "entry", 0, 1, heaviest(function.body)
+        self.runs, self._inner = runs, 1
         self._many = count_loops(function.body) > MANY
 
     @property
@@ -239,8 +243,9 @@ class FunctionPrinter:
     def loop(self, loop):
         """Bounds are constant and the loop is not empty: the test stands at its end."""
         n = self._n = self._n + 1
-        self._trips *= loop.stop - loop.start
-        self.text.long_loops |= self._trips >= LONG
+        outer, self._inner = self._inner, loop.stop - loop.start
+        self._trips *= self._inner
+        self.text.long_loops |= self.worthwhile
         before, names = self.label, self.names
         counter = names[loop.counter] = f"%.i{n}"
         for inside, *_ in loop.carried:
@@ -248,7 +253,7 @@ class FunctionPrinter:
         length, ident = block_length(loop), self._ident(loop)
         if length:
             block_sums(self, loop, n, length, ident)
-            self._trips //= loop.stop - loop.start
+            self._trips, self._inner = self._trips // (loop.stop - loop.start), outer
             return
         self.lines.append(f"  br label %.loop{n}")
         self.open(f".loop{n}")
@@ -261,10 +266,15 @@ class FunctionPrinter:
         self.lines[place:place] = heads
         self.lines += [f"  {counter}.next = add nuw nsw i64 {counter}, 1", f"  {counter}.end = icmp eq i64 {counter}.next, {loop.stop}",
                        f"  br i1 {counter}.end, label %.done{n}, label %.loop{n}{ident}"]  # fmt: skip
-        self._trips //= loop.stop - loop.start
+        self._trips, self._inner = self._trips // (loop.stop - loop.start), outer
         self.open(f".done{n}")
         for _, _, following, after in loop.carried:
             names[after] = self.name(following)
+
+    @property
+    def worthwhile(self):
+        """Whether the loop being printed is worth vectorising."""
+        return self._trips >= LONG or (self._inner >= WIDE and self._trips * self.runs >= LONG)
 
     def fill(self, buffer, value):
         """Write one number to every element."""
@@ -355,7 +365,7 @@ class FunctionPrinter:
             symbol += "f"
         self.text.declare(symbol, kind, [kind] * len(x), PURE)
         vector = ""
-        if self._trips >= LONG and dtype is FLOAT:
+        if self.worthwhile and dtype is FLOAT:
             vector = vector_math.attribute(symbol)
             self.text.vectors.update([symbol] if vector else [])
         return self.line(f"call {kind} @{symbol}({', '.join(f'{kind} {a}' for a in x)}){vector}")

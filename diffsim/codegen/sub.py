@@ -64,23 +64,23 @@ class Assembly:
             statement.rule(k, statement.outs, [base(x) for x in statement.ins], **eqn.params)
         return write
 
-    def function(self, graph, path, add=frozenset()):
+    def function(self, graph, path, add=frozenset(), runs=1):
         """A carried program as a function, printed once; programs that need nothing share theirs with all that are the same.
 
-        Outputs whose numbers are in ``add`` are added to what is there.
+        Outputs whose numbers are in ``add`` are added to what is there; ``runs`` says how often it is called.
         """
         key = path if self.context is not None and self.context.within(path) else graph, add
         if key not in self._functions:
-            self._functions[key] = self._printed(graph, path, add)
+            self._functions[key] = self._printed(graph, path, add, runs)
         return self._functions[key]
 
-    def _printed(self, graph, path, add):
+    def _printed(self, graph, path, add, runs):
         symbol, status = self.text.unique("body"), self.report is not None
         if any(isinstance(v.aval, Opaque) for v in (*graph.inputs, *graph.outputs)):
             raise MissingRule("a record of a solve", "emit", "it cannot enter or leave the program inside another primitive")
-        function = nest_of(symbol, graph, status, add)
+        function = nest_of(symbol, graph, status, add, runs)
         note(graph, function.body)
-        printer = FunctionPrinter(function, self.text, STACK, link=self.link(graph, path), report=self.report).print()
+        printer = FunctionPrinter(function, self.text, STACK, link=self.link(graph, path), report=self.report, runs=runs).print()
         return Function(symbol, printer.scratch_size if printer.scratch == "param" else 0, status)
 
 

@@ -14,6 +14,8 @@ from .sums import accumulated, step_of
 
 #: Carries of at most this many bytes are copied from step to step: they may be registers.
 SMALL = 256
+#: Iterations a loop of unknown length is taken to have.
+UNKNOWN = 100
 
 
 # ---------------------------------------------------------------- calls
@@ -166,7 +168,7 @@ class _Steps:
                 k.copy(k.row(rows, at, sizes[j]), reads[j], sizes[j])
             slices = [k.row(x, at, size) for x, size in zip(xs, sizes[n:], strict=True)]
             results = [k.row(y, at, size) for y, size in zip(ys, self.results, strict=True)]
-            k.run(0, [*reads, *slices], [*state.writes(to), *results], state.sums)
+            k.run(0, [*reads, *slices], [*state.writes(to), *results], state.sums, length if isinstance(length, int) else UNKNOWN)
             state.advance()
             return [k.line(f"add nuw nsw i64 {i}, 1"), *to.values(), *then.values(), *to.values()]
 
@@ -214,14 +216,14 @@ def _iterate(k, body, starts, ends, count, note):
 
     def going(i, *places):
         here = dict(zip(large, places[:len(large)], strict=True))
-        k.run(0, state.reads(here), [flag])
+        k.run(0, state.reads(here), [flag], runs=UNKNOWN)
         return k.line(f"trunc i8 {k.line(f'load i8, ptr {flag}')} to i1")
 
     def step(i, *places):
         here, to = places[:len(large)], places[len(large):]
         reads = state.reads(dict(zip(large, here, strict=True)))
         note(i, reads)
-        k.run(1, reads, state.writes(dict(zip(large, to, strict=True))), state.sums)
+        k.run(1, reads, state.writes(dict(zip(large, to, strict=True))), state.sums, UNKNOWN)
         state.advance()
         return [k.line(f"add nuw nsw i64 {i}, 1"), *to, *here]
 

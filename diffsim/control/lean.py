@@ -10,6 +10,7 @@ from ..codegen.emissions import emission
 from ..core import Absent, Const, Eqn, Graph, Var
 from ..core.emission import Gather, Scalar
 from ..passes import dce
+from ..passes.cse import operand_key
 from ..prims.layout import broadcast_to
 from .bodies import constant_carries, lowered, selected
 from .residuals import shared
@@ -71,10 +72,10 @@ class _Constants:
         for v, x in pairs:
             if isinstance(x, Const) and x.value.size <= KNOWN:
                 self.instead[v] = x
-            elif x in first:
-                self.instead[v] = first[x]
+            elif operand_key(x) in first:
+                self.instead[v] = first[operand_key(x)]
             else:
-                first[x] = v
+                first[operand_key(x)] = v
                 self.inputs.append(v)
                 self.operands.append(x)
 
@@ -126,8 +127,8 @@ def scan(eqn, needed, maker):
     constants = _Constants([(v, x) for v, x, c in zip(body.inputs, eqn.inputs, still, strict=False) if c])
     merged, first = {}, {}
     for v, x in zip(body.inputs[n:], eqn.inputs[n:], strict=True):
-        if first.setdefault(x, v) is not v:
-            merged[v] = first[x]
+        if first.setdefault(operand_key(x), v) is not v:
+            merged[v] = first[operand_key(x)]
     constants.instead |= merged
     outputs = [constants.instead.get(x, x) for x in body.outputs]
     keep = tuple(j for j in p["keep"] if needed[last + j] and not still[j])

@@ -56,13 +56,13 @@ def _same(first, second):
     p, q = first.params, second.params
     body, n, m = p["body"], p["carries"], q["carries"]
     last = len(first.outputs) - n
-    rows = dict(zip(first.inputs[n:], body.inputs[n:], strict=True))
+    rows = {operand_key(x): v for x, v in zip(first.inputs[n:], body.inputs[n:], strict=True)}
     rows |= {first.outputs[last + j]: body.inputs[j] for j in p["keep"]} | dict(zip(first.outputs[n:last], body.outputs[n:], strict=True))
-    still = {x: v for x, v, c in zip(first.inputs, body.inputs, constant_carries(body, n), strict=False) if c}
-    same = {v: rows[x] for v, x in zip(q["body"].inputs[m:], second.inputs[m:], strict=True) if x in rows}
+    still = {operand_key(x): v for x, v, c in zip(first.inputs, body.inputs, constant_carries(body, n), strict=False) if c}
+    same = {v: rows[operand_key(x)] for v, x in zip(q["body"].inputs[m:], second.inputs[m:], strict=True) if operand_key(x) in rows}
     for v, x, c in zip(q["body"].inputs, second.inputs, constant_carries(q["body"], m), strict=False):
-        if c and x in still:
-            same[v] = still[x]
+        if c and operand_key(x) in still:
+            same[v] = still[operand_key(x)]
     known = {_key(e, e.inputs): e for e in body.eqns}
     for e in q["body"].eqns:
         if all(isinstance(x, Const) or x in same for x in e.inputs):

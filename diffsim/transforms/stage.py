@@ -55,6 +55,11 @@ class GraphTrace(Trace):
         known = self.known.get(key)
         if known is not None and not isinstance(x, Tracer) and not same_bits(known[1], x):
             known = None
+        if known is None and not isinstance(x, Tracer):         # a loop and its derivative hold arrays of one content
+            like = (k for k in self.known.values() if not isinstance(k[1], Tracer) and (k[1].shape, k[1].dtype) == (x.shape, x.dtype))
+            known = next((k for k in like if same_bits(k[1], x)), None)
+            if known is not None:
+                known = self.known[key] = (*known[:2], x)
         if known is None:
             value = x if isinstance(x, Tracer) or not changeable(x) else self.keep(x)
             known = self.known[key] = (Var(aval_of(x)), value, x)

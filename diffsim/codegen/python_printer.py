@@ -208,7 +208,7 @@ class _Printer:
         def shown(b):
             return f"call_{b}" if isinstance(b, int) else "_" if b is None else self._whole(b)
 
-        name, programs = s.eqn.prim.name, carried(s.eqn)
+        name, programs = s.eqn.prim.name.replace(".", "_"), carried(s.eqn)
         functions = [self._carried(f"{self.identifier}_{name}{s.number}{'abcdefgh'[i % 8]}", g) for i, g in enumerate(programs)]
         call = f"{name}{'_' if iskeyword(name) else ''}({', '.join([*functions, *map(shown, s.ins)])})"
         plain = {k: v for k, v in s.eqn.params.items() if isinstance(v, (int, str)) and programs}

@@ -5,8 +5,8 @@ The same subset of Python and the same conventions as ``erk.py``. The stages of 
     Y_i = y + h sum_{j<i} a_ij k_j + h gamma k_i,    k_i = f(t + c_i h, Y_i),    i = 1 .. S,
 
 k_0 = f(t, y) is known from the step before, and Y_S is the new state. Newton's iteration for h gamma k_i keeps one matrix,
-1 - h gamma J(t, y), for all stages of a step. A state with its tangents is iterated with the matrix of the state alone on the diagonal: the
-coupling is in the residual.
+1 - h gamma J(t, y), for all stages of a step. Of a state with its tangents the state alone is iterated; the equations of its tangents are
+linear, and solved with the Jacobian at the stage.
 
 What is recorded, or repeated on given steps, is iterated down to rounding: its derivatives are those of the equations' solution. So are
 tangents, and a replay repeats the solve bit for bit, because nothing of an iteration survives its step.
@@ -54,24 +54,21 @@ from diffsim.ode.stepsize import (
 )
 
 KAPPA = 1e-2             # part of the tolerance that may be left of an iteration whose derivatives nobody wants
-TURNS, MANY_TURNS = 8, 50        # iterations before a stage counts as unsolved: down to KAPPA, down to rounding; tangents, which
-#                                  converge after the state and as fast, get twice as many
+TURNS, MANY_TURNS = 8, 50        # iterations before a stage counts as unsolved: down to KAPPA, down to rounding
 ROUNDING = 4 * 2.0**-52  # relative change that ends an iteration down to rounding
 SETTLED = 1e-10          # below it an iteration that no longer gains has reached its rounding errors
-FAINT = 1e-8             # a component below this part of its block's largest is measured against that
+FAINT = 1e-8             # a component below this part of the largest is measured against that
 
 
-def change(x, y, block):
-    """Largest relative change x of y, block by block."""
-    worst = 0.0
-    for first in range(0, x.shape[0], block):
-        largest = 0.0
-        for q in range(first, first + block):
-            largest = max(largest, abs(y[q]))
-        for q in range(first, first + block):
-            size = abs(x[q]) / (abs(y[q]) + FAINT * largest + 1e-300)
-            if not size <= worst:
-                worst = size
+def change(x, y, first, n):
+    """Largest relative change x of y among n components."""
+    worst, largest = 0.0, 0.0
+    for q in range(first, first + n):
+        largest = max(largest, abs(y[q]))
+    for q in range(first, first + n):
+        size = abs(x[q]) / (abs(y[q]) + FAINT * largest + 1e-300)
+        if not size <= worst:
+            worst = size
     return worst
 
 
@@ -91,11 +88,9 @@ def settled(turn, limit, size, before, tight):
     return -1 if rate >= 1.0 or turn == limit - 1 else 0
 
 
-def stage(k, gamma, a, c, guess, i, t, h, y, p, tight, rtol, atol, ks, new, mid, rise, r, lu, pivots, place, kl, ku, z):
-    """Solve for the i-th slope and its state ``new``; returns the number of iterations, negative if they did not arrive."""
-    n, limit = z.shape[0], TURNS
-    if tight:
-        limit = MANY_TURNS if y.shape[0] == n else 2 * MANY_TURNS
+def stage(k, gamma, a, c, guess, i, t, h, y, p, base, tight, rtol, atol, ks, new, mid, rise, r, lu, pivots, place, kl, ku, z):
+    """Iterate for ``rise`` = h gamma k_i of the state alone; returns the number of turns, negative if they did not arrive."""
+    n, limit, before = z.shape[0], MANY_TURNS if tight else TURNS, 0.0
     for q in range(y.shape[0]):
         acc, ahead = 0.0, 0.0
         for j in range(i):
@@ -104,42 +99,68 @@ def stage(k, gamma, a, c, guess, i, t, h, y, p, tight, rtol, atol, ks, new, mid,
         mid[q] = y[q] + h * acc
         rise[q] = h * gamma * ahead
         new[q] = mid[q] + rise[q]
-    before = 0.0
     for turn in range(limit):
         rhs(k, t + c[i] * h, new, p, r)
-        for q in range(y.shape[0]):
+        for q in range(base, base + n):
             r[q] = h * gamma * r[q] - rise[q]
-        for first in range(0, y.shape[0], n):
-            solve(lu, pivots, place, kl, ku, r, first, z)
-        for q in range(y.shape[0]):
+        solve(lu, pivots, place, kl, ku, r, base, z)
+        for q in range(base, base + n):
             rise[q] += r[q]
             new[q] = mid[q] + rise[q]
-        size = change(r, new, n) if tight else math.sqrt(mean_square(r, new, 1.0, rtol, atol, 0))
+        size = change(r, new, base, n) if tight else math.sqrt(mean_square(r, new, 1.0, rtol, atol, 0))
         state = settled(turn, limit, size, before, tight)
         if state != 0:
-            for q in range(y.shape[0]):
-                ks[i, q] = rise[q] / (h * gamma)
             return state * (turn + 1)
         before = size
     return -limit
 
 
+def tangents(k, t, p, scale, base, depth, rows, columns, kl, ku, new, mid, rise, r, late, late_lu, late_pivots, place, z):
+    """The tangents' part of a stage whose state is known: level by level a linear system. Returns a status."""
+    n = z.shape[0]
+    base_jacobian(k, t, new, p, base, late, z)
+    form(late, rows, columns, scale, late_lu, kl, ku)
+    if not factor(late_lu, late_pivots, kl, ku):
+        return SINGULAR
+    for now in range(1, depth + 1):
+        for block in range(new.shape[0] // n):
+            if level(block, base // n) >= now:
+                for q in range(block * n, block * n + n):
+                    new[q] = mid[q]
+        rhs(k, t, new, p, r)
+        for block in range(new.shape[0] // n):
+            if level(block, base // n) == now:
+                for q in range(block * n, block * n + n):
+                    rise[q] = scale * r[q]
+                solve(late_lu, late_pivots, place, kl, ku, rise, block * n, z)
+                for q in range(block * n, block * n + n):
+                    new[q] = mid[q] + rise[q]
+    return DONE
+
+
 def attempt(
-    k, gamma, a, c, guess, t, h, y, p, step, rows, columns, kl, ku, tight, rtol, atol, values, stages, ks, new, mid, rise, r, lu, pivots,
-    place, z,
+    k, gamma, a, c, guess, t, h, y, p, step, base, depth, rows, columns, kl, ku, tight, rtol, atol, values, stages, ks, new, mid, rise, r,
+    lu, pivots, late, late_lu, late_pivots, place, z,
 ):  # fmt: skip
     """The slopes of one step and its new state; stage states go to stages[step]. Returns a status and the number of iterations."""
     form(values, rows, columns, h * gamma, lu, kl, ku)
     if not factor(lu, pivots, kl, ku):
         return SINGULAR, 0
-    turns = 0
+    turns, status = 0, DONE
     for q in range(stages.shape[2]):
         stages[step, 0, q] = y[q]
     for i in range(1, c.shape[0]):
-        took = stage(k, gamma, a, c, guess, i, t, h, y, p, tight, rtol, atol, ks, new, mid, rise, r, lu, pivots, place, kl, ku, z)
+        took = stage(k, gamma, a, c, guess, i, t, h, y, p, base, tight, rtol, atol, ks, new, mid, rise, r, lu, pivots, place, kl, ku, z)
         turns += abs(took)
         if took < 0:
             return UNSOLVED, turns
+        if depth > 0:
+            status = tangents(k, t + c[i] * h, p, h * gamma, base, depth, rows, columns, kl, ku, new, mid, rise, r, late, late_lu,
+                              late_pivots, place, z)
+        if status != DONE:
+            return status, turns
+        for q in range(y.shape[0]):
+            ks[i, q] = rise[q] / (h * gamma)
         if i < c.shape[0] - 1:
             for q in range(stages.shape[2]):
                 stages[step, i, q] = new[q]
@@ -168,9 +189,9 @@ def base_jacobian(k, t, y, p, base, values, z):
 
 
 def forward(
-    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, kl, ku, gamma, filtered, a, c, guess, e,
-    one, dense, rows, columns, place, y, p, atol, probe_atol, sigma, out, mesh, nodes, stages, ks, new, w, est, values, mid, rise, r, lu,
-    pivots, z, counts, last,
+    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, kl, ku, gamma, filtered, a, c,
+    guess, e, one, dense, rows, columns, place, y, p, atol, probe_atol, sigma, out, mesh, nodes, stages, ks, new, w, est, values, mid, rise,
+    r, lu, pivots, late, late_lu, late_pivots, z, counts, last,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -178,7 +199,7 @@ def forward(
     ----------
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, y, p, atol, probe_atol, sigma, out, mesh, nodes
         As in ``erk.forward``.
-    base, kl, ku, rows, columns, place
+    base, depth, kl, ku, rows, columns, place
         As in ``rosenbrock.forward``.
     gamma, filtered, a, c, guess, e, dense
         The tableau: a number, 0 or 1, shapes (S + 1, S + 1), (S + 1,), (S + 1, S + 1), (S + 1,), (S + 1, degree).
@@ -188,6 +209,8 @@ def forward(
         Written: stage states, as in ``erk.forward``.
     ks, new, w, est, values, mid, rise, r, lu, pivots, z : ndarray
         Work: shapes (S + 1, N), (N,), (S + 1,), (1, N), (nnz,), (N,), (N,), (N,), (nb, nb), (nb,) of int, (nb,).
+    late, late_lu, late_pivots : ndarray
+        Work: the Jacobian at a stage and its factors, as ``values``, ``lu`` and ``pivots``.
     counts, last
         As in ``erk.forward``.
 
@@ -218,8 +241,8 @@ def forward(
             if fresh:
                 base_jacobian(k, t0 + s, y, p, base, values, z)
                 jacobians, fresh = jacobians + 1, False
-            found, turns = attempt(k, gamma, a, c, guess, t0 + s, h, y, p, accepted, rows, columns, kl, ku, tight, rtol, atol, values,
-                                   stages, ks, new, mid, rise, r, lu, pivots, place, z)
+            found, turns = attempt(k, gamma, a, c, guess, t0 + s, h, y, p, accepted, base, depth, rows, columns, kl, ku, tight, rtol, atol,
+                                   values, stages, ks, new, mid, rise, r, lu, pivots, late, late_lu, late_pivots, place, z)
             calls, factorisations = calls + turns, factorisations + 1
             if replay == 0:
                 error = math.inf
@@ -348,17 +371,17 @@ FORWARD = Loop(
     "esdirk_forward",
     forward,
     sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz"),
-    integers=("max_steps", "replay", "rate", "base", "kl", "ku", "filtered"),
+    integers=("max_steps", "replay", "rate", "base", "depth", "kl", "ku", "filtered"),
     shapes={
         **SHAPES, "guess": "S + 1, S + 1", "e": "S + 1", "one": "1", "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out",
         "stages": "cap + 1, S, n_rec", "ks": "S + 1, N", "new": "N", "est": "1, N", "mid": "N", "rise": "N", "r": "N", "counts": "6",
-        "last": "4",
+        "last": "4", "late": "nnz", "late_lu": "nb, nb", "late_pivots": "nb",
     },
-    integer_arrays=("counts", "rows", "columns", "place", "pivots"),
+    integer_arrays=("counts", "rows", "columns", "place", "pivots", "late_pivots"),
     helpers=(
-        form, factor, solve, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights, observe,
+        form, factor, solve, level, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights, observe,
         times_in_order, start_outputs, step_outputs, log2, exp2, next_size, propose, joint_error, first_not_finite, verdict, tell, change,
-        settled, stage, attempt, estimate, base_jacobian,
+        settled, base_jacobian, tangents, stage, attempt, estimate,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

@@ -48,7 +48,7 @@ ROSENBROCK = Family(
 
 ESDIRK = Family(
     forward=esdirk.FORWARD, adjoint=esdirk.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
-    structured=True, work=("ks", "new", "w", "est", "values", "mid", "rise", "r", "lu", "pivots", "z"),
+    structured=True, work=("ks", "new", "w", "est", "values", "mid", "rise", "r", "lu", "pivots", "late", "late_lu", "late_pivots", "z"),
     back_work=("kappa", "g", "w", "values", "r", "work", "lu", "pivots", "z"))
 
 FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK}

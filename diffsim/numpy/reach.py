@@ -24,6 +24,7 @@ from .views import Borrowed
 
 FunctionType, MethodType, BuiltinType = types.FunctionType, types.MethodType, types.BuiltinFunctionType
 _NUMBERS = frozenset((Array, ArrayTracer, Tracer, np.ndarray, np.float64, float, int, complex, str, list, dict, tuple, types.ModuleType))
+_UFUNCS = frozenset(f for f in vars(np).values() if isinstance(f, np.ufunc))
 #: Methods of a plain array whose result is a new array.
 _COPYING = frozenset(("copy", "astype", "flatten", "repeat", "cumsum", "cumprod", "round", "clip", "dot", "take"))
 
@@ -31,6 +32,8 @@ _COPYING = frozenset(("copy", "astype", "flatten", "repeat", "cumsum", "cumprod"
 def callee(f):
     """What is called in place of ``f``."""
     kind = f.__class__
+    if kind is np.ufunc and f in _UFUNCS:                   # the common case where NumPy is an argument of the function
+        return f
     if kind is FunctionType:
         if f.__globals__.__class__ is Globals:
             return f
@@ -48,8 +51,11 @@ def callee(f):
         return creator(f)
     if isinstance(f, type):
         return _conversion(f) or _constructor(f)
-    if kind is functools.partial:
-        return rebound(f)
+    return rebound(f) if kind is functools.partial else _object(f, kind)
+
+
+def _object(f, kind):
+    """What is called in place of an object that can be called."""
     call = getattr(kind, "__call__", None)                  # noqa: B004  (the function itself is wanted, not whether it exists)
     if call.__class__ is FunctionType and is_user_function(call):
         return MethodType(rebound(call), f)

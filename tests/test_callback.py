@@ -8,6 +8,7 @@ from scipy.special import j0, j1, jv
 
 import diffsim as ds
 from diffsim.errors import DifferencesWarning, InputError, InputTypeError, MissingRule
+from diffsim.ode import run
 
 X = np.array([0.3, 0.7, 1.9])
 
@@ -207,3 +208,23 @@ def test_wrong_calls_are_refused():
 
     with pytest.raises(InputError, match="traced value"):
         ds.grad(lambda c: np.sum(closing(c)))(2.0)
+
+
+def test_a_right_hand_side_is_compiled_for_functions_that_come_back(monkeypatch):
+    compiled, original = [], run.compiled
+    monkeypatch.setattr("diffsim.ode.run.compiled", lambda prim, args, params: compiled.append(prim.name) or original(prim, args, params))
+
+    def sine(x):
+        return np.sin(x)
+
+    def end(y0, anew):
+        f = (lambda x: np.sin(x)) if anew else sine
+        return ds.solve_ivp(lambda t, y: -ds.callback(f, y, y, differences=True), (0.0, 0.5), y0, t_eval=[0.5]).y[:, 0]
+    want = 2 * np.arctan(np.tan(X / 2) * np.exp(-0.5))      # y' = -sin(y)
+    for _ in range(3):
+        np.testing.assert_allclose(end(X, True), want, rtol=1e-3)
+    assert not compiled
+    np.testing.assert_allclose(end(X, False), want, rtol=1e-3)
+    assert not compiled
+    np.testing.assert_allclose(end(X, False), want, rtol=1e-3)
+    assert compiled

@@ -378,3 +378,29 @@ def test_complex_programs_are_compiled_to_real_arithmetic(rng):
 def test_quotients_of_complex_numbers_do_not_overflow():
     x, y = np.array([1e300 + 1e300j, 1e-300 + 1j, 3 + 0j]), np.array([1e300 - 2e300j, 1e-308 + 1e-300j, 4e-320j + 5])
     np.testing.assert_allclose(ds.jit(np.divide)(x, y), x / y, rtol=1e-14)
+
+
+def test_loops_and_choices_carry_complex_numbers(rng):
+    u0 = rng.normal(size=8) + 1j * rng.normal(size=8)
+    phase = np.exp(-0.1j * np.arange(8) ** 2)
+
+    def propagated(u, strength):
+        def step(u, _):
+            u = np.fft.ifft(phase * np.fft.fft(u * np.exp(1j * strength * np.abs(u) ** 2)))
+            return u, u[0]
+        u, trace = ds.scan(step, u, None, length=5)
+        u, v = ds.fori_loop(0, 3, lambda i, s: (s[1], s[0] * 1j), (u, trace[0] + u))
+        chosen = ds.cond(strength > 0.0, lambda u, v: (u, u), lambda u, v: (v, 2 * v), u, v)
+        return np.sum(np.abs(chosen[0] + chosen[1]) ** 2) + np.sum(trace * u[:5]).real
+    f = ds.value_and_grad(propagated, (0, 1))
+    for strength in (0.3, -0.2):
+        got, want = ds.jit(f)(u0, strength), f(u0, strength)
+        assert got[0] == pytest.approx(want[0], rel=1e-12)
+        np.testing.assert_allclose(got[1][0], want[1][0], rtol=1e-10, atol=1e-10)
+        assert got[1][1] == pytest.approx(want[1][1], rel=1e-10)
+    program = ds.jit(lambda u: ds.scan(lambda c, _: (c * (1 + 0.5j) + 1, None), u, None, length=20)[0])
+    want = u0
+    for _ in range(20):
+        want = want * (1 + 0.5j) + 1
+    np.testing.assert_allclose(program(u0), want, rtol=1e-13)
+    assert not [e for e in finished(program.graph).eqns if emission(e) is back.call_back]

@@ -1,6 +1,7 @@
 """Black boxes in differentiable programs: Python functions diffsim calls without looking inside."""
 
 import functools
+import weakref
 
 import numpy as np
 
@@ -100,7 +101,25 @@ def callback(f, result_shape_dtypes, *args, jvp=None, vjp=None, differences=None
     box = _Box(f, jvp, vjp, place, avals, struct)
     fn = External(f"the callback {described(f)}", box.run, lambda *x: avals, push=jvp and box.push, pull=vjp and box.pull,
                   differences=differences, vectorized=vectorized)
+    fn = _met((f, jvp, vjp), (place.key, tuple(avals), struct, differences, vectorized), fn)
     return tree.unflatten(struct, external.value(*leaves, fn=fn))
+
+
+_functions, _externals = weakref.WeakSet(), weakref.WeakValueDictionary()
+
+
+def _met(functions, rest, fn):
+    """The external function made before of the same Python functions in the same way, else this one.
+
+    Programs are compiled for functions that come back; one that is defined anew in every call of a program does not.
+    """
+    try:
+        fn = _externals.setdefault((functions, rest), fn)
+        fn.lasting = all(f is None or f in _functions for f in functions)
+        _functions.update(f for f in functions if f is not None)
+    except TypeError:                                       # it cannot be hashed, or be referred to weakly
+        fn.lasting = False
+    return fn
 
 
 class _Box:

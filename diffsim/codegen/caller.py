@@ -60,7 +60,7 @@ class Caller:
 
     def poison(self, buffer):
         """NaN in every element of an array of floats."""
-        if buffer.dtype.kind == "f":
+        if buffer.dtype.kind in "fc":
             self.printer.fill(buffer, np.nan)
 
     def alloca(self, n, kind="double"):

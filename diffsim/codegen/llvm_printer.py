@@ -11,7 +11,7 @@ import numpy as np
 from . import engine, vector_math
 from .guards import Guards
 from .lower import WIDE
-from .nest import BOOL, COMPUTED, FLOAT, INT, WIDTH, Atom, Block, Check, Choice, Link, Literal, Loop, Store, numbers, slots
+from .nest import BOOL, COMPUTED, FLOAT, INT, PARTS, WIDTH, Atom, Block, Check, Choice, Link, Literal, Loop, Store, numbers, slots
 from .scalars import FUNCTIONS, Special
 from .sums import block_length, block_sums
 from .weight import count_loops, heaviest, work
@@ -277,12 +277,13 @@ class FunctionPrinter:
         return self._trips >= LONG or (self._inner >= WIDE and self._trips * self.runs >= LONG)
 
     def fill(self, buffer, value):
-        """Write one number to every element."""
-        if buffer.size:
+        """Write one number to every element, to both parts of complex ones."""
+        size = buffer.size * (1 + (buffer.dtype in PARTS))
+        if size:
             body = Block(1)
-            counter = Atom("counter", (), body, 0, 0, buffer.size - 1)
-            body.statements.append(Store(buffer, counter, Literal(value, buffer.dtype, body)))
-            self.loop(Loop(counter, 0, buffer.size, body))
+            counter = Atom("counter", (), body, 0, 0, size - 1)
+            body.statements.append(Store(buffer, counter, Literal(value, numbers(buffer.dtype), body)))
+            self.loop(Loop(counter, 0, size, body))
 
     def _ident(self, loop):
         """Metadata of a loop; ``_trips`` are its iterations in all."""

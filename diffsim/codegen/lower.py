@@ -7,7 +7,7 @@ from ..core.emission import Call, Scalar
 from ..core.switches import without
 from .builder import Builder, flatten
 from .cells import Cell, Constant, Group, Inlined, Stored, Target, Unrolled
-from .emissions import emission
+from .emissions import emission, own_outputs
 from .fuse import fuse
 from .nest import Buffer, Function, Link, canonical, prune
 from .plan import ELEMENTS, INLINE, MEMORY, OPAQUE, UNROLL, Plan
@@ -82,6 +82,7 @@ def nest_of(name, graph, status=False, add=frozenset(), runs=1):
 
     Outputs whose numbers are in ``add`` are added to what is there; ``runs`` says how often it is called.
     """
+    graph = own_outputs(graph)
     ins, outs = [f"in{n}" for n in range(len(graph.inputs))], [f"out{n}" for n in range(len(graph.outputs))]
     params = [(name, "ptr") for name in (*ins, *outs, *(["ctx"] if status else []))]
     function = lower(name, params, graph, [(i, 0, v.aval.dtype) for i, v in zip(ins, graph.inputs, strict=True)],

@@ -54,6 +54,7 @@ class External:
         self.name, self.run, self.out, self.push, self.pull = name, run, out, push, pull
         self.differences, self.vectorized, self.noise = differences, vectorized, noise
         self.digest = f"{_process} {next(_tokens)}"
+        self.lasting = True                                 # whether it will be met again: else compiling for it alone is not worth it
         self._jacobian, self._derived = None, {}
 
     def __repr__(self):

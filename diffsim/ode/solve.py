@@ -251,6 +251,8 @@ def _system(fun, t0, y0, args):
         graph, captured = trace(flat, [SCALAR, Aval((n,), FLOAT), *avals], verb="solve_ivp", hoist=True)
         graph = optimise(graph)
         _check_emission(graph)
+        if _met_once(graph) and not any(map(_recorded, (t0, y0, *split.leaves))):
+            return _python_system(flat, avals, split.leaves, y0, t0, (fun, None)), split.leaves
     except (ConcretizationError, DerivativeLost, MissingRule) as reason:
         return _python_system(flat, avals, split.leaves, y0, t0, (fun, reason)), split.leaves
     graph, values = _hoisted(_in_double(graph))
@@ -267,6 +269,11 @@ def _check_emission(graph):
         emit = emission(eqn)
         if isinstance(emit, Call) and not emit.inside:
             raise MissingRule(eqn.prim.name, "emit", "a solve inside a right-hand side is not compiled")
+
+
+def _met_once(graph):
+    """Whether it calls a function of the user's that was not met before: one run of it is not worth compiling for."""
+    return any(not getattr(eqn.params.get("fn"), "lasting", True) for eqn in graph.eqns)
 
 
 def _in_double(graph):
@@ -310,9 +317,15 @@ def _python_system(flat, avals, leaves, y0, t0, cause):
     fun, reason = cause
     if any(map(_recorded, (t0, y0, *leaves))):
         raise reason
+    if reason is None:
+        return _uncompiled(flat, avals, y0)
     place = described(fun)
     key = f"{place} {reason}" if isinstance(reason, MissingRule) else str(reason)
     warn_once(key, f"solve_ivp runs the right-hand side {place} uncompiled (the same answer, slower): {reason}")
+    return _uncompiled(flat, avals, y0)
+
+
+def _uncompiled(flat, avals, y0):
     return System(y0.shape[0], avals, fun=lambda t, y, *p: flat(t, y, *p)[0], digest=f"python {next(_python_systems)}")
 
 

@@ -29,10 +29,10 @@ class Affine:
 
 
 class Indices:
-    """Affine forms of index values, each found once."""
+    """Affine forms of index values, each found once; ``often`` says that the statements run often, on what is in the cache."""
 
     def __init__(self):
-        self._known = {}
+        self._known, self.often = {}, False
 
     def __call__(self, x):
         made = self._known.get(x)

@@ -25,13 +25,15 @@ SCALAR_PART = 0.5
 COMBINED = frozenset({"sum", "reduce_maximum", "reduce_minimum", "and", "or"})
 
 
-def fuse(block, indices=None):
+def fuse(block, indices=None, often=False):
     """Fuse the loops of a block, then those inside each.
 
     Parameters
     ----------
     block : Block
         Changed in place.
+    often : bool
+        Whether functions such as exp stay in loops of their own: the block runs often, on what is in the cache.
 
     Returns
     -------
@@ -39,6 +41,7 @@ def fuse(block, indices=None):
         For each loop of the block that is gone, the loop it has become a part of.
     """
     indices = indices or Indices()
+    indices.often = indices.often or often
     joined = {}
     if sum(type(s) is Loop for s in block.statements) > 1:
         joined = _Fusion(block, indices).run()
@@ -63,13 +66,14 @@ class _Unit:
 class _Shape:
     """What decides whether two loops are better off as one."""
 
-    __slots__ = ("nested", "statements", "vector", "work")
+    __slots__ = ("functions", "nested", "statements", "vector", "work")
 
     def __init__(self, loop, indices):
         self.statements, self.work = _size(loop.body), work(loop.body)
         self.nested = any(type(s) is Loop for s in loop.body.statements)
         self.vector = not self.nested and all(map(_combines, loop.carried)) and all(
             _vectorises(s, loop.counter, indices) for s in loop.body.statements)
+        self.functions = indices.often and self.vector and any(isinstance(s, Value) and in_vectors(s.op) for s in loop.body.statements)
 
     def suits(self, other):
         """Whether a loop of another shape may join this one."""
@@ -78,12 +82,18 @@ class _Shape:
         if self.nested == other.nested:
             return self.vector == other.vector
         flat, nest = (self, other) if other.nested else (other, self)
-        return flat.work <= SCALAR_PART * nest.work
+        return flat.work <= SCALAR_PART * nest.work and not flat.functions
 
 
 def _combines(carried):
     following = carried[2]
     return following.op in COMBINED or (following.op == "add" and following.dtype is INT)
+
+
+def in_vectors(op):
+    """Whether an operation is a function that vectors of numbers are handed to."""
+    known = FUNCTIONS.get(op) if type(op) is str else None
+    return known is not None and not known[0].startswith("llvm.")
 
 
 def _vectorises(s, counter, indices):

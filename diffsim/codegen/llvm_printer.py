@@ -9,9 +9,10 @@ from itertools import accumulate
 import numpy as np
 
 from . import engine, vector_math
+from .fuse import in_vectors
 from .guards import Guards
 from .lower import WIDE
-from .nest import BOOL, COMPUTED, FLOAT, INT, PARTS, WIDTH, Atom, Block, Check, Choice, Link, Literal, Loop, Store, numbers, slots
+from .nest import BOOL, COMPUTED, FLOAT, INT, PARTS, WIDTH, Atom, Block, Check, Choice, Link, Literal, Loop, Store, Value, numbers, slots
 from .scalars import FUNCTIONS, Special
 from .sums import block_length, block_sums
 from .weight import count_loops, heaviest, work
@@ -288,6 +289,8 @@ class FunctionPrinter:
     def _ident(self, loop):
         """Metadata of a loop; ``_trips`` are its iterations in all."""
         hints = [NOT_UNROLLED] if self._many and loop.stop - loop.start > UNROLLED else []
+        if self.runs > 1 and self.worthwhile and any(isinstance(s, Value) and in_vectors(s.op) for s in loop.body.statements):
+            hints = [NOT_UNROLLED]                          # written out before they are vectorised, short loops would call for each number
         inner = all(type(s) is not Loop for s in loop.body.statements)
         if inner and self._heaviest > ENOUGH and self._trips * work(loop.body) < COLD * self._heaviest:
             hints = [NOT_UNROLLED, NOT_VECTORISED]

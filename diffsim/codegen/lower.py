@@ -34,7 +34,7 @@ class Output:
         self.base, self.offset, self.dtype, self.add = base, offset, canonical(dtype), add
 
 
-def lower(name, params, graph, inputs, outputs, unroll=None):
+def lower(name, params, graph, inputs, outputs, unroll=None, often=False):
     """Loop nest of a graph.
 
     Parameters
@@ -48,6 +48,8 @@ def lower(name, params, graph, inputs, outputs, unroll=None):
     outputs : list of Output or None
     unroll : int, optional
         Arrays up to this size become scalars; chosen by the work if None.
+    often : bool
+        Whether it is the body of a loop: what it reads is in the cache, and functions such as exp are what it takes time for.
 
     Returns
     -------
@@ -58,7 +60,7 @@ def lower(name, params, graph, inputs, outputs, unroll=None):
     MissingRule
         A primitive cannot be emitted, or a dtype is not one generated code computes in.
     """
-    return Lowering(graph, unroll).function(name, params, inputs, outputs)
+    return Lowering(graph, unroll, often).function(name, params, inputs, outputs)
 
 
 #: In what runs often, arrays of at least so many elements stay arrays where functions such as exp are computed of them: vectors hold them
@@ -87,7 +89,7 @@ def nest_of(name, graph, status=False, add=frozenset(), runs=1):
     params = [(name, "ptr") for name in (*ins, *outs, *(["ctx"] if status else []))]
     function = lower(name, params, graph, [(i, 0, v.aval.dtype) for i, v in zip(ins, graph.inputs, strict=True)],
                      [Output(o, 0, x.aval.dtype, n in add) for n, (o, x) in enumerate(zip(outs, graph.outputs, strict=True))],
-                     _unroll(graph, runs))
+                     _unroll(graph, runs), runs >= OFTEN)
     function.internal = True
     return function
 
@@ -99,8 +101,8 @@ class Lowering:
     of another that one (``joined``) stay for those who look.
     """
 
-    def __init__(self, graph, unroll):
-        self.graph, self.plan, self.k = graph, Plan(graph, unroll), Builder()
+    def __init__(self, graph, unroll, often=False):
+        self.graph, self.plan, self.k, self.often = graph, Plan(graph, unroll, often), Builder(), often
         self.cells, self.handles, self.groups, self.own, self.joined = {}, {}, {}, {}, {}
 
     def function(self, name, params, inputs, outputs):
@@ -118,7 +120,7 @@ class Lowering:
         self._write(outputs, direct)
         prune(self.k.top)
         off = without()
-        self.joined = {} if "fuse" in off else fuse(self.k.top)
+        self.joined = {} if "fuse" in off else fuse(self.k.top, often=self.often)
         prune(self.k.top)
         if "shrink" not in off and shrink(self.k.top, self.k):
             prune(self.k.top)
@@ -169,7 +171,7 @@ class Lowering:
 
     def _group(self, v):
         """The group of a variable's shape; what loops are cut for keeps apart from what they are not."""
-        key = v.aval.shape, self.plan.pieces(v) > 0
+        key = v.aval.shape, self.plan.pieces(v) > 0, self.plan.apart(v)
         made = self.groups.get(key)
         if made is None:
             made = self.groups[key] = Group(self.k, v.aval.shape)

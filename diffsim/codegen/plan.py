@@ -13,6 +13,8 @@ ELEMENTS, INLINE, MEMORY, OPAQUE = "elements", "inline", "memory", "opaque"
 #: Arrays up to this many elements are unrolled (at 64 the Brusselator of 64 points compiles six times longer and runs half as fast as in
 #: loops; 7 x 7 Pleiades does not care), unless
 UNROLL, BUDGET = 16, 4000
+#: Operations of functions such as exp, which gain most from vectors.
+FUNCTION = 10
 #: Inlined chains end at this depth, at this many operations an element, and at this many pieces of joins and paddings.
 DEEP, LONG, PIECES = 20, 150, 12
 #: What a trip of one element into memory or out of it costs, in vectorised additions, for arrays up to so many bytes: those of the first
@@ -36,11 +38,12 @@ class Plan:
         Those whose reductions are written out too.
     """
 
-    def __init__(self, graph, unroll=None):
+    def __init__(self, graph, unroll=None, often=False):
         self.mode, self.unrolled = {}, set()
         self._work = {e: work(e) for e in graph.eqns}
         self._limit = self._chosen(graph) if unroll is None else unroll
         self._depth, self._cost, self._pieces = {}, {}, {}
+        self._often, self._functions = often, set()          # what functions such as exp are computed of, at once or by way of sums
         must, total_reads = self._uses(graph)
         for e in graph.eqns:
             self._decide(e, must, total_reads)
@@ -80,11 +83,21 @@ class Plan:
                 continue
             out = e.outputs[0]
             size = max(out.aval.size, 1)
+            if self._often and isinstance(emission(e), Scalar) and (out in self._functions or self._own(e) >= FUNCTION):
+                self._functions.update(e.inputs)
             shared = out in must or (readers.get(out, 0) > 1 and not _moves(e))
             ratio = (out.aval.size if shared else reads.get(out, 0)) / size
             for x in e.inputs:
                 reads[x] = reads.get(x, 0) + ratio * _elements_read(e, x, self._work[e])
         return must, reads
+
+    def _own(self, e):
+        """Operations an element of an elementwise equation takes."""
+        return cost(emission(e).rule, [canonical(x.aval.dtype) for x in e.inputs], e.params)
+
+    def apart(self, v):
+        """Whether loops of functions such as exp read v, which are not vectorised where they hold other loops."""
+        return v in self._functions
 
     def _decide(self, e, must, reads):
         emit = emission(e)
@@ -125,7 +138,7 @@ class Plan:
         if depth > DEEP or (total > LONG and own <= LONG) or pieces > PIECES:
             return False
         if isinstance(emit, Gather) and not emit.moves and not (emit.work is not None and own <= 1):
-            return emit.store is None and reads <= 1.01 * size
+            return emit.store is None and reads <= 1.01 * size and not self.apart(v)
         trip = next(cost for bytes_, cost in TRIPS if size * WIDTH[canonical(v.aval.dtype)] <= bytes_)
         return total * (reads - size) <= trip * (reads + size)
 

@@ -19,12 +19,14 @@ def test_the_python_blocks_run_and_fit_what_they_say(capsys):
     program = {"__name__": "readme"}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), program)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     assert set(program["gradient"]) == {"p", "y0"}
     assert program["best"].fun < 0.3 * program["value"]
     np.testing.assert_allclose(list(program["result"].values.values())[:4], program["best"].x["p"], rtol=1e-3)
     printed = capsys.readouterr().out
     assert "2998 3" in printed
+    assert "'equations'" in printed
+    assert "def " in printed
     assert "a = 0." in printed
     assert "period = " in printed
     assert 0.0 < program["period"].stderr < 0.2 * program["period"].estimate

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import diffsim.numpy  # noqa: F401  (registers its primitives)
 from diffsim.codegen.program import Program
 from diffsim.core import REGISTRY, Aval, Const, eval_graph
-from diffsim.passes import PASSES, cse, dce, fold, optimise, simplify
+from diffsim.passes import PASSES, cse, dce, fold, optimise, simplify, sink
 from diffsim.prims import elementwise as e
 from diffsim.prims import layout as la
 from diffsim.transforms import linearize, pull, trace
@@ -198,3 +198,46 @@ def test_random_graphs_keep_their_values_through_every_pass_and_through_compilat
     for unroll in (None, 0):
         for got, exact in zip(Program(optimised, unroll)(*x), want, strict=True):
             np.testing.assert_allclose(got, exact, rtol=1e-12, atol=1e-12)
+
+
+# ---------------------------------------------------------------- transposes
+def along_columns(x, y):
+    """Written for the first axis, run along the second, as ``np.moveaxis`` is used."""
+    a, b = la.transpose(x, axes=(1, 0)), la.transpose(y, axes=(1, 0))
+    rows = la.basic((4, 3), (slice(1, 4), slice(None)))
+    less = la.basic((4, 3), (slice(0, 3), slice(None)))
+    flux = e.mul(e.sin(e.sub(la.index(a, at=rows), la.index(a, at=less))), la.index(b, at=rows))
+    new = la.index_set(a, e.add(la.index(a, at=less), flux), at=less)
+    new = e.add(new, la.embed(e.mul(flux, 2.0), shape=(4, 3), at=rows))
+    line = la.index(new, at=la.basic((4, 3), (1, slice(None))))
+    return [la.transpose(new, axes=(1, 0)), line, e.mul(new, np.arange(12.0).reshape(4, 3))]
+
+
+def test_transposes_move_behind_what_is_computed():
+    graph = graph_of(along_columns, (3, 4), (3, 4))
+    better = optimise(graph).verify()
+    assert sum(name == "transpose" for name in names(better)) == 1             # of the output that is wanted transposed
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
+    for got, want in zip(eval_graph(better, x, y), eval_graph(graph, x, y), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_transposes_of_three_axes_move_behind_indices_that_take_axes_away():
+    def f(x):
+        y = la.transpose(x, axes=(2, 0, 1))
+        plane, one = la.basic((4, 2, 3), (slice(None, None, -1), 1, slice(0, 2))), la.basic((4, 2, 3), (2, 1, 0))
+        return [e.cos(la.index(y, at=plane)), e.exp(la.index(y, at=one))]
+    graph = graph_of(f, (2, 3, 4))
+    better = sink(graph).verify()
+    assert names(better)[-3:] != names(graph)[-3:]
+    x = np.random.default_rng(0).normal(size=(2, 3, 4))
+    for got, want in zip(eval_graph(better, x), eval_graph(graph, x), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_operands_that_lie_otherwise_keep_transposes_where_they_are():
+    def f(x, y):
+        return [e.add(la.transpose(x, axes=(1, 0)), y)]
+    graph = graph_of(f, (3, 3), (3, 3))
+    assert sink(graph) is graph

@@ -7,9 +7,10 @@ from .fold import fold
 from .inline import inline
 from .lean import lean
 from .simplify import simplify
+from .sink import sink
 from .split import split
 
-PASSES = (fold, simplify, cse, dce)
+PASSES = (fold, simplify, sink, cse, dce)
 #: Those before code is generated: what is left is not differentiated any more.
 LAST = (split, *PASSES, lean)
 #: Rounds of all passes; each round makes the graph smaller, so that few are ever needed.
@@ -46,4 +47,4 @@ def finished(graph):
     return optimise(inline(graph), LAST)
 
 
-__all__ = ["LAST", "PASSES", "cse", "dce", "finished", "fold", "inline", "lean", "optimise", "simplify", "split"]
+__all__ = ["LAST", "PASSES", "cse", "dce", "finished", "fold", "inline", "lean", "optimise", "simplify", "sink", "split"]

@@ -93,11 +93,13 @@ SIZES = {"gamma": lambda y: 4 * np.abs(y), **dict.fromkeys(("logaddexp", "logadd
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("prim", EMITTED, ids=lambda p: p.name)
 def test_emitted_code_is_the_numpy_rule(prim, dtype, rng):
-    cases = []
+    cases, narrow = [], {"f": dtype, "c": np.result_type(dtype, np.complex64)}
     for drawn, params in prim.samples(rng):
-        if any(np.iscomplexobj(a) for a in drawn) or np.dtype(params.get("dtype", float)).kind == "c":
+        if any(np.iscomplexobj(a) for a in drawn) and not getattr(prim.emit, "parts", False):
             continue                                        # generated code computes with real numbers
-        x = tuple(np.asarray(a).astype(dtype) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for a in drawn)
+        if np.dtype(params.get("dtype", float)).kind == "c":
+            continue
+        x = tuple(np.asarray(a).astype(narrow.get(np.asarray(a).dtype.kind, np.asarray(a).dtype)) for a in drawn)
         graph = one_equation(prim, x, params)
         want = np.asarray(prim.impl(*x, **params)).astype(graph.outputs[0].aval.dtype)
         scale = SIZES[prim.name](want) if prim.name in SIZES else None

@@ -28,8 +28,9 @@ INLINE = 60
 def python_source(function):
     """Python text of a loop nest.
 
-    Arrays are one-dimensional; an offset into a parameter shows as part of the index.  Constant tables are globals of the text, filled in
-    by :func:`compiled_python`.
+    Arrays are one-dimensional; an offset into a parameter shows as part of the index.  Complex arrays are read and written as real ones
+    that hold real and imaginary parts in turn: the text takes that view of them.  Constant tables are globals of the text, filled in by
+    :func:`compiled_python`.
     """
     return "\n".join(_Printer(function).lines()) + "\n"
 
@@ -59,10 +60,15 @@ def compiled_python(function):
 PYTHON = {"tgamma": "gamma"}
 
 
+def _length(buffer):
+    """Numbers in memory: a complex element is two."""
+    return buffer.size * (1 + (buffer.dtype in PARTS))
+
+
 class _Printer:
     def __init__(self, function, parent=None):
         self.function, self.text, self.tables, self.scratch = function, {}, {} if parent is None else parent.tables, {}
-        self.before, self.taken = [], {name for name, _ in function.params}
+        self.before, self.taken, self.viewed = [], {name for name, _ in function.params}, {}
         self.identifier = function.name.replace(".", "_")
         self.uses, self.home, self.counters, self.named = {}, {}, 0, 0
 
@@ -72,8 +78,9 @@ class _Printer:
         out = []
         self._block(self.function.body, out, 1)
         head = [f"def {self.identifier}({', '.join(name for name, _ in self.function.params)}):"]
-        sizes = ((name, b.size * (1 + (b.dtype in PARTS)), numbers(b.dtype)) for b, name in self.scratch.items())
+        sizes = ((name, _length(b), numbers(b.dtype)) for b, name in self.scratch.items())
         head += [f"    {name} = np.empty({size}, np.{dtype.name})" for name, size, dtype in sizes]
+        head += [f"    {name} = {name}.view(np.{dtype.name})" for name, dtype in self.viewed.items()]
         return [*self.before, *head, *(out or ["    pass"])]
 
     def _count(self, block):
@@ -116,6 +123,8 @@ class _Printer:
             base = self.tables.setdefault(buffer, f"TABLE_{len(self.tables)}")
         else:
             base = buffer.base
+            if buffer.dtype in PARTS:
+                self.viewed[base] = numbers(buffer.dtype)
         skipped = buffer.offset // WIDTH[numbers(buffer.dtype)] if buffer.kind == "param" else 0
         at = self.expr(index)
         if skipped:
@@ -225,4 +234,4 @@ class _Printer:
         text = self._element(buffer, Literal(0, np.dtype(np.int64), None))
         base, _, start = text.partition("[")
         first = int(start[:-1]) if start else 0
-        return base if buffer.kind != "param" or not start else f"{base}[{first}:{first + buffer.size}]"
+        return base if buffer.kind != "param" or not start else f"{base}[{first}:{first + _length(buffer)}]"

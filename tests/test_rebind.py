@@ -416,3 +416,16 @@ def test_a_traced_number_is_rounded():
         assert (y, y_dot) == (f(x), pytest.approx(f(x) / x))
         assert ds.jit(ds.grad(f))(x) == pytest.approx(f(x) / x)
         assert ds.grad(ds.grad(f))(x) == 0.0
+
+
+def test_code_replaced_in_place_is_seen():
+    def helper(y):
+        return 2.0 * y
+
+    def f(y):
+        return helper(y) + 1.0
+
+    compiled = ds.jit(f)
+    assert (ds.grad(f)(3.0), compiled(3.0)) == (2.0, 7.0)
+    helper.__code__ = (lambda y: y * y).__code__            # as IPython's autoreload does
+    assert (ds.grad(f)(3.0), compiled(3.0)) == (6.0, 10.0)

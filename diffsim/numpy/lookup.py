@@ -20,6 +20,16 @@ def _count(table, x, compare):
     return reduce_sum(compare(table, wide), axes=(len(shape),))
 
 
+def _before(a, b):
+    """Whether ``a`` sorts before ``b``: NaN stands behind all numbers."""
+    return ew.less(a, b) if b.dtype.kind not in "fc" else ew.logical_or(ew.less(a, b), ew.logical_and(ew.isnan(b), ew.equal(a, a)))
+
+
+def _not_after(a, b):
+    """Whether ``b`` does not sort before ``a``."""
+    return ew.less_equal(a, b) if b.dtype.kind not in "fc" else ew.logical_or(ew.less_equal(a, b), ew.isnan(b))
+
+
 @row(np.searchsorted, operands=2, value=True)
 def searchsorted(a, v, side="left", sorter=None):
     v = at_least_array(v)
@@ -27,7 +37,7 @@ def searchsorted(a, v, side="left", sorter=None):
         return np.searchsorted(value_of(a, "np.searchsorted"), value_of(v, "np.searchsorted"), side, sorter)
     except ConcretizationError:
         a = a if sorter is None else indexing.getitem(a, sorter)
-        return _count(a, v, ew.less if side == "left" else ew.less_equal)
+        return _count(a, v, _before if side == "left" else _not_after)
 
 
 @row(np.digitize, operands=2, value=True)
@@ -38,7 +48,7 @@ def digitize(x, bins, right=False):
     except ConcretizationError:
         plain = value_of(bins, "the order of the bins of np.digitize")
         if plain[0] <= plain[-1]:
-            return _count(plain, x, ew.less if right else ew.less_equal)
+            return _count(plain, x, _before if right else _not_after)
         return _count(plain, x, ew.greater_equal if right else ew.greater)
 
 

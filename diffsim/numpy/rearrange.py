@@ -258,6 +258,9 @@ def astype(x, dtype, /, *, copy=True, device=None):
 
 @row(np.round, np.around)
 def round_(a, decimals=0):
+    a = at_least_array(a)
+    if a.dtype.kind in "iu":
+        return a if decimals >= 0 else convert(round_(convert(a, dtype=np.dtype(float)), decimals), dtype=a.dtype)
     if decimals == 0:
         return ew.rint(a)
     scale = 10.0 ** abs(decimals)

@@ -313,19 +313,21 @@ _made = weakref.WeakKeyDictionary()
 
 
 class _Made:
-    """A rebound function, and what it no longer shares with the one it was made from: cells and defaults as they were then."""
+    """A rebound function, and what it no longer shares with the one it was made from: code, cells and defaults as they were then."""
 
-    __slots__ = ("cells", "defaults", "function", "kwdefaults", "outside", "table")
+    __slots__ = ("cells", "code", "defaults", "function", "kwdefaults", "outside", "table")
 
     def __init__(self, function, f, cells, table, outside):
         self.function, self.cells, self.table, self.outside = function, cells, table, outside
-        self.defaults, self.kwdefaults = f.__defaults__, f.__kwdefaults__ and dict(f.__kwdefaults__)
+        self.code, self.defaults, self.kwdefaults = f.__code__, f.__defaults__, f.__kwdefaults__ and dict(f.__kwdefaults__)
 
     def current(self, f):
         """Whether it still stands for ``f``; attributes of the function are brought up to date."""
         if f.__dict__:
             self.function.__dict__.update(f.__dict__)
-        if f.__defaults__ is not self.defaults or ((f.__kwdefaults__ or self.kwdefaults) and not self._same_keywords(f.__kwdefaults__)):
+        if f.__code__ is not self.code or f.__defaults__ is not self.defaults:
+            return False                                    # tools that load modules anew change functions in place
+        if (f.__kwdefaults__ or self.kwdefaults) and not self._same_keywords(f.__kwdefaults__):
             return False
         real = self.table.real
         return _arrays_in(f) == self.outside and all(

@@ -57,17 +57,28 @@ def _masked(x, where, other):
     return x if where is _NONE or where is True else ew.where(lift(where), x, other)
 
 
+def _wide(x, dtype):
+    """What sums and products are taken of: the dtype asked for, or NumPy's choice, small integers as those of the machine."""
+    x = at_least_array(x)
+    if dtype is None and x.dtype.kind in "biu":
+        dtype = np.result_type(x.dtype, np.uint if x.dtype.kind == "u" else np.int_)
+    return x if dtype is None or x.dtype == dtype else convert(x, dtype=np.dtype(dtype))
+
+
 # ---------------------------------------------------------------- sums
 @row(np.sum)
 def sum(a, axis=None, dtype=None, keepdims=_NONE, initial=_NONE, where=_NONE):
-    a = _masked(a if dtype is None else convert(at_least_array(a), dtype=np.dtype(dtype)), where, 0.0)
+    a = _masked(_wide(a, dtype), where, 0)
     y = reduced(lambda x, axes: reduce_sum(x, axes=axes) if axes else x, a, axis, keepdims)
+    if dtype is not None and y.dtype != dtype:             # small integers are summed as those of the machine
+        y = convert(y, dtype=np.dtype(dtype))
     return y if initial is _NONE else ew.add(y, initial)
 
 
 @row(np.mean)
 def mean(a, axis=None, dtype=None, keepdims=_NONE, *, where=_NONE):
-    a = at_least_array(a) if dtype is None else convert(at_least_array(a), dtype=np.dtype(dtype))
+    a = at_least_array(a)
+    a = _wide(a, np.dtype(float) if dtype is None and a.dtype.kind in "biu" else dtype)       # integers are not to overflow
     if where is not _NONE and where is not True:
         mask = broadcast_to(at_least_array(lift(where)), shape=tuple(a.shape))
         return ew.div(sum(a, axis, None, keepdims, _NONE, mask), sum(convert(mask, dtype=a.dtype), axis, None, keepdims))
@@ -178,7 +189,7 @@ def moved(x, order):
 
 @row(np.prod)
 def prod(a, axis=None, dtype=None, keepdims=_NONE, initial=_NONE, where=_NONE):
-    a = _masked(a if dtype is None else convert(at_least_array(a), dtype=np.dtype(dtype)), where, 1.0)
+    a = _masked(_wide(a, dtype), where, 1)
     y = reduced(_product, a, axis, keepdims)
     return y if initial is _NONE else ew.mul(y, initial)
 
@@ -236,8 +247,14 @@ all = row(np.all, value=True)(_truth(red.reduce_all))
 # ---------------------------------------------------------------- without the NaNs
 def _without_nan(function, filler):
     def rule(a, axis=None, **options):
-        return function(ew.where(ew.isnan(a), filler, a), axis, **options)
+        return function(_filled(a, filler), axis, **options)
     return rule
+
+
+def _filled(a, filler):
+    """The array with a number for each NaN; integers have none."""
+    a = at_least_array(a)
+    return a if a.dtype.kind in "biu" else ew.where(ew.isnan(a), filler, a)
 
 
 nansum = row(np.nansum)(_without_nan(sum, 0.0))
@@ -248,12 +265,12 @@ nanmin = row(np.nanmin)(_without_nan(min, np.inf))
 
 @row(np.nancumsum)
 def nancumsum(a, axis=None, dtype=None):
-    return cumsum(ew.where(ew.isnan(a), 0.0, a), axis, dtype)
+    return cumsum(_filled(a, 0.0), axis, dtype)
 
 
 @row(np.nancumprod)
 def nancumprod(a, axis=None, dtype=None):
-    return cumprod(ew.where(ew.isnan(a), 1.0, a), axis, dtype)
+    return cumprod(_filled(a, 1.0), axis, dtype)
 
 
 def _present(a, where):
@@ -291,14 +308,14 @@ def _flat_or_axis(a, axis):
 @row(np.cumsum)
 def cumsum(a, axis=None, dtype=None):
     a, axis = _flat_or_axis(a, axis)
-    return running_sum(a if dtype is None else convert(a, dtype=np.dtype(dtype)), axis=axis, reverse=False)
+    return running_sum(_wide(a, dtype), axis=axis, reverse=False)
 
 
 @row(np.cumprod)
 def cumprod(a, axis=None, dtype=None):
     """Running product by doubling strides: no division, so zeros need no care."""
     a, axis = _flat_or_axis(a, axis)
-    x, n, shift = a if dtype is None else convert(a, dtype=np.dtype(dtype)), a.shape[axis], 1
+    x, n, shift = _wide(a, dtype), a.shape[axis], 1
     while shift < n:
         x = concatenate(_halves(x, axis, 0, shift), ew.mul(_halves(x, axis, shift, n), _halves(x, axis, 0, n - shift)), axis=axis)
         shift *= 2

@@ -121,8 +121,11 @@ def divmod_(x, y):
 
 @ufunc_row(np.modf)
 def modf(x):
-    whole = ew.trunc(x)
-    return ew.sub(x, whole), whole
+    x = lift(x)
+    if x.dtype.kind in "biu":                             # the fraction of an integer is a float
+        x = convert(x, dtype=np.modf.resolve_dtypes((x.dtype, None, None))[1])
+    finite = ew.where(ew.isinf(x), 0.0, x)                # infinity has the fraction 0
+    return ew.sub(finite, ew.trunc(finite)), ew.trunc(x)
 
 
 @ufunc_row(np.ldexp)

@@ -292,9 +292,17 @@ ceil = valued("ceil", np.ceil, emit="ceil", domain=REAL)
 rint = valued("rint", np.rint, emit="rint", domain=REAL)
 trunc = valued("trunc", np.trunc, emit="trunc", domain=REAL)
 floor_divide = valued("floor_divide", np.floor_divide, emit=lambda k, x, y: k.floor_divide(x, y), domain=(REAL, NONZERO))
+
+
+def _isinf(k, x):
+    if x.dtype.kind in "biu":                             # no integer is infinite
+        return k.compare("!=", x, x)
+    return k.compare("==", k.call("fabs", x), k.const(np.inf, x.dtype))
+
+
 isfinite = valued("isfinite", np.isfinite, emit=lambda k, x: k.isfinite(x), domain=REAL)
 isnan = valued("isnan", np.isnan, emit=lambda k, x: k.compare("!=", x, x), domain=REAL)
-isinf = valued("isinf", np.isinf, emit=lambda k, x: k.compare("==", k.call("fabs", x), k.const(np.inf, x.dtype)), domain=REAL)
+isinf = valued("isinf", np.isinf, emit=_isinf, domain=REAL)
 equal = valued("eq", np.equal, emit=lambda k, x, y: k.compare("==", x, y), domain=(REAL, REAL))
 not_equal = valued("ne", np.not_equal, emit=lambda k, x, y: k.compare("!=", x, y), domain=(REAL, REAL))
 less = valued("lt", np.less, emit=lambda k, x, y: k.compare("<", x, y), domain=(REAL, REAL))

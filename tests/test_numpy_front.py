@@ -249,6 +249,14 @@ def test_einsum_is_numpys_for_any_subscripts(spec, shapes, optimize, rng):
     keeps(lambda *x: np.einsum(spec, *x, optimize=optimize), shapes, rng)
 
 
+def test_einsum_leaves_together_what_the_output_has_last():
+    """Products are computed in the order they are read in: of components after points, only the points are far apart."""
+    graph = ds.make_graph(lambda a, b: np.einsum("kij,nkj->nki", a, b))(np.ones((2, 3, 4)), np.ones((5, 2, 4)))
+    assert [e.params["axes"] for e in graph.eqns if e.prim.name == "transpose"] == [(1, 0, 2)]
+    graph = ds.make_graph(lambda a, b: np.einsum("ij,jk->ki", a, b))(np.ones((2, 3)), np.ones((3, 4)))
+    assert [e.prim.name for e in graph.eqns] == ["dot_general"]
+
+
 # ---------------------------------------------------------------- values
 def test_methods_named_like_ufuncs_serve_object_arrays():
     y, y_dot = ds.jvp(lambda x: x.sin() + x.exp().log(), (np.array([0.3, 0.5]),), (np.ones(2),))

@@ -164,9 +164,12 @@ def _summed(x, term, keep):
     return (reduce_sum(x, axes=axes) if axes else x), "".join(c for c in term if c in keep)
 
 
-def _pair(x, y, keep):
-    """Contract two operands: shared subscripts that are kept are batched, the others summed."""
-    (a, s), (b, t) = x, y
+def _pair(x, y, keep, last):
+    """Contract two operands: shared subscripts that are kept are batched, the others summed.
+
+    The operand that has ``last``, the last subscript of the output, comes second: what lies together is then what is read together.
+    """
+    (a, s), (b, t) = (y, x) if last and last in x[1] and last not in y[1] else (x, y)
     a, s = _squeezed(a, s, b, t)
     b, t = _squeezed(b, t, a, s)
     a, s = _summed(a, s, keep | set(t))
@@ -222,7 +225,7 @@ def einsum(*operands, optimize=False, **options):
         path = best if len(best) == len(path) else path
     for i, j in path:
         y, x = pool.pop(builtin_max(i, j)), pool.pop(i if i < j else j)
-        pool.append(_pair(x, y, set(output).union(*[t for _, t in pool])))
+        pool.append(_pair(x, y, set(output).union(*[t for _, t in pool]), output[-1:]))
     value, term = _summed(*pool[0], set(output))
     return permute(value, axes=tuple(term.index(c) for c in output)) if term != output else value
 

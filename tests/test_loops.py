@@ -237,7 +237,7 @@ def test_the_switches_name_all_passes(monkeypatch):
     monkeypatch.setenv("DIFFSIM_WITHOUT", " cse , fuse ")
     assert switches.without() == {"cse", "fuse"}
     monkeypatch.setenv("DIFFSIM_WITHOUT", "cse,fusion")
-    with pytest.raises(InputError, match=re.escape("names fusion, and there are no such passes; there are split, fold, simplify")):
+    with pytest.raises(InputError, match=re.escape("names fusion, and there are no such passes; there are split, early, fold")):
         switches.without()
 
 

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import diffsim.numpy  # noqa: F401  (registers its primitives)
+import diffsim as ds
 from diffsim.codegen.program import Program
 from diffsim.core import REGISTRY, Aval, Const, eval_graph
-from diffsim.passes import PASSES, cse, dce, fold, optimise, simplify, sink
+from diffsim.passes import PASSES, cse, dce, early, finished, fold, optimise, simplify, sink
+from diffsim.prims import contract
 from diffsim.prims import elementwise as e
 from diffsim.prims import layout as la
 from diffsim.transforms import linearize, pull, trace
@@ -241,3 +242,55 @@ def test_operands_that_lie_otherwise_keep_transposes_where_they_are():
         return [e.add(la.transpose(x, axes=(1, 0)), y)]
     graph = graph_of(f, (3, 3), (3, 3))
     assert sink(graph) is graph
+
+
+# ---------------------------------------------------------------- sums before products
+def product_of(a, b):
+    """A product of members 0: of (2, 3, 4, 5) and (5, 2, 6) over the axis of 5; (2, 3, 4, 6)."""
+    return contract.dot_general(a, b, contract=((3,), (0,)), batch=((0,), (1,)))
+
+
+SUMS = {
+    "of the first operand": (lambda a, b: la.reduce_sum(product_of(a, b), axes=(1,)), (2, 4, 6)),
+    "of all its free axes": (lambda a, b: la.reduce_sum(product_of(a, b), axes=(1, 2)), (2, 6)),
+    "of the second operand": (lambda a, b: la.reduce_sum(product_of(a, b), axes=(3,)), (2, 3, 4)),
+    "of both": (lambda a, b: la.reduce_sum(product_of(a, b), axes=(2, 3)), (2, 3)),
+    "turned": (lambda a, b: la.reduce_sum(la.transpose(product_of(a, b), axes=(2, 0, 3, 1)), axes=(0,)), (2, 6, 3)),
+    "turned, negated, turned": (lambda a, b: la.reduce_sum(
+        la.transpose(e.neg(la.transpose(product_of(a, b), axes=(3, 1, 2, 0))), axes=(2, 3, 0, 1)), axes=(2,)), (4, 2, 3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_a_sum_of_a_product_is_taken_of_its_operands(name):
+    f, shape = SUMS[name]
+    graph = graph_of(lambda a, b: [f(a, b)], (2, 3, 4, 5), (5, 2, 6))
+    better = early(graph).verify()
+    assert [x.aval.size for eqn in dce(better).eqns if eqn.prim.name == "dot_general" for x in eqn.outputs] == [np.prod(shape)]
+    assert names(dce(better))[-1] != "reduce_sum"
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(5, 2, 6))
+    (got,), (want,) = eval_graph(better, a, b), eval_graph(graph, a, b)
+    assert got.shape == shape
+    np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("f", [
+    lambda y: [la.reduce_sum(y, axes=(1,)), y],                                 # the product itself is wanted
+    lambda y: [la.reduce_sum(y, axes=(1,)), e.sin(y)],
+    lambda y: [la.reduce_sum(e.sin(y), axes=(1,))],
+    lambda y: [la.reduce_sum(y, axes=(0,))],                                    # members: summed where they are
+])  # fmt: skip
+def test_sums_stay_behind_products_that_are_needed(f):
+    graph = graph_of(lambda a, b: f(product_of(a, b)), (2, 3, 4, 5), (5, 2, 6))
+    assert early(graph) is graph
+
+
+def test_a_mean_taken_from_points_costs_no_product_in_the_gradient():
+    """Of sum(((x - m) F)**2), a point a row: the derivative by m is a vector of sums times F, not a product a point."""
+    rng = np.random.default_rng(2)
+    x, by = rng.normal(size=(400, 20)), ds.jit(ds.grad(lambda m, factor: np.sum(((x - m) @ factor) ** 2)))
+    m, factor = rng.normal(size=20), rng.normal(size=(20, 20))
+    np.testing.assert_allclose(by(m, factor), -2 * ((x - m) @ factor @ factor.T).sum(axis=0), rtol=1e-12)
+    shapes = [eqn.outputs[0].aval.shape for eqn in finished(by.graph).eqns if eqn.prim.name == "dot_general"]
+    assert sorted(shapes) == [(20,), (400, 20)]

@@ -3,6 +3,7 @@
 from ..core.switches import without
 from .cse import cse
 from .dce import dce
+from .early import early
 from .fold import fold
 from .inline import inline
 from .lean import lean
@@ -11,8 +12,8 @@ from .sink import sink
 from .split import split
 
 PASSES = (fold, simplify, sink, cse, dce)
-#: Those before code is generated: what is left is not differentiated any more.
-LAST = (split, *PASSES, lean)
+#: Those before code is generated: what is left is not differentiated any more, and sums may be formed in another order.
+LAST = (split, early, *PASSES, lean)
 #: Rounds of all passes; each round makes the graph smaller, so that few are ever needed.
 MAX_ROUNDS = 8
 
@@ -29,7 +30,7 @@ def optimise(graph, passes=PASSES):
     Returns
     -------
     Graph
-        The same inputs and as many outputs; bitwise the same values, except that a zero may change its sign.
+        The same inputs and as many outputs; bitwise the same values, except that a zero may change its sign (``early`` rounds otherwise).
     """
     off = without()
     passes = [each for each in passes if each.__name__ not in off]
@@ -47,4 +48,4 @@ def finished(graph):
     return optimise(inline(graph), LAST)
 
 
-__all__ = ["LAST", "PASSES", "cse", "dce", "finished", "fold", "inline", "lean", "optimise", "simplify", "sink", "split"]
+__all__ = ["LAST", "PASSES", "cse", "dce", "early", "finished", "fold", "inline", "lean", "optimise", "simplify", "sink", "split"]

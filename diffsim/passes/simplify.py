@@ -178,27 +178,6 @@ def _transpose(find, out, x, *, axes):
     return None if inner is None else ("transpose", inner.inputs, {"axes": tuple(inner.params["axes"][i] for i in axes)})
 
 
-@rule("dot_general")
-def _dot_general(find, out, a, b, *, contract, batch):
-    """A transposed operand is read as it lies, where its free axes keep their order."""
-    for side, x in enumerate((a, b)):
-        inner = find.made_by(x, "transpose")
-        if inner is None:
-            continue
-        axes = inner.params["axes"]
-        summed, shared = (tuple(axes[i] for i in pair[side]) for pair in (contract, batch))
-        free = [axes[i] for i in range(len(axes)) if i not in contract[side] and i not in batch[side]]
-        if free == sorted(free):
-            operands = (inner.inputs[0], b) if side == 0 else (a, inner.inputs[0])
-            new = {"contract": _with(contract, side, summed), "batch": _with(batch, side, shared)}
-            return "dot_general", operands, new
-    return None
-
-
-def _with(pair, side, value):
-    return (value, pair[1]) if side == 0 else (pair[0], value)
-
-
 @rule("index")
 def _index(find, out, x, *, at):
     return x if out.shape == x.aval.shape and all(s == 1 for s in at.step) else None

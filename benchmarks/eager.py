@@ -3,10 +3,11 @@
     python benchmarks/eager.py                     # both tables and their sum, with those of autograd, PyTorch and JAX that are installed
     python benchmarks/eager.py --rounds 3 --sizes 0,10,1000    # 0 stands for a number of no dimension
 
-One thread, no compilation by anyone.  The program is a chain of sines, products and sums, y = sin(y) * x + 0.5, of arrays of n numbers, and
-the sum of its last array.  Every contestant is called once; then rounds of all of them follow each other, so that a slow spell of the
-machine meets all alike.  Printed: the median over rounds of the best time in a round, divided by the number of operations, and its ratio to
-NumPy's forward run of the same chain.  Gradients are compared before anything is timed.
+One thread, no compilation by anyone. The program is a chain of sines, products and sums, y = sin(y) * x + 0.5 (``--factor numbers``: y =
+sin(y) * 1.01 + 0.1), of arrays of n numbers, and the sum of its last array. Every contestant is called once; then rounds of all of them
+follow each other, so that a slow spell of the machine meets all alike. Printed: the median over rounds of the best time in a round,
+divided by the number of operations, and its ratio to NumPy's forward run of the same chain. Gradients are compared before anything is
+timed.
 """
 
 # ruff: noqa: PLC0415  (threads are set before NumPy loads; a contestant is imported only if it is asked for)
@@ -31,12 +32,24 @@ MOST = 90_000_000
 SMALL, BOUND_BY_NUMPY = 10, 10_000
 
 
-def chain(x, xp, operations):
-    """Sum of the last array of ``operations`` sines, products and sums."""
+def by_arrays(x, xp, operations):
+    """Sum of the last array of ``operations`` sines, products and sums: the derivative keeps two arrays of three."""
     y = x
     for _ in range(operations // 3):
         y = xp.sin(y) * x + 0.5
     return xp.sum(y)
+
+
+def by_numbers(x, xp, operations):
+    """The same with a number as factor: the derivative keeps one array of three."""
+    y = x
+    for _ in range(operations // 3):
+        y = xp.sin(y) * 1.01 + 0.1
+    return xp.sum(y)
+
+
+CHAINS = {"arrays": by_arrays, "numbers": by_numbers}
+chain = by_arrays
 
 
 def numpy_forward(x, operations):
@@ -140,7 +153,7 @@ def table(head, rows):
 def by_size(sizes, options, missing):
     """Microseconds an operation, by the size of the arrays, and the ratio to NumPy's forward run."""
     print(f"\nMicroseconds an elementary operation, forward and backward together; chain of {OPERATIONS} operations (fewer where n is\n"
-          f"large) on arrays of n numbers.  In brackets: how many times NumPy's forward run.")
+          f"large) on arrays of n numbers, by {chain.__name__.replace('_', ' ')[3:]}.  In brackets: how many times NumPy's forward run.")
     rows, head, gradients = [], None, {}
     for n in sizes:
         operations = max(30, min(OPERATIONS, MOST // max(n, 1) // 3 * 3))
@@ -204,9 +217,11 @@ def main():
     parser.add_argument("--sizes", type=lambda text: [int(float(n)) for n in text.split(",")], default=SIZES)
     parser.add_argument("--lengths", type=lambda text: [int(float(n)) for n in text.split(",")], default=LENGTHS)
     parser.add_argument("--cpu", action="store_true", help="processor time of the process instead of wall time, on a machine that is busy")
+    parser.add_argument("--factor", choices=sorted(CHAINS), default="arrays", help="what the sines are multiplied by")
     parser.add_argument("--long-jax", action="store_true", help="JAX in the long chains as well (minutes)")
     options = parser.parse_args()
-    missing = set()
+    global chain
+    chain, missing = CHAINS[options.factor], set()
     in_sum(by_size(options.sizes, options, missing), by_length(options.lengths, options, missing))
 
 

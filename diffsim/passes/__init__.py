@@ -1,6 +1,7 @@
 """Passes: functions from graph to graph that keep its meaning.  A pass that finds nothing to do returns the graph it was given."""
 
 from ..core.switches import without
+from .chains import chains
 from .cse import cse
 from .dce import dce
 from .early import early
@@ -12,8 +13,8 @@ from .sink import sink
 from .split import split
 
 PASSES = (fold, simplify, sink, cse, dce)
-#: Those before code is generated: what is left is not differentiated any more, and sums may be formed in another order.
-LAST = (split, early, *PASSES, lean)
+#: Those before code is generated: what is left is not differentiated any more, and ``early`` and ``chains`` may round otherwise.
+LAST = (split, early, *PASSES, chains, lean)
 #: Rounds of all passes; each round makes the graph smaller, so that few are ever needed.
 MAX_ROUNDS = 8
 
@@ -30,7 +31,8 @@ def optimise(graph, passes=PASSES):
     Returns
     -------
     Graph
-        The same inputs and as many outputs; bitwise the same values, except that a zero may change its sign (``early`` rounds otherwise).
+        The same inputs and as many outputs; by ``PASSES`` bitwise the same values, except that a zero may change its sign.  ``early`` and
+        ``chains`` keep values up to rounding.
     """
     off = without()
     passes = [each for each in passes if each.__name__ not in off]
@@ -44,8 +46,11 @@ def optimise(graph, passes=PASSES):
 
 
 def finished(graph):
-    """The graph as code is generated from it: composed primitives and complex numbers replaced by what they consist of, all passes run."""
+    """The graph as code is generated from it: composed primitives and complex numbers replaced by what they consist of, all passes run.
+
+    Products of several matrices may be associated anew (``chains``): the values are the graph's up to rounding.
+    """
     return optimise(inline(graph), LAST)
 
 
-__all__ = ["LAST", "PASSES", "cse", "dce", "early", "finished", "fold", "inline", "lean", "optimise", "simplify", "sink", "split"]
+__all__ = ["LAST", "PASSES", "chains", "cse", "dce", "early", "finished", "fold", "inline", "lean", "optimise", "simplify", "sink", "split"]

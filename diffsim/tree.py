@@ -2,7 +2,8 @@
 
 ``flatten`` gives the leaves and a hashable structure; ``unflatten`` puts leaves back.  A structure is nested tuples:
 ``LEAF``, ``(dict, keys, children)``, ``(list, None, children)``, ``(cls, names, children)`` for a dataclass, and so on.
-Dictionaries are walked in sorted key order, so two dictionaries with equal keys have one structure.
+Dictionaries are walked in sorted key order, so two dictionaries with equal keys have one structure; trees are built with their keys in the
+order they came in, which a program may see.
 """
 
 import collections
@@ -15,11 +16,61 @@ __all__ = ["flatten", "leaves", "map", "structure", "unflatten"]
 LEAF = "*"
 
 
+class Keys(tuple):
+    """Keys of a dictionary in sorted order, which remember the order they came in; equal to all tuples of the same keys.
+
+    Attributes
+    ----------
+    order : tuple
+    """
+
+    order = ()
+
+
+class OrderedKeys(Keys):
+    """Keys that equal those of the same order alone."""
+
+    def __eq__(self, other):
+        return tuple.__eq__(self, other) and self.order == getattr(other, "order", None)
+
+    def __ne__(self, other):
+        return not self == other
+
+    __hash__ = Keys.__hash__
+
+
+def _with_order(kind, keys, order):
+    made = kind(keys)
+    made.order = order
+    return made
+
+
 def _sorted_keys(tree):
+    own = tuple(tree)
     try:
-        return tuple(sorted(tree))
+        keys = tuple(sorted(own))
     except TypeError:                                   # keys of mixed types have no order: keep the user's
-        return tuple(tree)
+        return own
+    return keys if keys == own else _with_order(Keys, keys, own)
+
+
+def in_order(keys, parts):
+    """Pairs of keys and what belongs to them, in the order the keys came in."""
+    pairs = zip(keys, parts, strict=True)
+    if not isinstance(keys, Keys):
+        return list(pairs)
+    parts = dict(pairs)
+    return [(k, parts[k]) for k in keys.order]
+
+
+def ordered(struct, order=None):
+    """The structure that equals only those whose dictionaries have their keys in the same order; ``order`` is that of the outermost one."""
+    if struct == LEAF:
+        return struct
+    kind, meta, children = struct
+    if isinstance(meta, Keys) or order is not None:
+        meta = _with_order(OrderedKeys, meta, order or meta.order)
+    return kind, meta, tuple([ordered(c) for c in children])
 
 
 def _dataclass_fields(cls):
@@ -115,7 +166,7 @@ def _build(struct, leaf):
     if kind is tuple:
         return tuple(parts)
     if issubclass(kind, dict):
-        return dictionary(kind, dict(zip(meta, parts, strict=True)))
+        return dictionary(kind, dict(in_order(meta, parts)))
     if meta is None:
         return kind(parts)
     if issubclass(kind, tuple):

@@ -322,3 +322,42 @@ def test_static_arguments_that_are_equal_and_not_the_same_have_programs_of_their
         assert [float(f(1.0, n)) for n in (0.0, -0.0)] == [np.inf, -np.inf]
     g = ds.jit(lambda x, n: x * 2 if isinstance(n[0], bool) else x * 3, static_argnums=1)
     assert [float(g(1.0, n)) for n in ((1,), (True,))] == [3.0, 2.0]
+
+
+def in_order(d):
+    return np.sum(np.stack(list(d.values())) * np.array([1.0, 100.0]))
+
+
+def test_a_program_may_see_the_order_of_keys():
+    made, one, other = ds.jit(in_order), {"b": 1.0, "a": 2.0}, {"a": 2.0, "b": 1.0}
+    for d in (one, other, one, other):
+        assert made(d) == in_order(d)
+        assert list(ds.jit(lambda d: d)(d)) == list(d)
+        slopes = dict(zip(d, (1.0, 100.0), strict=True))
+        assert ds.grad(in_order)(d) == slopes
+        assert ds.jit(ds.grad(in_order))(d) == slopes
+    assert made(dict.fromkeys("ba", 1.0)) == 101.0
+
+
+def test_named_arguments_come_in_their_order():
+    def f(**named):
+        return in_order(named)
+
+    made = ds.jit(f)
+    for _ in range(2):
+        assert (made(b=1.0, a=2.0), made(a=2.0, b=1.0)) == (201.0, 102.0)
+
+
+def test_trees_of_one_structure_may_differ_in_the_order_of_keys():
+    one, other = {"b": 1.0, "a": 2.0}, {"a": 10.0, "b": 20.0}
+    assert ds.tree.map(lambda x, y: x + y, one, other) == {"b": 21.0, "a": 12.0}
+    last, _ = ds.jit(lambda c: ds.scan(lambda c, _: ({"a": c["b"], "b": c["a"] + 1.0}, None), c, length=3))(one)
+    assert last == {"b": 4.0, "a": 2.0}
+    step = ds.jit(lambda d: {"a": d["a"] * 2.0, "b": d["b"]})
+    assert step(one, out={"b": np.zeros(()), "a": np.zeros(())})["a"] == 4.0
+
+
+def test_a_callback_sees_the_order_of_keys():
+    f = ds.jit(lambda d: ds.callback(in_order, ds.ShapeDtype((), np.float64), d))
+    for d in ({"b": 1.0, "a": 2.0}, {"a": 2.0, "b": 1.0}):
+        assert f(d) == in_order(d)

@@ -143,6 +143,8 @@ def _match(lines, struct, kinds, static):
         lines.require(_same(lines, names[i], x, kind))
     for name, part in zip((n for i, n in enumerate(names) if i not in static), moving[2], strict=True):
         _take(lines, name, part, kinds, leaves)
+    if isinstance(named[1], tree.OrderedKeys):
+        _require_order(lines, "kwargs", named[1])
     for key, part in zip(named[1], named[2], strict=True):
         name = lines.name()
         lines.lines.append(f"{name} = kwargs[{key!r}]")
@@ -177,6 +179,18 @@ def _take(lines, name, struct, kinds, leaves):
         return
     for child, part in _parts(lines, name, struct):
         _take(lines, part, child, kinds, leaves)
+    if _has_keys(struct):
+        _require_order(lines, name, struct[1])
+
+
+def _has_keys(struct):
+    """Whether a structure is a dictionary whose order can be told."""
+    return struct[0] is not None and issubclass(struct[0], dict) and len(struct[1]) > 1
+
+
+def _require_order(lines, name, keys):
+    """A program may see the order of the keys: it is for dictionaries of that order alone."""
+    lines.require(f"(*{name},) == {lines.keep(getattr(keys, 'order', tuple(keys)))}")
 
 
 def _parts(lines, name, struct):
@@ -214,10 +228,10 @@ def _expression(lines, struct, leaf):
     if kind is tuple:
         return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
     if kind is dict:
-        return "{" + ", ".join(f"{lines.keep(k)}: {p}" for k, p in zip(meta, parts, strict=True)) + "}"
+        return "{" + ", ".join(f"{lines.keep(k)}: {p}" for k, p in tree.in_order(meta, parts)) + "}"
     name = lines.keep(kind)
     if issubclass(kind, dict):
-        items = ", ".join(f"{lines.keep(k)}: {p}" for k, p in zip(meta, parts, strict=True))
+        items = ", ".join(f"{lines.keep(k)}: {p}" for k, p in tree.in_order(meta, parts))
         return f"{lines.keep(tree.dictionary)}({name}, {{{items}}})"
     if meta is None:
         return f"{name}([{', '.join(parts)}])"

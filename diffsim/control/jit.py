@@ -73,11 +73,22 @@ SUSPENDED = 0x20 | 0x80 | 0x200
 ANY_NAMES = 0x08
 
 
-def _takes_out(f):
-    """Whether a function has an argument called ``out`` of its own, or takes any by name."""
+def _code(f):
+    """The code of the function within; None where there is none."""
     while hasattr(f, "__diffsim_wraps__") or isinstance(f, functools.partial):
         f = f.func if isinstance(f, functools.partial) else f.__diffsim_wraps__
-    code = getattr(original(f), "__code__", None)
+    return getattr(original(f), "__code__", None)
+
+
+def _takes_any_name(f):
+    """Whether a function may see the order of arguments given by name."""
+    code = _code(f)
+    return code is None or bool(code.co_flags & ANY_NAMES)
+
+
+def _takes_out(f):
+    """Whether a function has an argument called ``out`` of its own, or takes any by name."""
+    code = _code(f)
     if code is None:
         return False
     return bool(code.co_flags & ANY_NAMES) or "out" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -110,7 +121,7 @@ class Jitted:
         self.__wrapped__ = self.__diffsim_wraps__ = f
         self._static = tuple(sorted({static_argnums} if isinstance(static_argnums, int) else set(static_argnums)))
         self._bound = {}
-        self._writes = not _takes_out(f)
+        self._writes, self._any_names = not _takes_out(f), _takes_any_name(f)
         self._compiled, self._ways, self._refused, self._traces, self._retracing = {}, (), None, 0, Retracing()
 
     def __repr__(self):
@@ -173,7 +184,9 @@ class Jitted:
     def _signature(self, args, kwargs):
         """Traceable leaves, the hashable rest, and whether any leaf is a tracer."""
         static, moving = self._split_static(args) if self._static else ((), args)
-        flat, struct = tree.flatten((moving, kwargs))
+        flat, (kind, _, (positional, named)) = tree.flatten((moving, kwargs if self._any_names else dict(sorted(kwargs.items()))))
+        order = tuple(kwargs) if self._any_names and len(kwargs) > 1 else None
+        struct = kind, None, (tree.ordered(positional), tree.ordered(named, order))
         leaves, kinds, traced = [], [], False
         for x in flat:
             kind = type(x)

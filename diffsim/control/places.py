@@ -84,7 +84,7 @@ class Place:
 
     @property
     def key(self):
-        return self.struct, self.on, self.constants
+        return tree.ordered(self.struct), self.on, self.constants
 
     def build(self, values):
         """The tree with other operands."""

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from numba import njit
+from numba.core.errors import TypingError
 
 import diffsim as ds
 from diffsim.control.kernel_digest import digest
@@ -230,3 +231,11 @@ def test_what_a_digest_tells():
     assert digest(njit(fastmath=True)(make(2, (1.0,)).py_func)) != digest(make(2, (1.0,)))
     assert digest(make(2, table)) == digest(make(2, table.copy())) != digest(make(2, table + 1))
     assert digest(make(2, [1.0])) is None                  # a list is another value tomorrow
+
+
+@pytest.mark.parametrize("transform", [ds.grad, ds.jacobian, lambda f: lambda x: ds.jvp(f, (x,), (x,))])
+def test_a_numba_function_that_is_not_wrapped_is_told_how(transform):
+    twice = njit(lambda x: 2.0 * x)
+    with pytest.raises(TypingError) as caught:
+        transform(lambda x: twice(x))(1.0)
+    assert any("wrap it in diffsim.kernel" in note for note in caught.value.__notes__)

@@ -6,6 +6,7 @@ from numpy import median
 from numpy.linalg import det
 
 import diffsim as ds
+from diffsim.errors import InputTypeError
 from diffsim.testing import check_grads
 
 A, B, X = 0.7, 0.2, np.array([1.0, 2.0])
@@ -47,3 +48,11 @@ def test_a_list_is_promoted_as_numpy_promotes_it():
         y = ds.jvp(f, (x,), (x,))[0]
         assert y.dtype == f(x).dtype
         assert y == f(x)
+
+
+@pytest.mark.parametrize("f", [lambda a: np.sum(np.array([a, None])), lambda a: np.stack([a, {}]),
+                               lambda a: np.concatenate([np.array([None]), np.array([a])])])  # fmt: skip
+def test_what_is_no_number_is_named(f):
+    for transform in (ds.grad, ds.jit):
+        with pytest.raises(InputTypeError, match=r"(None|\{\}) is no number"):
+            transform(f)(A)

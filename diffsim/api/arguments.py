@@ -30,7 +30,8 @@ def leaf(x, verb, where):
         return x
     if isinstance(x, np.ndarray) and x.dtype == object:
         return stacked(x)
-    got = f"an array of dtype {x.dtype}" if isinstance(x, (np.ndarray, np.generic)) else f"a {type(x).__name__}"
+    name = type(x).__name__
+    got = f"an array of dtype {x.dtype}" if isinstance(x, (np.ndarray, np.generic)) else f"{'an' if name == 'int' else 'a'} {name}"
     remedy = "pass it through an argument that is not differentiated"
     if _is_integer(x):
         remedy = "write 1.0 instead of 1, or convert with float() or .astype(float)"
@@ -50,6 +51,10 @@ def name_of(f):
     return getattr(f, "__name__", type(f).__name__)
 
 
+#: Under what Numba says of a type it does not know.
+NUMBA = "diffsim: a function compiled by Numba was given a traced value: wrap it in diffsim.kernel, with a rule for its derivative."
+
+
 class Flat:
     """``f`` as a function of flat leaves: unflattens, runs it with NumPy rebound, flattens and stacks what it returns."""
 
@@ -63,7 +68,12 @@ class Flat:
             n = count(struct)
             args[i] = tree.unflatten(struct, map(taken, leaves[:n]))
             del leaves[:n]
-        out = rebound(self.f)(*args, **{k: outside(x) for k, x in self.kwargs.items()})
+        try:
+            out = rebound(self.f)(*args, **{k: outside(x) for k, x in self.kwargs.items()})
+        except Exception as error:
+            if type(error).__module__.startswith("numba."):
+                error.add_note(NUMBA)
+            raise
         aux = []
         if self.has_aux:
             if not (isinstance(out, tuple) and len(out) == 2):

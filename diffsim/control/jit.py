@@ -283,7 +283,8 @@ class Jitted:
         try:
             graph, captured = trace(self._flat(signature, found), avals(kinds), verb="jit", hoist=True, keep=guard.kept)
         except _numba_error() as reason:
-            self._refuse(signature, f"a function compiled by Numba was given a traced value ({str(reason).splitlines()[0]})")
+            self._refuse(signature, f"a function compiled by Numba was given a traced value ({str(reason).splitlines()[0]}). "
+                                    f"Wrap it in diffsim.kernel to have it compiled along.")
             return None
         except (ConcretizationError, DerivativeLost, MissingRule) as reason:
             self._refuse(signature, reason)

@@ -7,7 +7,7 @@ lost: object arrays, lists of tracers and mutable arrays are made one value wher
 import numpy as np
 
 from ..core import ArrayTracer, Tracer
-from ..errors import InputError
+from ..errors import InputError, InputTypeError
 from ..prims import layout
 
 OBJECT = np.dtype(object)
@@ -38,6 +38,8 @@ def lift(x):
     ------
     InputError
         A list of values of different shapes.
+    InputTypeError
+        A list or an object array holds something that is not a number, such as None.
     """
     kind = x.__class__
     if kind in READY:
@@ -81,6 +83,8 @@ def _from_sequence(x):
 
 def _from_objects(x):
     """Value of an object array: its elements stacked, in its shape."""
+    if not x.shape:                                         # what np.asarray makes of None: there is no element to go down to
+        raise InputTypeError(f"{x[()]!r:.60} is no number, and was to be part of an array; is a return or a default missing?")
     flat = join(lift_all(x.flat)) if x.size else np.zeros(0)
     shape = x.shape + tuple(flat.shape[1:])
     return flat if tuple(flat.shape) == shape else layout.reshape(flat, shape=shape)

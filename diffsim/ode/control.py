@@ -58,11 +58,27 @@ MISSING = {
     "LSODA": "nothing switches between stiff and non-stiff methods by itself: use 'Tsit5', or 'Rodas5P' if the problem is stiff; ",
 }
 
+_OWN_JACOBIAN = "the Jacobian of fun, and the band it lies in, are found from fun itself: remove it"
+#: Arguments of SciPy's solve_ivp that are not here, and what to do instead.
+OPTIONS = {"jac": _OWN_JACOBIAN, "jac_sparsity": _OWN_JACOBIAN, "lband": _OWN_JACOBIAN, "uband": _OWN_JACOBIAN,
+           "min_step": "only LSODA takes it: remove it"}  # fmt: skip
+
+
+def _spelled(method):
+    """A hint where the letters are a method's but for their case."""
+    return next((f"names are spelled as in {name!r}; " for name in METHODS if name.lower() == method.lower()), "")
+
+
+def refuse(options):
+    """InputTypeError for the first of arguments that ``solve_ivp`` does not know."""
+    for name in options:
+        raise InputTypeError(f"solve_ivp: there is no argument {name!r}; {OPTIONS.get(name, 'see help(diffsim.solve_ivp)')}")
+
 
 def checked_control(n, method, rtol, atol, first_step, max_step, max_steps, gradient_errors, steps_given=False):
     """The :class:`Control` that a user's arguments ask for; InputError, naming the argument, where they are wrong."""
     if not isinstance(method, str) or method not in METHODS:
-        why = MISSING.get(method, "") if isinstance(method, str) else ""
+        why = MISSING.get(method, "") or _spelled(method) if isinstance(method, str) else ""
         raise InputError(f"solve_ivp: there is no method {method!r}; {why}choose one of {', '.join(METHODS)}")
     if METHODS[method].fixed and first_step is None and not steps_given:
         raise InputError(f"solve_ivp: method {method!r} takes equal steps and estimates no error: give first_step=, their size, or steps=")

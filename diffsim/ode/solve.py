@@ -18,7 +18,7 @@ from ..passes import inline, optimise
 from ..prims.elementwise import sub
 from ..prims.layout import basic, concatenate, convert, index, reshape, transpose
 from ..transforms import trace
-from .control import checked_control
+from .control import checked_control, refuse
 from .erk import COUNTS, NOT_FINITE
 from .odeint import odeint, replay
 from .record import Mesh
@@ -30,7 +30,7 @@ __all__ = ["solve_ivp"]
 
 
 def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, events=None, vectorized=False, args=None, *,
-              rtol=1e-6, atol=1e-9, first_step=None, max_step=np.inf, max_steps=100_000, steps=None, gradient_errors="probe"):
+              rtol=1e-6, atol=1e-9, first_step=None, max_step=np.inf, max_steps=100_000, steps=None, gradient_errors="probe", **options):
     """Solve y' = fun(t, y, *args) from t_span[0] to t_span[1]; the result is differentiable in y0, args, t_eval and t_span.
 
     Parameters
@@ -65,6 +65,8 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
         Take these steps (``sol.mesh`` of another solve, or increments) without error control.
     gradient_errors : {"probe", "state"}
         What the step sizes resolve when a derivative is taken: "probe" adds one tangent to the error norm, "state" leaves it at the state.
+    **options
+        SciPy's others, such as ``jac``: refused.
 
     Returns
     -------
@@ -88,6 +90,7 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     """
     if events is not None:
         raise InputError("solve_ivp: events are not supported; remove events=, or end the span at the event and solve on from there")
+    refuse(options)
     if vectorized:
         raise InputError("solve_ivp: vectorized=True has no meaning here; fun takes y of shape (n,)")
     times, y0 = _times(t_span, t_eval), _initial(y0)
@@ -159,12 +162,12 @@ def _check_t_eval(t, t0, t1):
     sign = -1.0 if t1 < t0 else 1.0
     late = np.flatnonzero((sign * (t - t0) < 0) | (sign * (t - t1) > 0))
     if late.size:
-        raise InputError(f"solve_ivp: t_eval[{late[0]}] = {t[late[0]]!r} lies outside t_span = ({t0!r}, {t1!r})")
+        raise InputError(f"solve_ivp: t_eval[{late[0]}] = {t[late[0]]} lies outside t_span = ({t0}, {t1})")
     back = np.flatnonzero(sign * np.diff(t) < 0)
     if back.size:
         i = back[0]
-        raise InputError(f"solve_ivp: t_eval must be sorted from t_span[0] to t_span[1], but t_eval[{i + 1}] = {t[i + 1]!r} comes after "
-                         f"t_eval[{i}] = {t[i]!r}")
+        raise InputError(f"solve_ivp: t_eval must be sorted from t_span[0] to t_span[1], but t_eval[{i + 1}] = {t[i + 1]} comes after "
+                         f"t_eval[{i}] = {t[i]}")
 
 
 def _vector(x, what, allow_empty=False):
@@ -185,7 +188,7 @@ def _vector(x, what, allow_empty=False):
     value = concrete(x)
     if value is not None and not np.all(np.isfinite(value)):
         at = int(np.flatnonzero(~np.isfinite(value))[0])
-        raise InputError(f"solve_ivp: {what}[{at}] is {np.asarray(value)[at]!r}; it must be finite")
+        raise InputError(f"solve_ivp: {what}[{at}] is {np.asarray(value)[at]}; it must be finite")
     return x if x.dtype == FLOAT else convert(x, dtype=FLOAT)
 
 

@@ -140,7 +140,7 @@ def _triangular_factor(x, maker):
 
 
 def _solve_lean(eqn, needed, maker):
-    """A system with a triangle is solved as one; systems with one matrix, or with it and its transpose, share its factors."""
+    """A system with a triangle is solved as one; systems with one matrix or its transpose share its factors, also with its ``slogdet``."""
     a, b = eqn.inputs
     if eqn.params.get("factors") is not None or not a.aval.dtype == b.aval.dtype == eqn.outputs[0].aval.dtype or a.aval.dtype.kind != "f":
         return None
@@ -151,7 +151,7 @@ def _solve_lean(eqn, needed, maker):
         return [Eqn(triangular_solve, (matrix, b), how, eqn.outputs, eqn.line)], {}
     base = flipped_of(a, maker)
     root = a if base is None else base
-    others = (e for e in maker.values() if e is not eqn and (e.prim is solve or e.prim.name == "lu"))
+    others = (e for e in maker.values() if e is not eqn and (e.prim is solve or e.prim.name in ("lu", "slogdet")))
     if not any(e.inputs[0] is root or flipped_of(e.inputs[0], maker) is root for e in others):
         return None
     packed, pivots = (Var(v) for v in REGISTRY["lu"].aval(root.aval))

@@ -4,15 +4,15 @@ import warnings
 
 import numpy as np
 
-from ..core import Aval, Linear, Primitive, user_depth
+from ..core import REGISTRY, Aval, Const, Eqn, Linear, Primitive, Var, user_depth
 from ..core.aval import part_dtype
 from ..errors import DegeneracyWarning
 from . import lapack
 from .complexes import imag, make_complex
 from .elementwise import add, mul, neg, sub
 from .family import NOT_LINEAR, nondifferentiable
-from .layout import reduce_sum, unbroadcast
-from .linalg import solve
+from .layout import basic, reduce_sum, unbroadcast
+from .linalg import flipped_of, solve
 from .linalg_base import (
     BY_LAPACK,
     adjoint,
@@ -31,6 +31,7 @@ from .linalg_spectral import real_part
 
 #: Above this condition number cofactors are computed from singular values instead of the inverse.
 WELL_CONDITIONED = 1e4
+MATRIX = 2
 
 
 # ---------------------------------------------------------------- determinant
@@ -144,6 +145,37 @@ def _slogdet_jvp(x, y, x_dot):
     return mul(y[0], make_complex(np.zeros(tuple(turn.shape), turn.dtype), turn)), real_part(change)
 
 
+def _slogdet_lean(eqn, needed, maker):
+    """Of a matrix that is factorised in the program, or whose transpose is: the product of the pivots, and of the exchanges of rows."""
+    a = eqn.inputs[0]
+    base = flipped_of(a, maker)
+    root = a if base is None else base
+    found = next((e for e in maker.values() if e.prim.name == "lu" and e.inputs[0] is root), None)
+    if found is None or len(a.aval.shape) != MATRIX or a.aval.size == 0 or a.aval.dtype.kind != "f":
+        return None
+    n, eqns = a.aval.shape[0], []
+
+    def do(name, *inputs, out=None, **params):
+        prim = REGISTRY[name]
+        eqns.append(Eqn(prim, inputs, params, [Var(prim.aval(*[x.aval for x in inputs], **params)) if out is None else out], eqn.line))
+        return eqns[-1].outputs[0]
+
+    def number(x, dtype):
+        return Const(np.asarray(x, dtype))
+
+    packed, pivots = (Var(v.aval) for v in found.outputs)
+    eqns.append(Eqn(found.prim, (root,), {}, (packed, pivots), eqn.line))
+    u = do("index", do("reshape", packed, shape=(n * n,)), at=basic((n * n,), (slice(None, None, n + 1),)))
+    size, real_type, count = do("abs", u), a.aval.dtype, np.dtype(int)
+    turns = do("ne", do("lt", u, number(0, real_type)), do("ne", pivots, number(np.arange(n), np.int32)))
+    odd = do("eq", do("mod", do("reduce_sum", do("convert", turns, dtype=count), axes=(0,)), number(2, count)), number(1, count))
+    sign = do("where", odd, number(-1, real_type), number(1, real_type))
+    singular = do("eq", do("reduce_min", size, axes=(0,)), number(0, real_type))
+    do("where", singular, number(0, real_type), sign, out=eqn.outputs[0])
+    do("reduce_sum", do("log", size), axes=(0,), out=eqn.outputs[1])
+    return eqns, {}
+
+
 slogdet = batch_leading(Primitive(
     "slogdet",
     impl=lambda a: tuple(np.linalg.slogdet(a)),
@@ -153,6 +185,7 @@ slogdet = batch_leading(Primitive(
     emit=lapack.slogdet(BY_LAPACK),
     samples=lambda rng: [((a,), {}) for a, _ in _drawn_square(rng)],
     multiple=True,
+    lean=_slogdet_lean,
 ))
 
 

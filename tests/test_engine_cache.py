@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import threading
 
 import numpy as np
@@ -161,3 +162,34 @@ def test_importing_the_loops_imports_no_compiler():
     source = "import sys; import diffsim.ode.erk; print([m for m in ('numba', 'llvmlite', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_process_forked_while_another_thread_compiles_compiles_too():
+    script = textwrap.dedent("""
+        import os, signal, threading
+        import numpy as np
+        import diffsim as ds
+        from diffsim.codegen import engine
+
+        assert ds.jit(lambda x: np.sum(np.sin(x)))(np.zeros(3)) == 0.0
+        held = threading.Event()
+
+        def compile_long():
+            with engine._LOCK:
+                held.set()
+                threading.Event().wait(0.3)
+
+        thread = threading.Thread(target=compile_long)
+        thread.start()
+        held.wait()
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(60)
+            os._exit(0 if ds.jit(lambda x: np.sum(np.cos(x)))(np.zeros(3)) == 3.0 else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        thread.join()
+        assert ds.jit(lambda x: np.sum(np.exp(x)))(np.zeros(3)) == 3.0
+    """)
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "DIFFSIM_CACHE_DIR": ""}
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120, env=environment)

@@ -5,6 +5,7 @@ LLVM's C interface is not safe between threads as llvmlite uses it: one lock cov
 
 import ctypes
 import functools
+import os
 import re
 import threading
 
@@ -12,6 +13,8 @@ from ..errors import InputError
 from . import back, library
 
 _LOCK = threading.RLock()
+if hasattr(os, "register_at_fork"):                         # a child forked while another thread compiles would wait for ever
+    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 INLINE_THRESHOLD = 2000      # a kernel becomes part of its loop up to this size
 LARGE_KERNEL = 2000          # lines; a larger function keeps its calls
 

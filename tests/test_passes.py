@@ -250,6 +250,7 @@ def product_of(a, b):
     return contract.dot_general(a, b, contract=((3,), (0,)), batch=((0,), (1,)))
 
 
+SCALES = np.random.default_rng(6).uniform(1, 2, size=(2, 1, 1, 6))
 SUMS = {
     "of the first operand": (lambda a, b: la.reduce_sum(product_of(a, b), axes=(1,)), (2, 4, 6)),
     "of all its free axes": (lambda a, b: la.reduce_sum(product_of(a, b), axes=(1, 2)), (2, 6)),
@@ -258,6 +259,8 @@ SUMS = {
     "turned": (lambda a, b: la.reduce_sum(la.transpose(product_of(a, b), axes=(2, 0, 3, 1)), axes=(0,)), (2, 6, 3)),
     "turned, negated, turned": (lambda a, b: la.reduce_sum(
         la.transpose(e.neg(la.transpose(product_of(a, b), axes=(3, 1, 2, 0))), axes=(2, 3, 0, 1)), axes=(2,)), (4, 2, 3)),
+    "scaled": (lambda a, b: la.reduce_sum(e.mul(SCALES, e.div(product_of(a, b), 3.0)), axes=(1, 2)), (2, 6)),
+    "divided": (lambda a, b: la.reduce_sum(e.mul(e.div(product_of(a, b), SCALES[0, 0, 0]), 2.0), axes=(1,)), (2, 4, 6)),
 }  # fmt: skip
 
 
@@ -280,17 +283,25 @@ def test_a_sum_of_a_product_is_taken_of_its_operands(name):
     lambda y: [la.reduce_sum(y, axes=(1,)), e.sin(y)],
     lambda y: [la.reduce_sum(e.sin(y), axes=(1,))],
     lambda y: [la.reduce_sum(y, axes=(0,))],                                    # members: summed where they are
+    lambda y: [la.reduce_sum(e.mul(y, SCALES), axes=(3,))],                     # what is summed is not scaled alike
+    lambda y: [la.reduce_sum(e.div(2.0, y), axes=(1,))],
 ])  # fmt: skip
 def test_sums_stay_behind_products_that_are_needed(f):
     graph = graph_of(lambda a, b: f(product_of(a, b)), (2, 3, 4, 5), (5, 2, 6))
     assert early(graph) is graph
 
 
+def test_sums_of_short_numbers_stay_behind_products_of_longer_ones():
+    avals = [Aval((30, 4), np.dtype(np.float32)), Aval((4, 5), FLOAT)]
+    graph = trace(lambda a, b: [la.reduce_sum(contract.dot_general(a, b, contract=((1,), (0,)), batch=((), ())), axes=(0,))], avals)[0]
+    assert early(graph) is graph
+
+
 def test_a_mean_taken_from_points_costs_no_product_in_the_gradient():
-    """Of sum(((x - m) F)**2), a point a row: the derivative by m is a vector of sums times F, not a product a point."""
+    """Of sum(sin((x - m) / w F)), a point a row: the derivative by m is a vector of sums times F, not a product a point."""
     rng = np.random.default_rng(2)
-    x, by = rng.normal(size=(400, 20)), ds.jit(ds.grad(lambda m, factor: np.sum(((x - m) @ factor) ** 2)))
-    m, factor = rng.normal(size=20), rng.normal(size=(20, 20))
-    np.testing.assert_allclose(by(m, factor), -2 * ((x - m) @ factor @ factor.T).sum(axis=0), rtol=1e-12)
+    x, by = rng.normal(size=(400, 20)), ds.jit(ds.grad(lambda m, factor: np.sum(np.sin((x - m) / width @ factor))))
+    m, width, factor = rng.normal(size=20), rng.uniform(1, 2, size=20), rng.normal(size=(20, 20))
+    np.testing.assert_allclose(by(m, factor), -(np.cos((x - m) / width @ factor) @ factor.T / width).sum(axis=0), rtol=1e-12)
     shapes = [eqn.outputs[0].aval.shape for eqn in finished(by.graph).eqns if eqn.prim.name == "dot_general"]
     assert sorted(shapes) == [(20,), (400, 20)]

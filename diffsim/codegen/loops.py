@@ -100,7 +100,7 @@ SYMBOLS = {                                                                     
 @functools.cache
 def _announce():
     """Say, once a process, why the first solve on a machine takes seconds."""
-    print("diffsim: compiling a stepping loop for this machine, once (a few seconds)", file=sys.stderr, flush=True)
+    print("diffsim: compiling stepping loops for this machine, once for each family of methods (about 10 s)", file=sys.stderr, flush=True)
 
 
 class Loop:

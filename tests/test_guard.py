@@ -13,6 +13,7 @@ import pytest
 
 import diffsim as ds
 from diffsim.control import guard
+from diffsim.errors import FallbackWarning
 
 K = 1.0
 MODULE = types.ModuleType("settings_of_a_model")
@@ -287,3 +288,41 @@ def test_an_array_met_by_two_names_is_compared_once():
     assert f(1.0) == 4.0
     table[0] = 2.0
     assert f(1.0) == 5.0
+
+
+def through_loadtxt(x, path):
+    return x * np.loadtxt(path)
+
+
+def through_load(x, path):
+    return x * np.load(path)
+
+
+def through_fromfile(x, path):
+    return x * np.fromfile(path)
+
+
+def through_a_name(x, path, read=np.genfromtxt):
+    return x * read(path)
+
+
+@pytest.mark.parametrize("f", [through_loadtxt, through_load, through_fromfile, through_a_name])
+def test_files_are_read_again(f, tmp_path):
+    path = tmp_path / "number"
+
+    def write(x):
+        x = np.array([x])
+        if f is through_fromfile:
+            x.tofile(path)
+        elif f is through_load:
+            with open(path, "wb") as file:
+                np.save(file, x)
+        else:
+            np.savetxt(path, x)
+
+    compiled = ds.jit(lambda x: f(x, path))
+    write(3.0)
+    with pytest.warns(FallbackWarning, match="changes from call to call"):
+        assert compiled(2.0) == 6.0
+    write(4.0)
+    assert compiled(2.0) == 8.0

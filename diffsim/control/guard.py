@@ -11,6 +11,7 @@ import array
 import collections
 import collections.abc
 import functools
+import os
 import random
 import sys
 import types
@@ -34,6 +35,9 @@ OUTSIDE = frozenset(("open", "input", "globals", "locals", "vars", "eval", "exec
 #: Functions of these modules answer differently at every call; those excepted make something that answers the same again.
 VOLATILE = frozenset(("numpy.random", "numpy.random.mtrand", "random", "time", "secrets", "uuid"))
 REPEATABLE = frozenset(("default_rng", "Generator", "RandomState", "SeedSequence", "PCG64", "Random"))
+#: What reads files, the environment or the system's random numbers, wherever it was imported from.
+READERS = (np.load, np.loadtxt, np.genfromtxt, np.fromfile, np.memmap, os.urandom, os.getenv)
+_READERS = frozenset(map(id, READERS))
 #: Modules of these packages are taken not to change.
 SETTLED = frozenset(("numpy", "scipy", "numba", "builtins", "diffsim", "math", "functools", "itertools"))
 
@@ -108,10 +112,10 @@ GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 
 
 def _is_volatile(x):
-    """Whether a value is a random number generator, a function of one, a clock, or an iterator of Python's own."""
+    """Whether a value is a random number generator, a function of one, a clock, a reader of files, or an iterator of Python's own."""
     if isinstance(x, collections.abc.Iterator) and type(x).__module__ in ("builtins", "itertools"):
         return True
-    if isinstance(x, GENERATORS) or isinstance(getattr(x, "__self__", None), GENERATORS):
+    if id(x) in _READERS or isinstance(x, GENERATORS) or isinstance(getattr(x, "__self__", None), GENERATORS):
         return True
     return isinstance(x, (types.BuiltinFunctionType, types.FunctionType)) and x.__module__ in VOLATILE and x.__name__ not in REPEATABLE
 
@@ -245,6 +249,8 @@ class _Writer:
             if isinstance(x, types.ModuleType) and x.__name__ in VOLATILE and name not in REPEATABLE:
                 self.volatile = f"`{'.'.join(path)}`"
             x = getattr(x, name, None)
+            if id(x) in _READERS:
+                self.volatile = f"`{'.'.join(path)}`"
 
     # ------------------------------------------------------------ values
     def value(self, expression, x, depth):

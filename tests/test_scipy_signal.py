@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from keeping import keeps
-from scipy import signal
+from scipy import ndimage, signal
 from scipy.signal import fftconvolve as by_fft
 
 import diffsim as ds
@@ -94,3 +94,11 @@ def test_what_has_no_rule_is_refused_by_name_and_plain_values_are_scipys():
         return np.sum(signal.convolve(x, taps * window)) * signal.find_peaks(np.array([0.0, 1.0, 0.0]))[0][0]
     np.testing.assert_allclose(ds.grad(f)(np.arange(1.0, 4.0)), np.array(
         [(f(np.arange(1.0, 4.0) + e) - f(np.arange(1.0, 4.0) - e)) / 2e-6 for e in 1e-6 * np.eye(3)]), rtol=1e-6)
+
+
+def test_what_filters_of_traced_values_do_not_take_is_named_with_the_line():
+    x = np.linspace(0.0, 1.0, 20)
+    for call in (lambda x: signal.filtfilt([1.0, 0.5], [1.0], x, method="gust"),
+                 lambda x: ndimage.gaussian_filter(x, 1.0, output=np.zeros(20))):
+        with pytest.raises(MissingRule, match=r"test_scipy_signal\.py:\d+"):
+            ds.grad(lambda x, call=call: np.sum(call(x)))(x)

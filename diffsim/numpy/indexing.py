@@ -16,8 +16,6 @@ from ..prims.gather import gather, put, within
 from ..prims.layout import Basic, convert, index, index_set, like, reshape
 from .stacking import Handle, holds_traced, lift
 
-_INTS = (int, np.integer)
-
 
 # ---------------------------------------------------------------- basic keys
 @lru_cache(maxsize=4096)

@@ -7,6 +7,8 @@ import operator
 
 import numpy as np
 
+from ..core import user_line
+from ..errors import MissingRule
 from ..prims.convolution import convolve as convolved
 from ..prims.convolution import reversed_
 from ..prims.layout import convert
@@ -23,7 +25,7 @@ _CONTINUED = {"reflect": "symmetric", "grid-mirror": "symmetric", "constant": "c
 def _image(x, output):
     x = at_least_array(x)
     if output is not None:
-        raise NotImplementedError("output= is not among the rules of scipy.ndimage for traced images; use the returned value")
+        raise MissingRule("scipy.ndimage", "derivative", f"{user_line()}: traced images take no output=; use what is returned")
     return x if x.dtype.kind in "fc" else convert(x, dtype=np.dtype(float))
 
 

@@ -11,6 +11,8 @@ import operator
 
 import numpy as np
 
+from ..core import user_line
+from ..errors import MissingRule
 from ..prims.convolution import convolve as convolved
 from ..prims.convolution import reversed_
 from ..prims.layout import convert
@@ -278,7 +280,7 @@ def _both_ways(x, axis, padtype, padlen, taps, run):
 def filtfilt(b, a, x, axis=-1, padtype="odd", padlen=None, method="pad", irlen=None):
     """Filter forwards and backwards; Gustafsson's method is not among the rules."""
     if method != "pad":
-        raise NotImplementedError(f"filtfilt of traced values has method='pad' alone, not {method!r}")
+        raise MissingRule("scipy.signal.filtfilt", "derivative", f"{user_line()}: traced values have method='pad' alone, not {method!r}")
     b, a = _coefficients(b, a)
     zi = lfilter_zi(b, a)
     return _both_ways(_signal(x, b, a), axis, padtype, padlen, b.shape[0], lambda x, first: _filtered(b, a, x, zi * first)[0])

@@ -92,11 +92,6 @@ def columns_times(a, d):
     return mul(a, reshape(d, shape=(*d.shape[:-1], 1, d.shape[-1])))
 
 
-def rows_times(a, d):
-    """Row i of ``a`` times ``d[i]``."""
-    return mul(a, reshape(d, shape=(*d.shape, 1)))
-
-
 def per_matrix(x):
     """Numbers, one for each matrix, in a shape that multiplies matrices."""
     return reshape(x, shape=(*x.shape, 1, 1))

@@ -151,6 +151,22 @@ def start_outputs(sigma, sign, rate, y, ks, out, resting):
     return o
 
 
+def begin(k, order, t0, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol, probe_factor, ks, new, out):
+    """Slopes and outputs at the start, and the first size. Returns status, worst component, outputs written, rhs calls and size."""
+    sign, landed, status, calls, size = 1.0 if span > 0.0 else -1.0, span == 0.0, DONE, 1, first_step
+    rhs(k, t0, y, p, row(ks, 0))
+    o = start_outputs(sigma, sign, rate, y, ks, out, landed)
+    worst = max(first_not_finite(y), first_not_finite(row(ks, 0)))
+    if worst >= 0:
+        status = NOT_FINITE
+    elif replay == 0 and not times_in_order(sigma, sign, span):
+        status = BAD_TIMES
+    elif replay == 0 and size <= 0.0 and not landed:
+        size = first_step_size(k, order, t0, span, y, p, rtol, atol, probe_atol, probe_factor, ks, new)
+        calls += 1
+    return status, worst, o, calls, min(size, max_step)
+
+
 def step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out):
     """Outputs from number ``o`` on that lie in the step from s to ``following``. Returns the number of the next one."""
     while o < sigma.shape[0] and (landed or sigma[o] * sign <= following * sign):
@@ -235,21 +251,12 @@ def forward(
     A replayed mesh gives bitwise the states of the solve that recorded it.
     """
     sign = 1.0 if span > 0.0 else -1.0
-    n_rec, size, status = stages.shape[2], first_step, DONE
+    n_rec = stages.shape[2]
     s, h, error, landed, cap, before = 0.0, 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
-    accepted, rejected, calls = 0, 0, 1
-    rhs(k, t0, y, p, row(ks, 0))
+    accepted, rejected = 0, 0
     nodes[0] = 0.0
-    o = start_outputs(sigma, sign, rate, y, ks, out, landed)
-    worst = max(first_not_finite(y), first_not_finite(row(ks, 0)))
-    if worst >= 0:
-        status = NOT_FINITE
-    elif replay == 0 and not times_in_order(sigma, sign, span):
-        status = BAD_TIMES
-    elif replay == 0 and size <= 0.0 and not landed:
-        size = first_step_size(k, order, t0, span, y, p, rtol, atol, probe_atol, probe_factor, ks, new)
-        calls += 1
-    size = min(size, max_step)
+    status, worst, o, calls, size = begin(k, order, t0, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
+                                          probe_factor, ks, new, out)
     while status == DONE and not landed:
         status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
@@ -432,7 +439,7 @@ FORWARD = Loop(
     helpers=(
         copy, mean_square, start_norm, first_step_size, advance, extend, interpolates, error_square, worst_component, weights,
         observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, propose, joint_error, paired_error, first_not_finite,
-        verdict, tell,
+        begin, verdict, tell,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

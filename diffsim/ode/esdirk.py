@@ -18,6 +18,7 @@ import math
 
 from diffsim.codegen.loops import Loop, jac, rhs, row, row3, unroll, vjp
 from diffsim.ode.erk import (
+    begin,
     clear,
     copy,
     gather_outputs,
@@ -31,13 +32,11 @@ from diffsim.ode.erk import (
 )
 from diffsim.ode.lu import factor, form, level, solve, solve_joined_transposed, solve_transposed
 from diffsim.ode.stepsize import (
-    BAD_TIMES,
     CAREFUL,
     DONE,
     LOG_GROW,
     LOG_KEEP,
     LOG_SMALL,
-    NOT_FINITE,
     SINGULAR,
     UNSOLVED,
     error_square,
@@ -220,21 +219,12 @@ def forward(
         As ``erk.forward``, or SINGULAR, UNSOLVED: a step to be repeated has no solution that Newton's iteration finds.
     """
     sign = 1.0 if span > 0.0 else -1.0
-    end, n_rec, size, status, fresh = c.shape[0] - 1, stages.shape[2], first_step, DONE, True
+    end, n_rec, fresh = c.shape[0] - 1, stages.shape[2], True
     s, h, error, landed, cap, before = 0.0, 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
-    accepted, rejected, calls, jacobians, factorisations, tight = 0, 0, 1, 0, 0, replay > 0 or stages.shape[2] > 0
-    rhs(k, t0, y, p, row(ks, 0))
+    accepted, rejected, jacobians, factorisations, tight = 0, 0, 0, 0, replay > 0 or stages.shape[2] > 0
     nodes[0] = 0.0
-    o = start_outputs(sigma, sign, rate, y, ks, out, landed)
-    worst = max(first_not_finite(y), first_not_finite(row(ks, 0)))
-    if worst >= 0:
-        status = NOT_FINITE
-    elif replay == 0 and not times_in_order(sigma, sign, span):
-        status = BAD_TIMES
-    elif replay == 0 and size <= 0.0 and not landed:
-        size = first_step_size(k, order, t0, span, y, p, rtol, atol, probe_atol, probe_factor, ks, new)
-        calls += 1
-    size = min(size, max_step)
+    status, worst, o, calls, size = begin(k, order, t0, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
+                                          probe_factor, ks, new, out)
     while status == DONE and not landed:
         status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
@@ -380,7 +370,8 @@ FORWARD = Loop(
     integer_arrays=("counts", "rows", "columns", "place", "pivots", "late_pivots"),
     helpers=(
         form, factor, solve, level, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights, observe,
-        times_in_order, start_outputs, step_outputs, log2, exp2, next_size, propose, joint_error, first_not_finite, verdict, tell, change,
+        times_in_order, start_outputs, step_outputs, log2, exp2, next_size, propose, joint_error, first_not_finite,
+        begin, verdict, tell, change,
         settled, base_jacobian, tangents, stage, attempt, estimate,
     ),
 )  # fmt: skip

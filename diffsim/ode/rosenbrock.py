@@ -17,6 +17,7 @@ import math
 
 from diffsim.codegen.loops import Loop, bend, jac, rhs, rhs_t, row, row3, unroll, vjp
 from diffsim.ode.erk import (
+    begin,
     clear,
     copy,
     gather_outputs,
@@ -30,7 +31,6 @@ from diffsim.ode.erk import (
 )
 from diffsim.ode.lu import factor, form, level, solve, solve_joined, solve_joined_transposed, solve_transposed
 from diffsim.ode.stepsize import (
-    BAD_TIMES,
     CAREFUL,
     DONE,
     LOG_GROW,
@@ -105,7 +105,7 @@ def keep(y, ks, step, stages):
             stages[step, 1 + i, q] = ks[i, q]
 
 
-def forward(  # noqa: C901  (one loop, read from top to bottom)
+def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, kl, ku, gamma, a, c, d, alpha, b, e,
     dense, rows, columns, place, y, p, atol, probe_atol, sigma, out, mesh, nodes, stages, ks, new, w, f0, ft, values, r, work, lu, pivots,
     z, counts, last,
@@ -137,21 +137,12 @@ def forward(  # noqa: C901  (one loop, read from top to bottom)
         As ``erk.forward``, or SINGULAR: the matrix of a step to be repeated is singular.
     """
     sign = 1.0 if span > 0.0 else -1.0
-    n_rec, size, status, fresh = stages.shape[2], first_step, DONE, True
+    n_rec, fresh = stages.shape[2], True
     s, h, error, landed, cap, before = 0.0, 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
-    accepted, rejected, calls, jacobians, factorisations = 0, 0, 1, 0, 0
-    rhs(k, t0, y, p, row(ks, 0))
+    accepted, rejected, jacobians, factorisations = 0, 0, 0, 0
     nodes[0] = 0.0
-    o = start_outputs(sigma, sign, rate, y, ks, out, landed)
-    worst = max(first_not_finite(y), first_not_finite(row(ks, 0)))
-    if worst >= 0:
-        status = NOT_FINITE
-    elif replay == 0 and not times_in_order(sigma, sign, span):
-        status = BAD_TIMES
-    elif replay == 0 and size <= 0.0 and not landed:
-        size = first_step_size(k, order, t0, span, y, p, rtol, atol, probe_atol, probe_factor, ks, new)
-        calls += 1
-    size = min(size, max_step)
+    status, worst, o, calls, size = begin(k, order, t0, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
+                                          probe_factor, ks, new, out)
     while status == DONE and not landed:
         status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
@@ -309,7 +300,7 @@ FORWARD = Loop(
     integer_arrays=("counts", "rows", "columns", "place", "pivots"),
     helpers=(
         form, factor, solve, level, solve_joined, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights,
-        observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, propose, joint_error, first_not_finite,
+        observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, propose, joint_error, first_not_finite, begin,
         verdict, tell, slopes_at,
         stage_state, attempt, keep,
     ),

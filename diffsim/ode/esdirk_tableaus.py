@@ -5,11 +5,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from .numbers import floats, numbers, rows, square
+from .numbers import Embedded, floats, numbers, rows, square
 
 
 @dataclass(frozen=True)
-class Esdirk:
+class Esdirk(Embedded):
     """One embedded pair of implicit Runge-Kutta methods with its interpolant.
 
     Parameters
@@ -81,18 +81,6 @@ class Esdirk:
     def kept(self):
         """Vectors recorded for each step: its stage states."""
         return self.stages
-
-    fixed = False
-
-    @property
-    def error_order(self):
-        """Order of the error estimate."""
-        return min(self.order, self.embedded_order)
-
-    @property
-    def degree(self):
-        """Degree of the interpolant in theta."""
-        return self.dense.shape[1]
 
 
 def _hermite(b):

@@ -1,4 +1,4 @@
-"""Numbers as printed in a source, exactly."""
+"""Numbers as printed in a source, exactly, and what follows from them alike in all methods that estimate their error."""
 
 from fractions import Fraction
 
@@ -25,3 +25,19 @@ def floats(rows):
 def square(lower, n):
     """A matrix from the lines of its lower triangle, shorter ones filled with zeros."""
     return tuple(row + (Fraction(0),) * (n - len(row)) for row in lower)
+
+
+class Embedded:
+    """A method with an estimate of its error, from a second one embedded in it, and an interpolant."""
+
+    fixed = False
+
+    @property
+    def error_order(self):
+        """Order of the error estimate."""
+        return min(self.order, self.embedded_order)
+
+    @property
+    def degree(self):
+        """Degree of the interpolant in theta."""
+        return self.dense.shape[1]

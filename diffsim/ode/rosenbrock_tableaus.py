@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from .numbers import floats, numbers, rows, square
+from .numbers import Embedded, floats, numbers, rows, square
 
 
 @dataclass(frozen=True)
-class Rosenbrock:
+class Rosenbrock(Embedded):
     """One embedded Rosenbrock method with its interpolant, in the form that needs no products with the Jacobian.
 
     (1 - h gamma J) k_i = gamma (f(t + alpha_i h, y + h sum_j a_ij k_j) + sum_j c_ij k_j + d_i h f_t); the new state is y + h sum_i b_i k_i.
@@ -84,18 +84,6 @@ class Rosenbrock:
     def kept(self):
         """Vectors recorded for each step: its start and its slopes."""
         return self.stages + 1
-
-    fixed = False
-
-    @property
-    def error_order(self):
-        """Order of the error estimate."""
-        return min(self.order, self.embedded_order)
-
-    @property
-    def degree(self):
-        """Degree of the interpolant in theta."""
-        return self.dense.shape[1]
 
 
 def _bridged(b, h):

@@ -9,7 +9,7 @@ import scipy.integrate
 import diffsim as ds
 from diffsim.errors import FallbackWarning, InputError, SolveError
 from diffsim.ode.kernels import jacobian
-from diffsim.ode.solve import _system
+from diffsim.ode.rhs import system_of
 from diffsim.ode.tableaus import METHODS
 
 ORDER = {"Rodas5P": 5, "Rosenbrock23": 2, "Kvaerno5": 5, "KenCarp4": 4, "Kvaerno3": 3, "TRBDF2": 2}
@@ -205,7 +205,7 @@ def reaction_diffusion(t, y, b):
 
 def test_the_pattern_is_found_and_renumbered_to_a_narrow_band():
     n = 24
-    system, _ = _system(reaction_diffusion, np.float64(0), np.ones(2 * n), (np.full(n, 3.0),))
+    system, _ = system_of(reaction_diffusion, np.float64(0), np.ones(2 * n), (np.full(n, 3.0),))
     found = jacobian(system)
     assert len(found.rows) == 2 * (3 * n - 2) + 2 * n
     assert max(found.kl, found.ku) <= 4

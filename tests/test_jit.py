@@ -179,6 +179,54 @@ def test_transforms_see_through_to_the_function():
     np.testing.assert_allclose(gradient, 6 * X)
 
 
+def test_static_arguments_may_be_named():
+    seen = queue.SimpleQueue()
+
+    @ds.jit(static_argnames=("kind", "n"))
+    def f(x, n=(1,), *, kind=("sum",)):
+        seen.put(1)
+        return np.sum(x ** n[0]) if kind[0] == "sum" else np.max(x ** n[0])
+
+    assert f(X) == f(X, (1,)) == f(X, n=(1,)) == np.sum(X)
+    assert f(X, (2,), kind=("max",)) == f(X, n=(2,), kind=("max",)) == np.max(X * X)
+    assert seen.qsize() == 5
+    for _ in range(3):
+        f(X, n=(2,), kind=("max",))
+    assert seen.qsize() == 5
+    assert f.stats["calls"] >= 3
+    np.testing.assert_allclose(ds.grad(lambda x: f(x, (2,)))(X), 2 * X)
+    with pytest.raises(InputTypeError, match="'n' is static and must be hashable; a list is not"):
+        f(X, n=[1])
+    with pytest.raises(ValueError, match="static_argnames names 'm', which is no argument of <lambda>"):
+        ds.jit(lambda x: x, static_argnames="m")
+
+
+def test_a_method_with_named_static_arguments():
+    class Power:
+        def __init__(self, scale):
+            self.scale = scale
+
+        @ds.jit(static_argnames="n")
+        def __call__(self, x, n):
+            return self.scale * x ** n[0]
+
+    for scale in (2.0, 3.0):
+        power = Power(scale)
+        np.testing.assert_array_equal(power(X, n=(2,)), scale * X ** 2)
+        np.testing.assert_allclose(power(X, (3,)), scale * X ** 3, rtol=1e-15)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"static_argnums": 1}, {"static_argnums": -1}])
+def test_jit_without_a_function_is_a_decorator(arguments):
+    @ds.jit(**arguments)
+    def f(x, n):
+        """Powers."""
+        return x ** n
+
+    assert f.__doc__ == "Powers."
+    np.testing.assert_allclose(f(X, 3), X ** 3, rtol=1e-15)
+
+
 def test_python_ints_and_strings_are_static():
     f, calls = count_traces(lambda x, n, kind: sum((x**i for i in range(n)), start=0.0 * x) if kind == "sum" else x)
     np.testing.assert_allclose(f(X, 3, "sum"), 1 + X + X * X)

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import tree
 from ..control.jit import Jitted
+from ..control.named import NamedStatic
 from ..core import Tracer, aval_of
 from ..numpy.stacking import stacked
 from ..passes import optimise
@@ -38,7 +39,7 @@ def make_graph(f, optimised=False):
     return run
 
 
-def jit(f, static_argnums=()):
+def jit(f=None, static_argnums=(), static_argnames=()):
     """``f`` compiled: traced once for each structure and shape of its arguments, then run as machine code.
 
     Python ints, bools and strings among the arguments are static: another value compiles anew.  Python floats are double precision inside:
@@ -52,11 +53,16 @@ def jit(f, static_argnums=()):
     Parameters
     ----------
     f : callable
-        Of pytrees of arrays; transforms and ``solve_ivp`` may appear inside, and ``f`` may itself be a transform's result.
+        Of pytrees of arrays; transforms and ``solve_ivp`` may appear inside, and ``f`` may itself be a transform's result.  Without it
+        the result is a decorator: ``@jit(static_argnums=1)``.
     static_argnums : int or tuple of int
         Positional arguments to treat as constants (hashable).
+    static_argnames : str or tuple of str
+        Arguments to treat as constants (hashable) by their names, given by name or by position.
     """
-    return Jitted(f, static_argnums)
+    if f is None:
+        return functools.partial(jit, static_argnums=static_argnums, static_argnames=static_argnames)
+    return NamedStatic(f, static_argnums, static_argnames) if static_argnames else Jitted(f, static_argnums)
 
 
 def stop_gradient(x):

@@ -9,6 +9,12 @@ class InputError(DiffsimError, ValueError):
     """An argument has the right type and a wrong value (shape, range, order, finiteness)."""
 
 
+class UnknownNameError(InputError, KeyError):
+    """A name that nothing goes by."""
+
+    __str__ = Exception.__str__                              # a KeyError's would put quotes around the sentence
+
+
 class InputTypeError(DiffsimError, TypeError):
     """An argument has a type the call cannot work with."""
 

@@ -152,3 +152,14 @@ def test_a_compiled_rhs_may_be_in_a_model_that_is_copied():
     result = fit(model(ds.jit(oscillator)), DATA)
     same(copy.deepcopy(result), result)
     same(pickled(result), result)
+
+
+def test_names_that_are_not_there_are_answered_with_those_that_are(fitted):
+    there = "known are omega, zeta"
+    for look, known in ((lambda: fitted.parameters["omga"], there), (lambda: Parameters(PARAMETERS)["omga"], there),
+                        (lambda: DATA["v"], "it has x"), (lambda: fitted.predict(T)["v"], "predicts x, not 'v'")):
+        with pytest.raises(KeyError) as caught:
+            look()
+        assert known in str(caught.value)
+        assert isinstance(caught.value, InputError)
+    assert copy.copy(fitted.parameters) == fitted.parameters == pickle.loads(pickle.dumps(fitted.parameters))

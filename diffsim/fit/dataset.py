@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 
-from ..errors import InputError, InputTypeError
+from ..errors import InputError, InputTypeError, UnknownNameError
 
 __all__ = ["Dataset"]
 
@@ -107,7 +107,7 @@ class Dataset:
     def __getitem__(self, name):
         """Values of one quantity, ndarray, shape (n_t,)."""
         if name not in self.names:
-            raise InputError(f"the dataset has no column {name!r}; it has {', '.join(self.names)}")
+            raise UnknownNameError(f"the dataset has no column {name!r}; it has {', '.join(self.names)}")
         return self.values[:, self.names.index(name)]
 
     def label(self, name):

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..errors import InputError, InputTypeError
+from ..errors import InputError, InputTypeError, UnknownNameError
 
 __all__ = ["Parameter", "Parameters"]
 
@@ -140,7 +140,7 @@ class Parameters:
 
     def __getitem__(self, name):
         if name not in self.names:
-            raise InputError(f"there is no parameter {name!r}; known are {', '.join(self.names)}")
+            raise UnknownNameError(f"there is no parameter {name!r}; known are {', '.join(self.names)}")
         return self.items[self.names.index(name)]
 
     def replaced(self, changes):

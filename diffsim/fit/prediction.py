@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import api
-from ..errors import InputError
+from ..errors import InputError, UnknownNameError
 from .statistics import undetermined
 
 __all__ = ["PredictedCurve", "Prediction"]
@@ -78,5 +78,5 @@ class Prediction:
     def __getitem__(self, name):
         """Curve of one observable."""
         if name not in self._curves:
-            raise InputError(f"the fit predicts {', '.join(self.names)}, not {name!r}")
+            raise UnknownNameError(f"the fit predicts {', '.join(self.names)}, not {name!r}")
         return self._curves[name]

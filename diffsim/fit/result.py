@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..errors import UnknownNameError
 from .derived import derive
 from .model import Model
 from .plot import draw
@@ -54,6 +55,13 @@ class Estimate:
     start: float
     lower: float
     upper: float
+
+
+class Estimates(dict):
+    """Estimates by name, in the model's order."""
+
+    def __missing__(self, name):
+        raise UnknownNameError(f"there is no parameter {name!r}; known are {', '.join(self)}")
 
 
 class Fit:
@@ -168,7 +176,7 @@ class Fit:
         self.covariance = self.scale_covariance * np.outer(slope, slope)
         self.correlations = correlations(self.scale_covariance)
         half = self.quantile(LEVEL)
-        self.parameters = {}
+        self.parameters = Estimates()
         for p in problem.parameters:
             i = self.free_names.index(p.name) if p.vary else None
             self.parameters[p.name] = self._estimate(p, i, self.held.get(p.name, ""), half)

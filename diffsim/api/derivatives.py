@@ -217,7 +217,7 @@ def value_and_grad(f, argnums=0, has_aux=False, holomorphic=False):
     InputError
         ``f`` does not return a scalar.
     """
-    return _value_and_grad(f, argnums, has_aux, holomorphic, "grad")
+    return _value_and_grad(f, argnums, has_aux, holomorphic, "value_and_grad")
 
 
 def _value_and_grad(f, argnums, has_aux, holomorphic, verb):

@@ -65,7 +65,8 @@ class Trace:
     def escaped(self, prim):
         raise DiffsimError(
             f"a value traced by {self.verb} was used by `{prim.name}` after {self.verb} had finished ({user_line()}): it was stored "
-            f"outside the function. Return it from the function instead (has_aux=True lets grad return extra results).")
+            f"outside the function. Return it from the function instead (has_aux=True lets grad return extra results), "
+            f"or run the function itself once more, which stores plain values.")
 
 
 def user_frame():

@@ -27,6 +27,7 @@ from . import bodies, lean
 from .bodies import ASSUMED, NO_SAMPLES, NOT_EMITTED, constant_carries, derived, filled, selected, spread
 from .cond import chosen, like_them, rows
 from .emit import WHILE
+from .long import by_program, worth
 from .scan import apart, carried, cotangents, doubled, linear_scan, plan, swapped
 from .unknown import TRIPS, kept_by, recorded, rewritten
 
@@ -64,9 +65,35 @@ def _impl(*x, cond, body, keep, asked):
             states.append(x[j])
         x = run(*x)
         n += 1
+        if worth(n, body) and not worth(n - 1, body):         # it is a long one: what is left of it runs compiled
+            rest = _rest(x, n, cond, body, keep)
+            if rest is not None:
+                return _joined(n, kept, keep, rest, len(x))
+    return (*x, np.int64(n), *_stacks(kept, keep, body))
+
+
+def _rest(x, n, cond, body, keep):
+    """Values of a loop that has run n times, by compiled programs: of itself, then, its length known, of a scan that keeps states."""
+    out = by_program("while", x, body, n, {"cond": cond, "body": body, **NOT_KEPT})
+    if out is None or not keep:
+        return out
+    more = {"body": body, "length": int(out[len(x)]), "reverse": False, "carries": len(x), "keep": keep, "asked": keep}
+    again = by_program("scan", x, body, more["length"], more)
+    return None if again is None else (*again[:len(x)], out[len(x)], *again[len(x):])
+
+
+def _stacks(kept, keep, body):
+    """The states kept of each carry, stacked; none where they were not asked for."""
     made = dict(zip(keep, kept, strict=True))
-    stacks = [np.stack(made[j]) if made.get(j) else np.zeros((0, *v.aval.shape), v.aval.dtype) for j, v in enumerate(body.inputs)]
-    return (*x, np.int64(n), *stacks)
+    return [np.stack(made[j]) if made.get(j) else np.zeros((0, *v.aval.shape), v.aval.dtype) for j, v in enumerate(body.inputs)]
+
+
+def _joined(n, kept, keep, rest, carries):
+    """Values of a loop from those of its first ``n`` iterations and of the others."""
+    stacks = list(rest[carries + 1:])
+    for states, j in zip(kept, keep, strict=True):
+        stacks[j] = np.concatenate([np.stack(states), stacks[j]])
+    return (*rest[:carries], np.int64(n + rest[carries]), *stacks)
 
 
 def _aval(*x, cond, body, keep, asked):

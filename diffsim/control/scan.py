@@ -24,6 +24,7 @@ from ..transforms import trace
 from . import bodies, lean
 from .bodies import NO_SAMPLES, constant_carries, derived, filled, selected, spread, used
 from .emit import SCAN
+from .long import by_program
 from .patterns import of_scan
 from .remat import PLAIN, checkpoint
 from .schedule import segments, two_level
@@ -39,6 +40,13 @@ def _stacked(n, aval):
 
 
 def _impl(*x, body, length, reverse, carries, keep, asked):
+    params = {"body": body, "length": length, "reverse": reverse, "carries": carries, "keep": keep, "asked": asked}
+    compiled = by_program("scan", x, body, length, params)
+    return _by_steps(*x, **params) if compiled is None else compiled
+
+
+def _by_steps(*x, body, length, reverse, carries, keep, asked):
+    """The loop as Python."""
     run, state, xs = bodies.runner(body), x[:carries], x[carries:]
     ys = [np.empty((length, *a.shape), a.dtype) for a in bodies.out_avals(body)[carries:]]
     kept = [np.empty((length if j in keep else 0, *v.aval.shape), v.aval.dtype) for j, v in enumerate(body.inputs[:carries])]

@@ -84,13 +84,13 @@ class Solve:
         self.stages, self.out = np.full((cap + 1, rows - 1, more.pop("n_rec", n)), np.nan), np.full((len(sigma), n_out), np.nan)
         self.y, self.counts, self.last = y0.copy(), np.zeros(len(erk.COUNTS), np.int64), np.zeros(4)
         self.values = {
-            "order": tableau.error_order + 1.0, "t0": t0, "span": span, "rtol": tol, "probe_factor": 0.0, "first_step": 0.0,
+            "order": tableau.error_order + 1.0, "t0": t0, "span": span, "rtol": np.full(n, tol), "probe_factor": 0.0, "first_step": 0.0,
             "max_step": np.inf, "max_steps": 100000, "replay": 0 if mesh is None else len(mesh), "rate": rate, "a": tableau.a,
             "c": tableau.c, "e": tableau.e, "e_low": tableau.e_low, "end": s, "mid": np.full(big, np.nan),
             "dense": tableau.dense, "y": self.y, "p": np.asarray(p, dtype=float), "atol": np.full(n, tol),
             "probe_atol": np.full(n, tol), "sigma": np.asarray(sigma, dtype=float), "out": self.out, "mesh": self.mesh, "nodes": self.nodes,
             "stages": self.stages, "ks": np.full((rows, big), np.nan), "new": np.full(big, np.nan), "w": np.full(rows, np.nan),
-            "counts": self.counts, "last": self.last, **more,
+            "counts": self.counts, "last": self.last, "pace": np.zeros(0), "past": np.zeros(0), "history": np.zeros((0, 3)), **more,
         }  # fmt: skip
         self.status = run(erk.FORWARD, model, self.values)
         self.steps = int(self.counts[0])
@@ -442,6 +442,7 @@ def exec_compiled(form):
         sizes |= {"n_out": values.get("out", values.get("out_bar")).shape[1], "n_rec": values["stages"].shape[2]}
         sizes |= {"S": values["end"], "X": len(values["c"]) - 1 - values["end"], "L": len(values.get("e_low", ()))}
         sizes |= {"degree": values["dense"].shape[1], "m": len(values["sigma"]), "cap": len(values["nodes"]) - 1}
+        sizes |= {"C": len(values.get("pace", ())), "P": len(values.get("past", ())), "H": len(values.get("history", ()))}
         given = {**sizes, **values}
         code = compiled(loop, form)
         kinds = [CTYPES[kind] for _, kind in loop.signature]
@@ -493,7 +494,7 @@ def test_a_call_names_every_argument():
 
 ENTRY = """
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
-define i64 @solve(double %span, double %rtol, ptr noalias %y0, ptr noalias %p, ptr noalias %atol, ptr noalias %sigma, ptr noalias %out,
+define i64 @solve(double %span, ptr noalias %rtol, ptr noalias %y0, ptr noalias %p, ptr noalias %atol, ptr noalias %sigma, ptr noalias %out,
                   ptr noalias %mesh, ptr noalias %nodes, ptr noalias %stages, ptr noalias %counts, ptr noalias %last) {
   %y = alloca [2 x double]
   %ks = alloca [14 x double]
@@ -512,12 +513,13 @@ def specialised():
     values |= {"N": 2, "n": 2, "n_out": 2, "n_rec": 2, "n_p": 4, "S": 6, "X": 0, "L": 0, "end": 6, "degree": 4, "m": 21, "cap": 1000}
     values |= {"order": 5.0, "t0": 0.0}
     values |= {"probe_factor": 0.0, "first_step": 0.0, "max_step": np.inf, "max_steps": 100000, "replay": 0, "rate": 0}
-    values |= {"probe_atol": "%atol", "e_low": "%atol", "mid": "%new"}
+    values |= {"probe_atol": "%atol", "e_low": "%atol", "mid": "%new", "C": 0, "P": 0, "H": 0}
+    values |= dict.fromkeys(("pace", "past", "history"), "%atol")
     values |= {name: f"@tsit5_{name}" for name in ("a", "c", "e", "dense")}
     tables = [loops.constant(f"tsit5_{name}", getattr(TSIT5, name)) for name in ("a", "c", "e", "dense")]
     call = erk.FORWARD.call("status", values, "loop_3")
     entry = "".join(tables) + erk.FORWARD.declaration("loop_3") + ENTRY.replace("CALL", call)
-    loop = erk.FORWARD.instance({"ds_rhs": "prey", "erk_forward": "loop_3"}, S=6, X=0, L=0, end=6, degree=4)
+    loop = erk.FORWARD.instance({"ds_rhs": "prey", "erk_forward": "loop_3"}, S=6, X=0, L=0, end=6, degree=4, C=0, P=0, H=0)
     return [entry, LV_RHS.replace("@ds_rhs", "@prey"), loop]
 
 
@@ -528,9 +530,9 @@ def test_a_specialised_entry_gives_the_same_bits_and_llvm_unrolls_it_without_com
     here = Solve(PREY, Y0, P, 20.0, np.linspace(0, 20, 21))
     v = here.values
     there = {name: np.zeros_like(v[name]) for name in ("out", "mesh", "nodes", "stages", "counts", "last")}
-    kinds = [ctypes.c_int64, ctypes.c_double, ctypes.c_double, *[ctypes.c_void_p] * 10]
-    arrays = [Y0, v["p"], v["atol"], v["sigma"], *there.values()]
-    assert code.function("solve", *kinds)(20.0, 1e-6, *(array.ctypes.data for array in arrays)) == erk.DONE
+    kinds = [ctypes.c_int64, ctypes.c_double, *[ctypes.c_void_p] * 11]
+    arrays = [v["rtol"], Y0, v["p"], v["atol"], v["sigma"], *there.values()]
+    assert code.function("solve", *kinds)(20.0, *(array.ctypes.data for array in arrays)) == erk.DONE
     for name in ("out", "counts", "last"):
         assert np.array_equal(there[name], v[name]), name
     assert np.array_equal(there["mesh"][: here.steps], here.mesh)

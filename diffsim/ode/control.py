@@ -19,22 +19,31 @@ class Control:
 
     Parameters
     ----------
-    rtol : float
-    atol : float or tuple of float
+    rtol, atol : float or tuple of float
     first_step : float
         0 to estimate it.
     max_step : float
     max_steps : int
     probed : bool
         Whether a derivative puts the probe into the error norm.
+    pace : tuple of float
+        The controller as numbers, see ``stepsize.steer``; empty for the usual one.
+    history : int
+        How many attempted steps are written down.
     """
 
-    rtol: float
+    rtol: float | tuple
     atol: float | tuple
     first_step: float = 0.0
     max_step: float = float("inf")
     max_steps: int = 100_000
     probed: bool = True
+    pace: tuple = ()
+    history: int = 0
+
+    def rtol_vector(self, n):
+        """Relative tolerance of each component, shape (n,)."""
+        return np.ascontiguousarray(np.broadcast_to(np.asarray(self.rtol, float), (n,)))
 
     def atol_vector(self, n):
         """Absolute tolerance of each component, shape (n,); the probe's too, whose components are of the size of the state's."""

@@ -15,7 +15,7 @@ from ..prims.layout import concatenate
 from . import erk
 from .control import PROBE_FACTOR, REPLAYING, Control, probe_signs
 from .failure import failure
-from .families import family_of, fixed, order_of_error, work_sizes
+from .families import family_of, fixed, order_of_error, steering, work_sizes
 from .linking import linked_loop, offsets, start
 from .record import COUNTS_AT, LAST_AT, SPAN_AT, START_AT, WORDS, Record
 from .system import System
@@ -136,10 +136,11 @@ class Run:
     probe: bool = False
 
 
-def _size(system, method):
+def _size(system, method, control=REPLAYING):
     """Sizes of the forward loop's work arrays."""
     family = family_of(method)
-    return {"y": system.n, "p": max(system.n_p, 1), **work_sizes(family.forward, family.work, fixed(method, system))}
+    told = fixed(method, system) | steering(control)
+    return {"y": system.n, "p": max(system.n_p, 1), **work_sizes(family.forward, family.work, told)}
 
 
 def _back_size(system, method, wrt):
@@ -148,9 +149,9 @@ def _back_size(system, method, wrt):
     return {"y_bar": system.n, "p_bar": max(n_bar, 1), "t_bar": 1, **{f"back_{name}": size for name, size in sizes.items()}}
 
 
-def _told(k, method, system):
-    """What the loops are told of a method and a system, arrays by address."""
-    return {name: k.constants(x) if isinstance(x, np.ndarray) else x for name, x in fixed(method, system).items()}
+def _told(k, values):
+    """What the loops are told, arrays by address."""
+    return {name: k.constants(x) if isinstance(x, np.ndarray) else x for name, x in values.items()}
 
 
 def _forward(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0):
@@ -172,11 +173,12 @@ def _forward(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0):
     """
     system, control, family = run.system, run.control, family_of(run.method)
     idle = () if system.depth else family.tangent_kernels
-    loop = linked_loop(k, family.forward, family.kernels, METHODS[run.method], system, idle=idle)
-    atol = k.constants(control.atol_vector(run.n))
+    told = steering(control)
+    loop = linked_loop(k, family.forward, family.kernels, METHODS[run.method], system, idle=idle, told=told)
+    rtol, atol = k.constants(control.rtol_vector(run.n)), k.constants(control.atol_vector(run.n))
     values = {
-        **_told(k, run.method, system), "n": run.n, "n_out": run.n_out, "n_rec": run.n_rec,
-        "m": sigma.size, "cap": k.context(CAP, "i64"), "order": order_of_error(run.method), "t0": t0, "span": span, "rtol": control.rtol,
+        **_told(k, fixed(run.method, system) | told), "n": run.n, "n_out": run.n_out, "n_rec": run.n_rec,
+        "m": sigma.size, "cap": k.context(CAP, "i64"), "order": order_of_error(run.method), "t0": t0, "span": span, "rtol": rtol,
         "probe_factor": PROBE_FACTOR if run.probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
         "max_steps": control.max_steps, "replay": steps, "rate": run.rate, "atol": atol,
         "probe_atol": atol, "sigma": k.pointer(sigma), "out": out, "mesh": k.context(MESH) if mesh is None else mesh,
@@ -215,9 +217,10 @@ def _adjoint(k, run, wrt, at, *, source, t0, sigma, w):
         _clear(k, at[name], back[name])
     mesh, steps, span = _mesh_of(k, source)
     values = {
-        **_told(k, run.method, system), "n": system.n, "n_out": run.n_out, "m": sigma.size, "cap": k.context(CAP, "i64", source), "t0": t0,
-        "span": span, "steps": steps, "rate": run.rate, "sigma": k.pointer(sigma), "mesh": mesh, "nodes": k.context(NODES, "ptr", source),
-        "stages": k.context(STAGES, "ptr", source), "out_bar": w, **{x: at[x] for x in ("p", "y_bar", "p_bar", "t_bar")},
+        **_told(k, fixed(run.method, system)), "n": system.n, "n_out": run.n_out, "m": sigma.size, "t0": t0,
+        "cap": k.context(CAP, "i64", source), "span": span, "steps": steps, "rate": run.rate, "sigma": k.pointer(sigma), "mesh": mesh,
+        "nodes": k.context(NODES, "ptr", source), "stages": k.context(STAGES, "ptr", source), "out_bar": w,
+        **{x: at[x] for x in ("p", "y_bar", "p_bar", "t_bar")},
         **{x: at[f"back_{x}"] for x in family.back_work},
     }  # fmt: skip
     k.context_store(START_AT, t0, "double")
@@ -277,14 +280,15 @@ def _odeint_system(system, probe):
 
 def _odeint_request(params, avals_in, avals_out):
     system, method = params["system"], params["method"]
-    heap, keep = _Memory(**_size(_odeint_system(system, params["probe"]), method)).heap, params["keep"]
+    heap = _Memory(**_size(_odeint_system(system, params["probe"]), method, params["control"])).heap
+    keep = params["keep"]
     return RecordRequest(heap, system.n if keep else 0, METHODS[method].kept, (system.digest, method) if keep else ())
 
 
 def _odeint_rule(k, outs, ins, *, system, method, rate, control, probe, keep):
     t0, span, y0, sigma, *p = ins
     n, whole = system.n, _odeint_system(system, probe)
-    at = _Memory(**_size(whole, method)).addresses(k)
+    at = _Memory(**_size(whole, method, control)).addresses(k)
     leaves = _leaf_targets(whole.p_avals, at["p"])
     if probe is None:
         start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *leaves])

@@ -33,9 +33,11 @@ from diffsim.ode.stepsize import (
     log2,
     mean_square,
     next_size,
+    note,
     paired_error,
     propose,
     start_norm,
+    steer,
     worst_component,
 )
 
@@ -196,7 +198,7 @@ def tell(accepted, rejected, calls, worst, jacobians, factorisations, s, h, erro
 
 def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, end, a, c, e, e_low, dense, y, p, atol,
-    probe_atol, sigma, out, mesh, nodes, stages, ks, new, mid, w, counts, last,
+    probe_atol, pace, sigma, out, mesh, nodes, stages, ks, new, mid, w, past, history, counts, last,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -208,7 +210,8 @@ def forward(
         Order of the error estimate plus one.
     t0, span : float
         Start, and signed length of the interval.
-    rtol : float
+    rtol : ndarray, shape (n,)
+        Relative tolerances of the state and of the probe.
     probe_factor : float
         0: only the first n components are in the norm. Otherwise components n .. 2n are one tangent, whose norm
         divided by probe_factor joins by the maximum.
@@ -229,14 +232,18 @@ def forward(
     p : ndarray, shape (n_p,)
     atol, probe_atol : ndarray, shapes (n,), (n,)
         Absolute tolerances of the state and of the probe.
+    pace : ndarray, shape (C,)
+        The controller, as ``stepsize.steer`` reads it; empty for the usual one.
     sigma, out : ndarray, shapes (m,), (m, n_out), n_out <= N
         Relative output times; written: the first n_out components there.
     mesh, nodes : ndarray, shapes (cap,), (cap + 1,)
         Written: signed increments (read if replay), relative times.
     stages : ndarray, shape (cap + 1, S + X, n_rec)
         Written: stage states; stages[steps, 0] is the final state. n_rec = 0 keeps nothing.
-    ks, new, mid, w : ndarray, shapes (S + 1 + X, N), (N,), (N,), (S + 1 + X,)
-        Work.
+    ks, new, mid, w, past : ndarray, shapes (S + 1 + X, N), (N,), (N,), (S + 1 + X,), (P,)
+        Work; P = 4 if there is a ``pace``, else 0.
+    history : ndarray, shape (H, 3)
+        Written: start, increment and squared error norm of the first H attempted steps.
     counts, last : ndarray, shapes (6,), (4,)
         Written: see ``COUNTS`` and ``LAST``.
 
@@ -264,7 +271,8 @@ def forward(
             calls += end
             if replay == 0:
                 error = paired_error(e, e_low, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
-                size, remembered = next_size(size, error, before, order, cap)
+                note(history, accepted + rejected, s, h, error)
+                size, remembered = steer(size, error, before, order, cap, pace, past)
             if error <= 1.0:
                 following = span if landed else s + h
                 if c.shape[0] > end + 1 and interpolates(o, sigma, sign, rate, following, landed, n_rec > 0, accepted == 0):
@@ -424,22 +432,25 @@ def retreat(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g):
     slope_cotangent(end, a, h, 0, y_bar, kappa, g)
 
 
+#: Shapes of tolerances and of what steers the size, of every loop that chooses its steps; and the sizes they speak of.
+STEERING = {"rtol": "n", "pace": "C", "past": "P", "history": "H, 3"}
+STEERED = ("C", "P", "H")
 SHAPES = {
     "a": "S + 1 + X, S + X", "c": "S + 1 + X", "e": "S + 1", "e_low": "L", "dense": "S + 1 + X, degree", "p": "n_p", "y": "N", "atol": "n",
     "probe_atol": "n", "sigma": "m", "mesh": "cap", "nodes": "cap + 1", "ks": "S + 1 + X, N", "new": "N", "mid": "N", "w": "S + 1 + X",
-    "counts": "6", "last": "4",
+    "counts": "6", "last": "4", **STEERING,
 }  # fmt: skip
 FORWARD = Loop(
     "erk_forward",
     forward,
-    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "X", "L", "degree", "m", "cap"),
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "X", "L", "degree", "m", "cap", *STEERED),
     integers=("max_steps", "replay", "rate", "end"),
     shapes={**SHAPES, "out": "m, n_out", "stages": "cap + 1, S + X, n_rec"},
     integer_arrays=("counts",),
     helpers=(
         copy, mean_square, start_norm, first_step_size, advance, extend, interpolates, error_square, worst_component, weights,
-        observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, propose, joint_error, paired_error, first_not_finite,
-        begin, verdict, tell,
+        observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, paired_error,
+        first_not_finite, begin, verdict, tell,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

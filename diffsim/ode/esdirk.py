@@ -18,6 +18,8 @@ import math
 
 from diffsim.codegen.loops import Loop, jac, rhs, row, row3, unroll, vjp
 from diffsim.ode.erk import (
+    STEERED,
+    STEERING,
     begin,
     clear,
     copy,
@@ -47,8 +49,10 @@ from diffsim.ode.stepsize import (
     log2,
     mean_square,
     next_size,
+    note,
     propose,
     start_norm,
+    steer,
     worst_component,
 )
 
@@ -189,8 +193,8 @@ def base_jacobian(k, t, y, p, base, values, z):
 
 def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, kl, ku, gamma, filtered, a, c,
-    guess, e, one, dense, rows, columns, place, y, p, atol, probe_atol, sigma, out, mesh, nodes, stages, ks, new, w, est, values, mid, rise,
-    r, lu, pivots, late, late_lu, late_pivots, z, counts, last,
+    guess, e, one, dense, rows, columns, place, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, ks, new, w, est, values, mid,
+    rise, r, lu, pivots, late, late_lu, late_pivots, z, past, history, counts, last,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -210,7 +214,7 @@ def forward(
         Work: shapes (S + 1, N), (N,), (S + 1,), (1, N), (nnz,), (N,), (N,), (N,), (nb, nb), (nb,) of int, (nb,).
     late, late_lu, late_pivots : ndarray
         Work: the Jacobian at a stage and its factors, as ``values``, ``lu`` and ``pivots``.
-    counts, last
+    pace, past, history, counts, last
         As in ``erk.forward``.
 
     Returns
@@ -239,7 +243,8 @@ def forward(
                 if found == DONE:
                     estimate(e, h, filtered, ks, est, lu, pivots, place, kl, ku, z)
                     error = joint_error(one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
-                size, remembered = next_size(size, error, before, order, cap)
+                note(history, accepted + rejected, s, h, error)
+                size, remembered = steer(size, error, before, order, cap, pace, past)
             else:
                 status = found
             if error <= 1.0 and status == DONE:
@@ -360,17 +365,17 @@ SHAPES = {
 FORWARD = Loop(
     "esdirk_forward",
     forward,
-    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz"),
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", *STEERED),
     integers=("max_steps", "replay", "rate", "base", "depth", "kl", "ku", "filtered"),
     shapes={
         **SHAPES, "guess": "S + 1, S + 1", "e": "S + 1", "one": "1", "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out",
         "stages": "cap + 1, S, n_rec", "ks": "S + 1, N", "new": "N", "est": "1, N", "mid": "N", "rise": "N", "r": "N", "counts": "6",
-        "last": "4", "late": "nnz", "late_lu": "nb, nb", "late_pivots": "nb",
+        "last": "4", **STEERING, "late": "nnz", "late_lu": "nb, nb", "late_pivots": "nb",
     },
     integer_arrays=("counts", "rows", "columns", "place", "pivots", "late_pivots"),
     helpers=(
         form, factor, solve, level, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights, observe,
-        times_in_order, start_outputs, step_outputs, log2, exp2, next_size, propose, joint_error, first_not_finite,
+        times_in_order, start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, first_not_finite,
         begin, verdict, tell, change,
         settled, base_jacobian, tangents, stage, attempt, estimate,
     ),

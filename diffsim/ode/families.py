@@ -38,17 +38,18 @@ class Family:
 
 
 ERK = Family(
-    forward=erk.FORWARD, adjoint=erk.ADJOINT, kernels=("rhs",), back_kernels=("vjp",), work=("ks", "new", "mid", "w"),
+    forward=erk.FORWARD, adjoint=erk.ADJOINT, kernels=("rhs",), back_kernels=("vjp",), work=("ks", "new", "mid", "w", "past", "history"),
     back_work=("kappa", "g", "w"))
 ROSENBROCK = Family(
     forward=rosenbrock.FORWARD, adjoint=rosenbrock.ADJOINT, kernels=("rhs", "rhs_t", "jac", "push"),
     back_kernels=("vjp", "jac", "pull", "bend"), tangent_kernels=("push", "pull"), structured=True,
-    work=("ks", "new", "w", "f0", "ft", "values", "r", "work", "lu", "pivots", "z"),
+    work=("ks", "new", "w", "f0", "ft", "values", "r", "work", "lu", "pivots", "z", "past", "history"),
     back_work=("kappa", "g", "w", "values", "r", "work", "state", "lu", "pivots", "z"))
 
 ESDIRK = Family(
     forward=esdirk.FORWARD, adjoint=esdirk.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
-    structured=True, work=("ks", "new", "w", "est", "values", "mid", "rise", "r", "lu", "pivots", "late", "late_lu", "late_pivots", "z"),
+    structured=True,
+    work=("ks", "new", "w", "est", "values", "mid", "rise", "r", "lu", "pivots", "late", "late_lu", "late_pivots", "z", "past", "history"),
     back_work=("kappa", "g", "w", "values", "r", "work", "lu", "pivots", "z"))
 
 FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK}
@@ -77,6 +78,11 @@ def fixed(method, system):
                    "rows": np.asarray(j.place[j.rows], np.int64), "columns": np.asarray(j.place[j.columns], np.int64),
                    "place": np.asarray(j.place, np.int64)}
     return values
+
+
+def steering(control):
+    """What the loops are told of how a solve chooses its steps, by their arguments' names."""
+    return {"pace": np.array(control.pace, float), "C": len(control.pace), "P": 4 if control.pace else 0, "H": control.history}
 
 
 def work(loop, names, values):

@@ -72,7 +72,7 @@ def linked_kernel(k, name, system, wrt, called):
     return symbol
 
 
-def linked_loop(k, loop, names, tab, system, wrt=None, idle=()):
+def linked_loop(k, loop, names, tab, system, wrt=None, idle=(), told=None):
     """Symbol of an instance of a loop linked with its kernels.
 
     A few calls get an instance each, which becomes part of the program around it; many calls that are alike share one that stays
@@ -90,8 +90,11 @@ def linked_loop(k, loop, names, tab, system, wrt=None, idle=()):
         What is differentiated.
     idle : sequence of str
         Kernels among ``names`` that will not be called.
+    told : dict, optional
+        What steers the steps (``families.steering``).
     """
     known = {"S": tab.stages, "end": tab.stages, "degree": tab.degree, "X": getattr(tab, "extra", 0), "L": len(getattr(tab, "e_low", ()))}
+    known |= {name: x for name, x in (told or {}).items() if name != "pace"}
     sizes = {name: known[name] for name, _ in loop.signature if name in known}
 
     def link():
@@ -100,7 +103,7 @@ def linked_loop(k, loop, names, tab, system, wrt=None, idle=()):
         text = loop.instance({**symbols, loop.symbol: symbol}, **sizes)
         k.link(apart(text) if k.repeats > INLINED else text)
         return symbol
-    return k.once((loop.symbol, tab.name, system.digest, wrt), link) if k.repeats > INLINED else link()
+    return k.once((loop.symbol, tab.name, system.digest, wrt, *sizes.items()), link) if k.repeats > INLINED else link()
 
 
 def start(k, fun, ins, targets):

@@ -17,6 +17,8 @@ import math
 
 from diffsim.codegen.loops import Loop, bend, jac, rhs, rhs_t, row, row3, unroll, vjp
 from diffsim.ode.erk import (
+    STEERED,
+    STEERING,
     begin,
     clear,
     copy,
@@ -46,8 +48,10 @@ from diffsim.ode.stepsize import (
     log2,
     mean_square,
     next_size,
+    note,
     propose,
     start_norm,
+    steer,
     worst_component,
 )
 
@@ -107,8 +111,8 @@ def keep(y, ks, step, stages):
 
 def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, kl, ku, gamma, a, c, d, alpha, b, e,
-    dense, rows, columns, place, y, p, atol, probe_atol, sigma, out, mesh, nodes, stages, ks, new, w, f0, ft, values, r, work, lu, pivots,
-    z, counts, last,
+    dense, rows, columns, place, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, ks, new, w, f0, ft, values, r, work, lu,
+    pivots, z, past, history, counts, last,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -128,7 +132,7 @@ def forward(
         Written: the state at the start of each step and its slopes.
     ks, new, w, f0, ft, values, r, work, lu, pivots, z : ndarray
         Work: shapes (S, N), (N,), (S,), (N,), (N,), (nnz,), (N,), (N,), (nb, nb), (nb,) of int, (nb,).
-    counts, last
+    pace, past, history, counts, last
         As in ``erk.forward``.
 
     Returns
@@ -159,7 +163,8 @@ def forward(
                 error = math.inf
                 if regular:
                     error = joint_error(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
-                size, remembered = next_size(size, error, before, order, cap)
+                note(history, accepted + rejected, s, h, error)
+                size, remembered = steer(size, error, before, order, cap, pace, past)
             elif not regular:
                 status = SINGULAR
             if error <= 1.0 and status == DONE:
@@ -291,18 +296,17 @@ SHAPES = {
 FORWARD = Loop(
     "rosenbrock_forward",
     forward,
-    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz"),
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", *STEERED),
     integers=("max_steps", "replay", "rate", "base", "depth", "kl", "ku"),
     shapes={
         **SHAPES, "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out", "stages": "cap + 1, S + 1, n_rec", "ks": "S, N", "new": "N",
-        "f0": "N", "ft": "N", "r": "N", "work": "N", "counts": "6", "last": "4",
+        "f0": "N", "ft": "N", "r": "N", "work": "N", "counts": "6", "last": "4", **STEERING,
     },
     integer_arrays=("counts", "rows", "columns", "place", "pivots"),
     helpers=(
         form, factor, solve, level, solve_joined, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights,
-        observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, propose, joint_error, first_not_finite, begin,
-        verdict, tell, slopes_at,
-        stage_state, attempt, keep,
+        observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error,
+        first_not_finite, begin, verdict, tell, slopes_at, stage_state, attempt, keep,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

@@ -12,7 +12,7 @@ from ..transforms.strong import STRONG, strong_zeros
 from . import erk
 from .control import PROBE_FACTOR, REPLAYING, probe_signs
 from .failure import failure
-from .families import family_of, fixed, order_of_error, work
+from .families import family_of, fixed, order_of_error, steering, work
 from .kernels import PythonKernels
 from .record import Record
 from .system import pack
@@ -102,15 +102,15 @@ def _increments(mesh):
 
 def _forward(system, method, rate, t0, span, y0, sigma, p, n_out, n_rec, *, control=REPLAYING, probe=False, mesh=None):
     """Run the forward loop uncompiled, with buffers that grow; returns (out, Record)."""
-    loop, tab, told = family_of(method).forward, METHODS[method], fixed(method, system)
+    loop, tab, told = family_of(method).forward, METHODS[method], fixed(method, system) | steering(control)
     n_all = len(y0)
     n = n_all // 2 if probe else n_all
     cap = 256 if mesh is None else len(mesh)
     sigma, out = np.asarray(sigma, float), np.zeros((len(sigma), n_out))
     told |= {
-        "order": order_of_error(method), "t0": t0, "span": span, "rtol": control.rtol, "probe_factor": PROBE_FACTOR if probe else 0.0,
-        "first_step": control.first_step, "max_step": control.max_step, "max_steps": control.max_steps,
-        "replay": 0 if mesh is None else len(mesh), "rate": rate, "p": p, "atol": control.atol_vector(n),
+        "order": order_of_error(method), "t0": t0, "span": span, "rtol": control.rtol_vector(n),
+        "probe_factor": PROBE_FACTOR if probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
+        "max_steps": control.max_steps, "replay": 0 if mesh is None else len(mesh), "rate": rate, "p": p, "atol": control.atol_vector(n),
         "probe_atol": control.atol_vector(n), "sigma": sigma, "out": out,
     }  # fmt: skip
     while True:

@@ -22,10 +22,10 @@ FLOOR = 1e-300           # keeps 0/0 out of the norm when atol is 0 and a compon
 
 
 def mean_square(x, y, scale, rtol, atol, first):
-    """Mean of (scale x_q / (atol + rtol |y_q|))^2 over the components from ``first`` that atol covers."""
+    """Mean of (scale x_q / (atol_q + rtol_q |y_q|))^2 over the components from ``first`` that the tolerances cover."""
     total = 0.0
     for q in range(atol.shape[0]):
-        z = scale * x[first + q] / (atol[q] + rtol * abs(y[first + q]) + FLOOR)
+        z = scale * x[first + q] / (atol[q] + rtol[q] * abs(y[first + q]) + FLOOR)
         total += z * z
     return total / atol.shape[0]
 
@@ -68,7 +68,7 @@ def error_square(e, ks, y, new, h, rtol, atol, first):
     """Mean square of the error estimate h sum_i e_i k_i over atol + rtol max(|y|, |new|), as ``mean_square``."""
     total = 0.0
     for q in range(atol.shape[0]):
-        scale = h / (atol[q] + rtol * max(abs(y[first + q]), abs(new[first + q])) + FLOOR)
+        scale = h / (atol[q] + rtol[q] * max(abs(y[first + q]), abs(new[first + q])) + FLOOR)
         acc = e[0] * ks[0, first + q]
         for i in range(1, e.shape[0]):
             unroll()
@@ -120,8 +120,8 @@ def worst_component(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor):
         for i in range(e.shape[0]):
             acc += e[i] * ks[i, q]
         tolerance = atol[q] if q < n else probe_factor * probe_atol[q - n]
-        factor = 1.0 if q < n else probe_factor
-        acc = abs(h * acc / (tolerance + factor * rtol * max(abs(y[q]), abs(new[q])) + FLOOR))
+        relative = rtol[q] if q < n else probe_factor * rtol[q - n]
+        acc = abs(h * acc / (tolerance + relative * max(abs(y[q]), abs(new[q])) + FLOOR))
         if not acc <= size:
             worst, size = q, acc
             if not acc < math.inf:
@@ -155,6 +155,39 @@ def next_size(size, error, before, order, cap):
     return SAFETY * size * exp2(min(cap, max(LOG_SHRINK, power))), max(0.5 * CAREFUL * log_square, CAREFUL * LOG_SMALL)
 
 
+def steer(size, error, before, order, cap, pace, past):
+    """As ``next_size``, by the digital filter that ``pace`` describes if there is one.
+
+    With r = 1 / error norm and k the order, a step accepted makes the next size
+    h r^(b1 / k) r_1^(b2 / k) r_2^(b3 / k) (h / h_1)^-a2 (h_1 / h_2)^-a3, where _1 and _2 are the accepted steps before; a step rejected
+    shrinks by r^(1 / k). ``pace`` holds b1, b2, b3, a2, a3, whether r^(1 / k) is a bound, the safety factor, and the binary logarithms of
+    the least and the greatest factor; ``past`` two errors and two sizes. Before a first step is accepted ``before`` is negative.
+    Source: Soderlind, ACM Trans. Math. Softw. 29 (2003) 1-26, eq. (31); the bound is Gustafsson's, Hairer & Wanner II, IV.8.
+    """
+    if pace.shape[0] == 0:
+        return next_size(size, error, before, order, cap)
+    log_error, log_h = 0.5 * log2(min(max(error, 1e-20), 1e300)), log2(size)
+    plain = -log_error / order
+    power = plain
+    if error <= 1.0:
+        if before < 0.0:
+            past[0], past[1], past[2], past[3] = 0.0, 0.0, log_h, log_h
+        power = -(pace[0] * log_error + pace[1] * past[0] + pace[2] * past[1]) / order
+        power -= pace[3] * (log_h - past[2]) + pace[4] * (past[2] - past[3])
+        if pace[5] > 0.0:
+            power = min(power, plain)
+        past[1], past[0], past[3], past[2] = past[0], log_error, past[2], log_h
+    return pace[6] * size * exp2(min(min(cap, pace[8]), max(pace[7], power))), 1.0
+
+
+def note(history, attempt, s, h, error):
+    """Write start, increment and squared error norm of an attempted step, as far as there is room."""
+    if attempt < history.shape[0]:
+        history[attempt, 0] = s
+        history[attempt, 1] = h
+        history[attempt, 2] = error
+
+
 def propose(size, s, span, replay, mesh, accepted, rejected, max_steps):
     """The next increment: (status, h, |h|, whether it reaches the end). The last two steps share what is left.
 
@@ -166,7 +199,7 @@ def propose(size, s, span, replay, mesh, accepted, rejected, max_steps):
         return DONE, mesh[accepted], size, accepted == replay - 1
     if accepted + rejected == max_steps:
         return MAX_STEPS, size, size, False
-    if size < 10.0 * EPS * abs(s) + SMALLEST * abs(span):
+    if size < 10.0 * EPS * abs(s) + (SMALLEST * abs(span) if abs(span) < math.inf else 0.0):
         return UNDERFLOW, size, size, False
     left = abs(span - s)
     landed = size >= left * LANDS

@@ -5,7 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-import diffsim.numpy  # noqa: F401  (registers its primitives)
+import diffsim as ds
+import diffsim.numpy  # registers its primitives
 from diffsim.codegen import engine
 from diffsim.codegen import program as module
 from diffsim.codegen.program import Program
@@ -250,6 +251,33 @@ def test_a_damaged_entry_is_rebuilt(own_cache, damage):
     assert not again.stats["cached"]
     np.testing.assert_array_equal(again(np.zeros(3))[0], 1)
     assert Program(graph).stats["cached"]
+
+
+def test_large_constants_are_handed_over_and_not_compiled(monkeypatch, rng):
+    at, other = rng.integers(0, 9, 4000), rng.integers(0, 9, 4000)
+    def shared(x):
+        return [e.add(gather(x, at), gather(x, at.copy())), gather(x, other)]
+    graph, x = graph_of(shared, (9,)), rng.normal(size=9)
+    assert len(Program(graph).text()) < 20_000
+    assert len(Program(graph).calling._constants) == 2      # arrays of one content share their memory
+    monkeypatch.setattr(engine, "compile_ir", None)         # from the cache on
+    for run in (Program(graph), Program(graph_of(shared, (9,)))):
+        assert run.stats["cached"]
+        for got, want in zip(run(x), (2 * x[at], x[other]), strict=True):
+            np.testing.assert_array_equal(got, want)
+    assert "x0[k0[i0]] + x0[k0[i0]]" in Program(graph).source
+
+
+def test_large_constants_of_a_loop_are_compiled_by_bytes(rng):
+    table, at = rng.normal(size=(300,)), rng.integers(0, 300, 300)
+    kept = rng.random(1000) < 0.5
+
+    def f(x):
+        def step(carry, _):
+            return carry * table[at] + np.where(kept, 1.0, -1.0)[:300], None
+        return ds.scan(step, x, None, length=3)[0]
+    x = rng.normal(size=300)
+    np.testing.assert_array_equal(ds.jit(f)(x), f(x))
 
 
 def test_programs_that_differ_in_a_constant_do_not_share_an_entry():

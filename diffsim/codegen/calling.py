@@ -7,12 +7,16 @@ of the same meaning, is told by the entry and copied; nothing is spent on that o
 
 import numpy as np
 
-from ..core import Opaque
+from ..core import Const, Opaque
+from ..core.bits import same_bits
 from ..errors import InputError
 from . import back
 from .entry import NOT_FINITE, NOT_OURS, process_words
 from .lower import Output
 from .nest import FLOAT, WIDTH, canonical
+
+#: Constant arrays of so many bytes are not written into code.
+TABLE = 1 << 12
 
 
 class Place:
@@ -32,6 +36,10 @@ class Places:
     inputs, outputs : list of Place or None
     numbers : int
         Bytes of the outputs of no dimension.
+    tables : list of (array, Place)
+        Large constant arrays, which the program is handed over with its constants: as part of the code each number would be compiled.
+    handed : dict of Const to str
+        Parameters of the tables, as ``lower`` takes them.
     params : list of (str, "ptr")
         Of the program's body.
     """
@@ -47,8 +55,24 @@ class Places:
             else:
                 self.outputs.append(Place("numbers", self.numbers, x.aval))
                 self.numbers += -(-x.aval.dtype.itemsize // 8) * 8
-        names = [p.base for p in (*self.inputs, *self.outputs) if p and p.base != "numbers"]
+        self.tables, self.handed = [], {}
+        for x in (x for eqn in graph.eqns for x in eqn.inputs if isinstance(x, Const) and x.value.nbytes >= TABLE):
+            if any(x.value.strides):
+                self._table(x)
+        names = [p.base for p in (*self.inputs, *(p for _, p in self.tables), *self.outputs) if p and p.base != "numbers"]
         self.params = [(name, "ptr") for name in (*names, *["numbers"] * bool(self.numbers), "ctx")]
+
+    def _table(self, const):
+        """Hand over a constant.  Those of one content share a place: which they are is known by the digest of the graph."""
+        if const in self.handed:
+            return
+        value, aval = const.value, const.aval
+        like = (place for x, place in self.tables if (x.shape, x.dtype) == (value.shape, value.dtype) and same_bits(x, value))
+        place = next(like, None)
+        if place is None:
+            place = Place(f"k{len(self.tables)}", 0, aval)
+            self.tables.append((value, place))
+        self.handed[const] = place.base
 
     def sources(self):
         """What ``lower`` takes for inputs."""
@@ -91,7 +115,7 @@ class Calling:
     def __init__(self, places, entry, constants, scratch, context, calls_back=False):
         self._calls_back, self._places, self._entry, self._scratch, self._context = calls_back, places, entry, scratch, context
         self._free = len(places.inputs) - len(constants)
-        own = zip(constants, places.inputs[self._free :], strict=True)
+        own = [*zip(constants, places.inputs[self._free :], strict=True), *places.tables]
         self._constants = [np.require(np.asarray(x), place.dtype, "CA") for x, place in own]
         self._given = [i for i, place in enumerate(places.inputs[: self._free]) if place]
         self._pool = []

@@ -42,12 +42,13 @@ class Cell:
 
 
 class Constant(Cell):
-    """A known array: a number where the index is known or all elements are alike, a table otherwise."""
+    """A known array: a number where the index is known or all elements are alike, a table otherwise, or memory behind a parameter."""
 
-    __slots__ = ("alike", "span", "value")
+    __slots__ = ("alike", "base", "span", "value")
 
-    def __init__(self, k, const):
+    def __init__(self, k, const, base=None):
         super().__init__(k, const.aval)
+        self.base = base
         self.value = np.ascontiguousarray(const.value).reshape(-1)
         self.alike = self.value.size > 0 and bool((self.value == self.value[0]).all())
         whole = self.value.size and self.value.dtype.kind == "i"
@@ -61,7 +62,10 @@ class Constant(Cell):
 
     def memory(self):
         if self.buffer is None:
-            self.buffer = Buffer("const", self.dtype, self.shape, value=self.value.astype(self.dtype))
+            if self.base is None:
+                self.buffer = Buffer("const", self.dtype, self.shape, value=self.value.astype(self.dtype))
+            else:
+                self.buffer = Buffer("param", self.dtype, self.shape, base=self.base)
         return self.buffer
 
 

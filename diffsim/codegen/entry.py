@@ -67,7 +67,7 @@ class EntryText:
     ----------
     places : Places
     constants : int
-        How many of the inputs, the last ones, are handed over in the frame.
+        How many of the inputs, the last ones, are handed over in the frame; tables follow them.
     scratch : bool
         Whether the body takes scratch memory.
     release : bool
@@ -89,7 +89,7 @@ class EntryText:
         arrays = [p for p in places.outputs if p and p.base != "numbers"]
         self.words()
         self.table = self.arguments(given, arrays)
-        for i, place in enumerate(places.inputs[free:]):
+        for i, place in enumerate([*places.inputs[free:], *(place for _, place in places.tables)]):
             self.load(place.base, "ptr", "%frame", 8 * (CONSTANTS + i))
         names = [name for name, _ in places.params] + ["scratch"] * scratch
         if release:

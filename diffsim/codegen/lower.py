@@ -34,7 +34,7 @@ class Output:
         self.base, self.offset, self.dtype, self.add = base, offset, canonical(dtype), add
 
 
-def lower(name, params, graph, inputs, outputs, unroll=None, often=False):
+def lower(name, params, graph, inputs, outputs, unroll=None, often=False, tables=None):
     """Loop nest of a graph.
 
     Parameters
@@ -50,6 +50,8 @@ def lower(name, params, graph, inputs, outputs, unroll=None, often=False):
         Arrays up to this size become scalars; chosen by the work if None.
     often : bool
         Whether it is the body of a loop: what it reads is in the cache, and functions such as exp are what it takes time for.
+    tables : dict of Const to str, optional
+        Constants whose memory is behind a parameter; the others become part of the code.
 
     Returns
     -------
@@ -60,7 +62,7 @@ def lower(name, params, graph, inputs, outputs, unroll=None, often=False):
     MissingRule
         A primitive cannot be emitted, or a dtype is not one generated code computes in.
     """
-    return Lowering(graph, unroll, often).function(name, params, inputs, outputs)
+    return Lowering(graph, unroll, often, tables).function(name, params, inputs, outputs)
 
 
 #: In what runs often, arrays of at least so many elements stay arrays where functions such as exp are computed of them: vectors hold them
@@ -101,9 +103,10 @@ class Lowering:
     of another that one (``joined``) stay for those who look.
     """
 
-    def __init__(self, graph, unroll, often=False):
+    def __init__(self, graph, unroll, often=False, tables=None):
         self.graph, self.plan, self.k, self.often = graph, Plan(graph, unroll, often), Builder(), often
         self.cells, self.handles, self.groups, self.own, self.joined = {}, {}, {}, {}, {}
+        self._tables = tables or {}
 
     def function(self, name, params, inputs, outputs):
         kinds = dict(params)
@@ -140,7 +143,7 @@ class Lowering:
         """The cell of an operand."""
         made = self.cells.get(x)
         if made is None and isinstance(x, Const):
-            made = self.cells[x] = Constant(self.k, x)
+            made = self.cells[x] = Constant(self.k, x, self._tables.get(x))
         return made
 
     # ------------------------------------------------------------ equations

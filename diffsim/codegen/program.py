@@ -105,7 +105,7 @@ class Program:
     # ------------------------------------------------------------ compiling
     def _nest(self):
         places = self._places
-        return lower(BODY, places.params, self._graph, places.sources(), places.targets(), self._unroll)
+        return lower(BODY, places.params, self._graph, places.sources(), places.targets(), self._unroll, tables=places.handed)
 
     def _text(self):
         """LLVM IR of the entry, the modules to link, and what to remember beside the code."""

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from diffsim import Pattern
-from diffsim.colouring.orders import incidence_degree, smallest_last
+from diffsim.colouring import columns as by_columns
+from diffsim.colouring.orders import incidence_degree, lists, smallest_last
 from diffsim.colouring.symmetric import acyclic, star
 from diffsim.errors import InputError, InputTypeError
 
@@ -323,3 +324,13 @@ def test_any_pattern_has_a_picture_and_words(pattern, tmp_path):
     page = pattern._repr_html_()
     assert page.count("<rect") >= min(pattern.nnz, 40)
     assert f"{pattern.nnz:,} nonzeros" in page
+
+
+@pytest.mark.parametrize("turn", [0, 5, 10**9])
+@pytest.mark.parametrize("density", [0.0, 0.1, 0.5, 1.0])
+def test_colouring_by_arrays_is_greedy_colouring(turn, density, monkeypatch, rng):
+    monkeypatch.setattr(by_columns, "TURN", turn)            # when it goes on one by one: never, on the way, at once
+    for m, n in rng.integers(1, 90, (12, 2)):
+        rows_of, columns_of = np.nonzero(rng.random((m, n)) < density)
+        rows, columns = by_columns.compressed(rows_of, columns_of, m), by_columns.compressed(columns_of, rows_of, n)
+        assert by_columns.first_greedy(rows, columns) == by_columns.greedy(lists(*columns), m, range(n))

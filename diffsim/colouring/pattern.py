@@ -184,12 +184,13 @@ class Pattern:
             tried.append(self.colouring(modes[1]))
         return min(tried, key=lambda c: _cost(c, pull_cost))
 
+    @cached_property
     def _compressed(self):
-        by_column = compressed(self.cols, self.rows, self.shape[1])
-        return (self.indptr, self.cols), by_column
+        """By rows and by columns."""
+        return (self.indptr, self.cols), compressed(self.cols, self.rows, self.shape[1])
 
     def _one_way(self, mode, pull_cost):
-        by_row, by_column = self._compressed()
+        by_row, by_column = self._compressed
         none = np.full(self.shape[0], -1), np.full(self.shape[1], -1)
         if mode == "fwd":
             return self._direct(mode, none[0], colour_columns(by_row, by_column), False)

@@ -108,7 +108,23 @@ def _kernels():
     def vjp(typingctx, k, t, y, p, w, y_bar, p_bar, t_bar):
         return types.void(k, number, y, p, w, y_bar, p_bar, t_bar), _emit_kernel("ds_vjp")
 
-    return {function.__name__: function for function in (rhs, jac, rhs_t, push, pull, bend, vjp)}
+    @intrinsic
+    def drift(typingctx, k, t, y, p, out):
+        return types.void(k, number, y, p, out), _emit_kernel("ds_drift")
+
+    @intrinsic
+    def kick(typingctx, k, t, y, p, out):
+        return types.void(k, number, y, p, out), _emit_kernel("ds_kick")
+
+    @intrinsic
+    def drift_vjp(typingctx, k, t, y, p, w, y_bar, p_bar, t_bar):
+        return types.void(k, number, y, p, w, y_bar, p_bar, t_bar), _emit_kernel("ds_drift_vjp")
+
+    @intrinsic
+    def kick_vjp(typingctx, k, t, y, p, w, y_bar, p_bar, t_bar):
+        return types.void(k, number, y, p, w, y_bar, p_bar, t_bar), _emit_kernel("ds_kick_vjp")
+
+    return {f.__name__: f for f in (rhs, jac, rhs_t, push, pull, bend, vjp, drift, kick, drift_vjp, kick_vjp)}
 
 
 @functools.cache

@@ -61,6 +61,26 @@ def bend(k, t, y, v, tau, p, w, y_bar, p_bar, t_bar):
     k.bend(t, y, v, tau, p, w, y_bar, p_bar, t_bar)
 
 
+def drift(k, t, y, p, out):
+    """Kernel: out = the slopes of the positions."""
+    k.drift(t, y, p, out)
+
+
+def kick(k, t, y, p, out):
+    """Kernel: out = the slopes of the momenta."""
+    k.kick(t, y, p, out)
+
+
+def drift_vjp(k, t, y, p, w, y_bar, p_bar, t_bar):
+    """Kernel: as ``vjp``, of the slopes of the positions."""
+    k.drift_vjp(t, y, p, w, y_bar, p_bar, t_bar)
+
+
+def kick_vjp(k, t, y, p, w, y_bar, p_bar, t_bar):
+    """Kernel: as ``vjp``, of the slopes of the momenta."""
+    k.kick_vjp(t, y, p, w, y_bar, p_bar, t_bar)
+
+
 def row(array, i):
     """Row i of a matrix, not copied."""
     return array[i]
@@ -94,6 +114,8 @@ SYMBOLS = {                                                                     
     "ds_rhs": ["double"] + ["ptr"] * 3, "ds_vjp": ["double"] + ["ptr"] * 6, "ds_jac": ["double"] + ["ptr"] * 3,
     "ds_rhs_t": ["double"] + ["ptr"] * 3, "ds_push": ["double"] + ["ptr"] * 4, "ds_pull": ["double"] + ["ptr"] * 4,
     "ds_bend": ["double", "ptr", "ptr", "double"] + ["ptr"] * 5,
+    "ds_drift": ["double"] + ["ptr"] * 3, "ds_kick": ["double"] + ["ptr"] * 3,
+    "ds_drift_vjp": ["double"] + ["ptr"] * 6, "ds_kick_vjp": ["double"] + ["ptr"] * 6,
 }
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..codegen.loops import Loop
-from . import erk, esdirk, rosenbrock
+from . import erk, esdirk, rosenbrock, symplectic
 from .kernels import jacobian
-from .tableaus import METHODS, Esdirk, Rosenbrock, Tableau
+from .tableaus import METHODS, Esdirk, Rosenbrock, Splitting, Tableau
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,12 @@ ESDIRK = Family(
     work=("ks", "new", "w", "est", "values", "mid", "rise", "r", "lu", "pivots", "late", "late_lu", "late_pivots", "z", "past", "history"),
     back_work=("kappa", "g", "w", "values", "r", "work", "lu", "pivots", "z"))
 
-FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK}
+SPLITTING = Family(
+    forward=symplectic.FORWARD, adjoint=symplectic.ADJOINT, kernels=("drift", "kick"),
+    back_kernels=("drift", "kick", "drift_vjp", "kick_vjp"), work=("ks", "new", "force", "velocity", "w"),
+    back_work=("kappa", "first", "trail", "force", "velocity", "force_bar", "w"))
+
+FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK, Splitting: SPLITTING}
 
 
 def family_of(method):
@@ -71,6 +76,8 @@ def fixed(method, system):
     values = {"N": system.n, "S": tab.stages, "end": tab.stages, "degree": tab.degree, "n_p": system.n_p}
     if family is ERK:
         values |= {"X": tab.extra, "L": len(tab.e_low)}
+    if family is SPLITTING:
+        values["half"] = system.base.n // 2
     values |= {name: getattr(tab, name) for name in family.forward.arguments if name != "order" and hasattr(tab, name)}
     if family.structured:
         j = jacobian(system)

@@ -2,7 +2,8 @@
 
 Each kernel of ``codegen.loops`` is a function of a system: ``rhs`` its slopes, ``vjp`` their cotangents, ``jac`` the entries of the base's
 Jacobian, ``rhs_t`` the derivative by time, ``push`` and ``pull`` products with the Jacobian from the right and from the left, ``bend`` the
-cotangents of ``push`` and ``rhs_t``: second derivatives.
+cotangents of ``push`` and ``rhs_t``: second derivatives; ``drift`` and ``kick`` the slopes of positions and of momenta, ``drift_vjp`` and
+``kick_vjp`` their cotangents.
 """
 
 import numpy as np
@@ -12,9 +13,9 @@ from ..core import Aval, Const, Eqn, Graph
 from ..passes import optimise
 from ..prims.elementwise import mul
 from ..prims.gather import gather
-from ..prims.layout import concatenate, reshape
+from ..prims.layout import basic, concatenate, index, reshape
 from ..transforms import batch, forward, linearize, linearize_for_pattern, pattern_of, pull, push, trace
-from .system import FLOAT, SCALAR
+from .system import FLOAT, SCALAR, System
 
 
 # ---------------------------------------------------------------- derivatives of the slopes
@@ -136,6 +137,32 @@ def vjp_graph(system, wrt):
     return system.once(("vjp", wrt), lambda: trace(fun, avals, verb="the adjoint of a solve")[0])
 
 
+def half(system, which):
+    """A system's slopes of its positions ("drift") or of its momenta ("kick"), of all blocks one after the other."""
+    nb = system.base.n
+    at = 0 if which == "drift" else nb // 2
+    cuts = [basic((system.n,), (slice(block + at, block + at + nb // 2),)) for block in range(0, system.n, nb)]
+
+    def fun(t, y, *p):
+        f = system.call(t, y, *p)
+        parts = [index(f, at=cut) for cut in cuts]
+        return parts[0] if len(parts) == 1 else concatenate(*parts, axis=0)
+
+    def make():
+        if system.graph is None:
+            return System(system.n, system.p_avals, fun=fun, digest=f"{system.digest} {which}")
+        return System(system.n, system.p_avals, graph=optimise(trace(lambda *x: [fun(*x)], [*_point(system), *system.p_avals])[0]))
+    return system.once(which, make)
+
+
+def half_vjp_graph(system, which, wrt):
+    """As :func:`vjp_graph`, of the slopes of one half: w is of size n / 2."""
+    def fun(*x):
+        return _full(vjp(half(system, which), wrt, x[0], x[1], x[2:-1], x[-1]), _bar_avals(system, wrt))
+    avals = [*_point(system), *system.p_avals, Aval((system.n // 2,), FLOAT)]
+    return system.once((which, "vjp", wrt), lambda: trace(fun, avals, verb="the adjoint of a solve")[0])
+
+
 def rhs_t_graph(system):
     """Inputs t, y, leaves; output df/dt."""
     avals = [*_point(system), *system.p_avals]
@@ -196,6 +223,22 @@ class PythonKernels:
 
     def vjp(self, t, y, p, w, y_bar, p_bar, t_bar):
         self._add(vjp(self.system, self.wrt, np.float64(t), y.copy(), self.system.unpack(p), w.copy()), y_bar, p_bar, t_bar)
+
+    def drift(self, t, y, p, out):
+        out[:] = half(self.system, "drift").call(np.float64(t), y.copy(), *self.system.unpack(p))
+
+    def kick(self, t, y, p, out):
+        out[:] = half(self.system, "kick").call(np.float64(t), y.copy(), *self.system.unpack(p))
+
+    def drift_vjp(self, t, y, p, w, y_bar, p_bar, t_bar):
+        self._half_vjp("drift", t, y, p, w, y_bar, p_bar, t_bar)
+
+    def kick_vjp(self, t, y, p, w, y_bar, p_bar, t_bar):
+        self._half_vjp("kick", t, y, p, w, y_bar, p_bar, t_bar)
+
+    def _half_vjp(self, which, t, y, p, w, y_bar, p_bar, t_bar):
+        bars = vjp(half(self.system, which), self.wrt, np.float64(t), y.copy(), self.system.unpack(p), w.copy())
+        self._add(bars, y_bar, p_bar, t_bar)
 
     def bend(self, t, y, v, tau, p, w, y_bar, p_bar, t_bar):
         point = np.float64(t), y.copy(), v.copy(), np.float64(tau), self.system.unpack(p), w.copy()

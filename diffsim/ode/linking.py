@@ -47,6 +47,14 @@ def _vjp(system, wrt):
     return params, kernels.vjp_graph(system, wrt), [("t", 0), ("y", 0), *_leaves(system), ("w", 0)], _bars(system, wrt)
 
 
+def _half_vjp(which):
+    def kernel(system, wrt):
+        params = [("t", "double"), *_pointers("y", "p", "w", "y_bar", "p_bar", "t_bar")]
+        inputs = [("t", 0), ("y", 0), *_leaves(system), ("w", 0)]
+        return params, kernels.half_vjp_graph(system, which, wrt), inputs, _bars(system, wrt)
+    return kernel
+
+
 def _bend(system, wrt):
     params = [("t", "double"), *_pointers("y", "v"), ("tau", "double"), *_pointers("p", "w", "y_bar", "p_bar", "t_bar")]
     inputs = [("t", 0), ("y", 0), ("v", 0), ("tau", 0), *_leaves(system), ("w", 0)]
@@ -62,6 +70,10 @@ KERNELS = {
     "pull": lambda system, wrt: _plain(kernels.pull_graph(system), system, "w"),
     "vjp": _vjp,
     "bend": _bend,
+    "drift": lambda system, wrt: _plain(kernels.half(system, "drift").graph, system),
+    "kick": lambda system, wrt: _plain(kernels.half(system, "kick").graph, system),
+    "drift_vjp": _half_vjp("drift"),
+    "kick_vjp": _half_vjp("kick"),
 }
 
 

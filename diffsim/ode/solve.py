@@ -13,7 +13,8 @@ from .odeint import odeint, replay
 from .record import Mesh
 from .result import OdeResult
 from .rhs import system_of
-from .tableaus import METHODS
+from .separable import check_separable
+from .tableaus import METHODS, Splitting
 
 __all__ = ["solve_ivp"]
 
@@ -30,12 +31,16 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
         Start and end; the end may be smaller.
     y0 : array_like, shape (n,)
     method : {"Tsit5", "RK45", "RK23", "Vern7", "DOP853", "RK4", "Euler", "Rodas5P", "Rosenbrock23", "Kvaerno5", "KenCarp4", "Kvaerno3",
-        "TRBDF2"}
+        "TRBDF2", "Verlet", "leapfrog", "Yoshida4", "Yoshida6", "Yoshida8", "KahanLi6", "KahanLi8"}
         Explicit pairs: Tsitouras 5(4) (default), Dormand-Prince 5(4), Bogacki-Shampine 3(2), and for tight tolerances Verner 7(6) and
         Hairer's 8(5, 3); RK4 and Euler take equal steps of the size first_step, or a little less so that they end where the span does.
         For stiff problems, with df/dy and its band found by themselves: Rosenbrock methods, which solve linear systems only
         (Steinebach's Rodas5P 5(4); Rosenbrock23, which is ode23s), and implicit Runge-Kutta pairs with Newton's iteration (Kvaerno 5(4)
         and 3(2), Kennedy-Carpenter 4(3), TR-BDF2).
+        For separable Hamiltonian systems over long times, with equal steps of the size first_step: the symplectic methods Verlet, also
+        called leapfrog, of order 2, and compositions of it of orders 4, 6 and 8 (Yoshida; Kahan and Li, with smaller errors and more
+        stages). They take y = (positions, momenta), the first half of y and the second: the slopes of the one may depend on the other
+        and on t only, which is checked. Outputs between steps lie on a cubic.
     t_eval : array_like, shape (n_t,), optional
         Times of output, sorted, within the span; default: the accepted steps (not inside jit and vmap, where shapes must be known).
     dense_output : bool
@@ -85,6 +90,8 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     times, y0 = checked_times(t_span, t_eval), initial_state(y0)
     control = checked_control(y0.shape[0], method, rtol, atol, first_step, max_step, max_steps, gradient_errors, steps is not None)
     system, leaves = system_of(fun, times.t0, y0, args)
+    if isinstance(METHODS[method], Splitting):
+        check_separable(system, fun, method, times.t0, y0, leaves)
     problem = _Problem(system, leaves, method, control, times, y0)
     if steps is None and METHODS[method].fixed:
         steps = _equal_steps(times, method, min(control.first_step, control.max_step))

@@ -4,11 +4,12 @@ from .esdirk_tableaus import ESDIRK, Esdirk
 from .explicit_tableaus import EULER, RK4, RK23, RK45, TSIT5, Tableau
 from .high_order_tableaus import DOP853, VERN7
 from .rosenbrock_tableaus import ROSENBROCK, Rosenbrock
+from .symplectic_tableaus import SYMPLECTIC, VERLET, Splitting
 
 ADAPTIVE = (TSIT5, RK45, RK23, DOP853, VERN7)
 FIXED = (RK4, EULER)
 EXPLICIT = (*ADAPTIVE, *FIXED)
-METHODS = {tableau.name: tableau for tableau in (*EXPLICIT, *ROSENBROCK, *ESDIRK)}
+METHODS = {tableau.name: tableau for tableau in (*EXPLICIT, *ROSENBROCK, *ESDIRK, *SYMPLECTIC)} | {"leapfrog": VERLET}
 
 __all__ = [
            "ADAPTIVE",
@@ -22,9 +23,11 @@ __all__ = [
            "RK23",
            "RK45",
            "ROSENBROCK",
+           "SYMPLECTIC",
            "TSIT5",
            "VERN7",
            "Esdirk",
            "Rosenbrock",
+           "Splitting",
            "Tableau",
 ]

@@ -5,6 +5,8 @@ Only results of no dimension are packed, into ``numbers``, memory of the call.  
 of the same meaning, is told by the entry and copied; nothing is spent on that otherwise.
 """
 
+import contextlib
+
 import numpy as np
 
 from ..core import Const, Opaque
@@ -150,6 +152,18 @@ class Calling:
         frame = np.array(process_words() + addresses, np.int64)
         views = [numbers[p.offset : p.offset + p.dtype.itemsize].view(p.dtype) for p in self._places.outputs if p and p.base == "numbers"]
         return frame, ctx, memory, *views, (numbers, scratch)
+
+    @contextlib.contextmanager
+    def frame(self):
+        """Frame, context words and memory of requests for the calls of one thread; they are used again."""
+        try:
+            state = self._pool.pop()
+        except IndexError:
+            state = self._frame()
+        try:
+            yield state[:3]
+        finally:
+            self._pool.append(state)
 
     # ------------------------------------------------------------ code
     def _function(self, name, names, fresh):

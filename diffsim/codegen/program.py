@@ -19,6 +19,7 @@ from .emissions import emission, own_outputs
 from .entry import BODY, ENTRY, EntryText, builtin
 from .llvm_printer import LONG_LOOPS, Text
 from .lower import lower
+from .many import MEMBERS, Members, MembersText
 from .python_printer import python_source
 from .sub import Assembly
 from .watching import WatchingPrinter, seen
@@ -39,6 +40,8 @@ class Program:
         Arrays up to this size become scalars; chosen by the size of the graph if None.
     constants : sequence of array
         Values of the last inputs: they are handed over once, and not at every call.
+    many : bool
+        Whether it can be called for many members (``members``) as well.
     watch : bool
         Whether a call returns None where a result is not finite.  A first result of no dimension that is not finite is taken for the
         function's value, and the results are returned as they are.
@@ -47,6 +50,8 @@ class Program:
     ----------
     calling : Calling
         What calls are made of, for those who write calling code of their own.
+    members : Members or None
+        Calls for many members.
     source : str
         Readable Python of what was compiled.
     stats : dict
@@ -67,13 +72,13 @@ class Program:
     is out of bounds.
     """
 
-    def __init__(self, graph, unroll=None, constants=(), watch=False):
+    def __init__(self, graph, unroll=None, constants=(), watch=False, many=False):
         clock, seconds = time.perf_counter, {}
         began = clock()
         graph = own_outputs(graph)
-        self._graph, self._unroll, self._watch, self._fixed = graph, unroll, watch, len(constants)
+        self._graph, self._unroll, self._watch, self._many, self._fixed = graph, unroll, watch, many, len(constants)
         self._places, self._context = Places(graph), Context(graph)
-        key = _key(graph, unroll, watch, len(constants))
+        key = _key(graph, unroll, f"{watch} many" if many else watch, len(constants))
         header, code = _stored(key)
         cached = code is not None
         seconds["load"] = clock() - began
@@ -81,7 +86,7 @@ class Program:
             text, modules, header = self._text()
             seconds["lower"], began = clock() - began - seconds.pop("load"), clock()
             loops = any(m.startswith(LONG_LOOPS) for m in (text, *modules))
-            code = engine.compile_ir([text, *modules], [ENTRY], loops)
+            code = engine.compile_ir([text, *modules], [ENTRY, MEMBERS] if many else [ENTRY], loops)
             seconds["compile"] = clock() - began
             header["counts"]["vectorised"] = code.vectorised
             if None not in header["outside"]["back"].values():      # else only this process can call what it calls
@@ -89,6 +94,7 @@ class Program:
         self._context.checks = header["checks"]
         self.calling = Calling(self._places, builtin(code), constants, header["scratch"], self._context, bool(header["outside"]["back"]))
         self._run = self.calling.run
+        self.members = Members(code, self.calling, self._places, len(constants), self._context) if many else None
         outside = header["outside"]
         self.stats = {
             "equations": len(graph.eqns), **header["counts"], "scratch": header["scratch"], "cached": cached,
@@ -117,6 +123,8 @@ class Program:
         calls, on_stack = any(isinstance(emission(eqn), Call) for eqn in self._graph.eqns), printer.scratch == "alloca"
         release = calls or flops + moved // 8 > BRIEF
         text.functions.append(str(EntryText(self._places, self._fixed, not on_stack, release, self._watch, text.attributes, watched)))
+        if self._many:
+            text.functions.append(str(MembersText(self._places, self._fixed, not on_stack, self._watch, text.attributes, watched)))
         scratch = 0 if on_stack else printer.scratch_size
         header = {"scratch": scratch, "checks": assembly.report[2], "counts": {"flops": flops, "bytes": moved},
                   "outside": engine.outside([str(text), *modules])}  # fmt: skip

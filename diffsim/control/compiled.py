@@ -56,7 +56,7 @@ class Compiled:
         self.signature, self.graph, self.captured, self.out, self.constants = signature, graph, captured, out, constants
         self.guard, self.holds, self.seconds = guard, guard.holds, seconds
         self.build, self.derives, self.program = builder(out), graph.derives, None
-        self.ticks, self._into = itertools.count(), None
+        self.ticks, self._into, self._many = itertools.count(), None, None
         self._use(lambda args, kwargs: MISS)
 
     def _use(self, call):
@@ -105,6 +105,12 @@ class Compiled:
         self.seconds.update(self.program.stats["seconds"])
         calling, tick = self.program.calling, self.ticks.__next__
         self._use(entrance(self.signature, self.holds, calling, self.out, self.constants, self.derives, tick))
+
+    def many(self):
+        """The program as one that can be called for many members, compiled at the first call; see ``codegen.many.Members``."""
+        if self._many is None:
+            self._many = Program(finished(self.graph), constants=self.captured, watch=self.derives, many=True)
+        return self._many.members
 
     def written(self, args, kwargs, out):
         """As ``call``, into the caller's arrays."""

@@ -181,6 +181,14 @@ class Jitted:
         self._first(entry.call)
         return self.__wrapped__(*args, **kwargs) if out is None else entry.result(out)
 
+    def prepared(self, *args, **kwargs):
+        """The leaves of a call and the traced program for them; None in its place where the function runs uncompiled."""
+        leaves, signature, traced = self._signature(args, kwargs)
+        return leaves, None if traced else self._entry(signature, leaves)
+
+    def __reduce__(self):
+        return Jitted, (self.__wrapped__, self._static)
+
     def _signature(self, args, kwargs):
         """Traceable leaves, the hashable rest, and whether any leaf is a tracer."""
         static, moving = self._split_static(args) if self._static else ((), args)

@@ -1,9 +1,13 @@
 """Ordinary differential equations: solving, and derivatives of solutions."""
 
 from .control import Control
+from .ensemble import ensemble
+from .ensemble_result import EnsembleResult, EnsembleSolution
+from .ensemble_solve import solve_ensemble
 from .record import Mesh
 from .result import OdeResult
 from .solve import solve_ivp
 from .tableaus import METHODS, Tableau
 
-__all__ = ["METHODS", "Control", "Mesh", "OdeResult", "Tableau", "solve_ivp"]
+__all__ = ["METHODS", "Control", "EnsembleResult", "EnsembleSolution", "Mesh", "OdeResult", "Tableau", "ensemble", "solve_ensemble",
+           "solve_ivp"]

@@ -92,9 +92,11 @@ class Pattern:
             if x.size and not (x.min() >= 0 and x.max() < n):
                 raise InputError(f"Pattern: {word}s run from 0 to {n - 1} in shape {self.shape}; got {x.min()} to {x.max()}")
         keys = rows.astype(np.int64) * self.shape[1] + cols.astype(np.int64)
-        if np.any(np.diff(keys) <= 0):
+        if np.all(keys[1:] > keys[:-1]):
+            self.rows, self.cols = rows.astype(np.int64), cols.astype(np.int64)
+        else:
             keys = np.unique(keys)
-        self.rows, self.cols = np.divmod(keys, max(self.shape[1], 1))
+            self.rows, self.cols = np.divmod(keys, max(self.shape[1], 1))
         self.symmetric, self.path = bool(symmetric), path
         self._colourings = {}
         if self.symmetric and not self._is_symmetric(keys):
@@ -193,9 +195,9 @@ class Pattern:
         by_row, by_column = self._compressed
         none = np.full(self.shape[0], -1), np.full(self.shape[1], -1)
         if mode == "fwd":
-            return self._direct(mode, none[0], colour_columns(by_row, by_column), False)
+            return self._direct(mode, none[0], colour_columns(by_row, by_column))
         if mode == "rev":
-            return self._direct(mode, colour_columns(by_column, by_row), none[1], True)
+            return self._direct(mode, colour_columns(by_column, by_row), none[1])
         best = dataclasses.replace(self._one_sided(pull_cost), mode="mixed")
         split = split_rows(by_row, self.shape, pull_cost, _cost(best, pull_cost))
         if split is not None:
@@ -203,11 +205,17 @@ class Pattern:
         split = split_rows(by_column, self.shape[::-1], 1 / pull_cost, _cost(best, pull_cost) / pull_cost)
         return best if split is None else self._direct("mixed", *split[::-1], split[0][self.cols] < 0)
 
-    def _direct(self, mode, row_colours, column_colours, pulled):
-        """Entries marked ``pulled`` are read off the pull of their row, others off the push of their column."""
+    def _direct(self, mode, row_colours, column_colours, pulled=None):
+        """Entries marked ``pulled`` are read off the pull of their row, others off the push of their column.
+
+        If that is not said, mode "rev" pulls all and mode "fwd" pushes all.
+        """
         m, n = self.shape
         n_forward, n_reverse = int(column_colours.max(initial=-1)) + 1, int(row_colours.max(initial=-1)) + 1
-        at = np.where(pulled, n_forward * m + row_colours[self.rows] * n + self.cols, column_colours[self.cols] * m + self.rows)
+        at = None if mode == "rev" else column_colours[self.cols] * m + self.rows
+        if mode != "fwd":
+            pulls = n_forward * m + row_colours[self.rows] * n + self.cols
+            at = pulls if at is None else np.where(pulled, pulls, at)
         return Colouring(mode, column_colours, row_colours, n_forward, n_reverse, at)
 
     def _symmetric(self, mode):

@@ -1,6 +1,6 @@
 """Sets of inputs, one for each element of a variable: as sorted lists where they are few among many, as bits where inputs are few.
 
-Both classes answer the same calls: ``identity``, ``take``, ``joined``, ``placed``, ``merged``, ``full``, ``nothing``, ``entries``.
+Both classes answer the same calls: ``identity``, ``take``, ``joined``, ``mapped``, ``full``, ``nothing``, ``entries``.
 """
 
 import numpy as np
@@ -19,7 +19,18 @@ class TooManyEntriesError(Exception):
     """Sets exceed the limit."""
 
 
-class Lists:
+class Sets:
+    """What both have alike."""
+
+    __slots__ = ()
+
+    def mapped(self, rows, columns, size):
+        """A variable of ``size`` elements; those numbered ``rows`` depend on the elements ``columns`` of this one."""
+        p = self if len(columns) == len(self) and np.array_equal(columns, np.arange(len(self))) else self.take(columns)
+        return p.placed(rows, size) if np.all(rows[1:] > rows[:-1]) else p.merged(rows, size)
+
+
+class Lists(Sets):
     """Element i depends on the inputs ``columns[start[i]:start[i + 1]]``, ascending."""
 
     __slots__ = ("columns", "start")
@@ -38,6 +49,8 @@ class Lists:
 
     def take(self, at):
         """The elements of the given numbers."""
+        if len(self.columns) == len(self) and np.all(np.diff(self.start) == 1):
+            return Lists(np.arange(len(at) + 1), self.columns[at])
         first = self.start[at]
         lengths = self.start[at + 1] - first
         start = _starts(lengths)
@@ -55,13 +68,13 @@ class Lists:
 
     def merged(self, rows, size):
         """A variable whose element i is the union of these where ``rows`` is i."""
-        return _from_keys(self._keys(rows), size)
+        return from_keys(self.keys(rows), size)
 
     @staticmethod
     def joined(parts):
         """Union, element by element."""
         at = np.arange(len(parts[0]))
-        return _from_keys(np.concatenate([p._keys(at) for p in parts]), len(at))
+        return from_keys(np.concatenate([p.keys(at) for p in parts]), len(at))
 
     @staticmethod
     def full(parts, size):
@@ -79,7 +92,8 @@ class Lists:
         """Row and column of each entry."""
         return np.repeat(np.arange(len(self)), np.diff(self.start)), self.columns
 
-    def _keys(self, rows):
+    def keys(self, rows):
+        """Entries as numbers that hold the row, given for each element, above the column."""
         return np.repeat(rows << SHIFT, np.diff(self.start)) | self.columns
 
 
@@ -89,17 +103,21 @@ def _starts(lengths):
     return start
 
 
-def _from_keys(keys, size):
-    """Lists from entries given as ``row << 32 | column`` in any order, repeats allowed."""
+def from_keys(keys, size):
+    """Lists from entries given as ``row << 32 | column`` in any order, repeats allowed; the array is used up."""
     if len(keys) > MOST_ENTRIES:
         raise TooManyEntriesError
     if np.any(keys[1:] <= keys[:-1]):
-        keys = np.sort(keys, kind="stable")                  # runs in order already are merged, not sorted anew
-        keys = keys[np.concatenate([[True], keys[1:] != keys[:-1]])]
-    return Lists(_starts(np.bincount(keys >> SHIFT, minlength=size)), keys & MASK)
+        keys.sort()
+        new = keys[1:] != keys[:-1]
+        if not new.all():
+            keys = keys[np.concatenate([[True], new])]
+    start = _starts(np.bincount(keys >> SHIFT, minlength=size))
+    keys &= MASK
+    return Lists(start, keys)
 
 
-class Bits:
+class Bits(Sets):
     """Element i depends on input j where bit j of row i is set."""
 
     __slots__ = ("words",)
@@ -163,4 +181,4 @@ def fitting(n, sizes):
     return Bits if n * max(sizes, default=0) <= MOST_BITS else Lists
 
 
-__all__ = ["Bits", "Lists", "TooManyEntriesError", "fitting"]
+__all__ = ["SHIFT", "Bits", "Lists", "TooManyEntriesError", "fitting", "from_keys"]

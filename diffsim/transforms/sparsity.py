@@ -14,8 +14,9 @@ import numpy as np
 from ..core import Absent, Const, Linear, Tracer
 from ..core.graph import canonical_param
 from ..core.held import Held
-from .dependence import TooManyEntriesError, fitting
+from .dependence import Lists, TooManyEntriesError, fitting
 from .linear import LinearList, LinearTrace, Ref, record
+from .rowwise import Rowwise
 
 #: Maps of equations that may come again are kept as long as they have no more entries than this in all.
 KEPT_ENTRIES = 1 << 24
@@ -82,9 +83,7 @@ def joined(parts):
 def mapped(p, chain):
     """Sets of a value from those of its operand."""
     for rows, columns, size in chain:
-        if len(columns) != len(p) or not np.array_equal(columns, np.arange(len(p))):
-            p = p.take(columns)
-        p = p.placed(rows, size) if np.all(rows[1:] > rows[:-1]) else p.merged(rows, size)
+        p = p.mapped(rows, columns, size)
     return p
 
 
@@ -125,16 +124,19 @@ class Propagation:
         n, known, first = high - low, {}, 0
         keep = set(self.outputs)
         kind = fitting(n, [size_of(self.list.avals[k]) for k in {*self.last, *keep}])
+        kind = Rowwise if kind is Lists else kind
         for number, aval in enumerate(inputs):
             known[number] = kind.identity(np.arange(first, first + aval.size) - low, n)
             first += aval.size
         for number in self.needed:
             eqn = self.list.eqns[number]
-            known.update(self._equation(number, eqn, known))
+            for k, sets in self._equation(number, eqn, known).items():
+                shape = self.list.avals[k].shape
+                known[k] = sets.in_rows(shape[0]) if kind is Rowwise and len(shape) > 1 else sets
             for used in operands(eqn):
                 if self.last[used] == number and used not in keep:
                     known.pop(used, None)
-        return {k: known[k] for k in keep}
+        return {k: known[k].whole if kind is Rowwise else known[k] for k in keep}
 
     def _equation(self, number, eqn, known):
         out, prim, args, params = eqn

@@ -4,10 +4,11 @@ from .control import Control
 from .ensemble import ensemble
 from .ensemble_result import EnsembleResult, EnsembleSolution
 from .ensemble_solve import solve_ensemble
+from .quadrature import quadrature
 from .record import Mesh
 from .result import OdeResult
 from .solve import solve_ivp
 from .tableaus import METHODS, Tableau
 
-__all__ = ["METHODS", "Control", "EnsembleResult", "EnsembleSolution", "Mesh", "OdeResult", "Tableau", "ensemble", "solve_ensemble",
-           "solve_ivp"]
+__all__ = ["METHODS", "Control", "EnsembleResult", "EnsembleSolution", "Mesh", "OdeResult", "Tableau", "ensemble", "quadrature",
+           "solve_ensemble", "solve_ivp"]

@@ -79,6 +79,7 @@ class Solve:
         mesh, n_out = more.pop("mesh", None), more.pop("n_out", n)
         self.model, self.tableau, self.run, self.n = model, tableau, run, n
         self.mesh, self.nodes = np.full(cap, np.nan), np.full(cap + 1, np.nan)
+        self.nodes[0] = 0.0
         if mesh is not None:
             self.mesh[: len(mesh)] = mesh
         self.stages, self.out = np.full((cap + 1, rows - 1, more.pop("n_rec", n)), np.nan), np.full((len(sigma), n_out), np.nan)
@@ -90,7 +91,8 @@ class Solve:
             "dense": tableau.dense, "y": self.y, "p": np.asarray(p, dtype=float), "atol": np.full(n, tol),
             "probe_atol": np.full(n, tol), "sigma": np.asarray(sigma, dtype=float), "out": self.out, "mesh": self.mesh, "nodes": self.nodes,
             "stages": self.stages, "ks": np.full((rows, big), np.nan), "new": np.full(big, np.nan), "w": np.full(rows, np.nan),
-            "counts": self.counts, "last": self.last, "pace": np.zeros(0), "past": np.zeros(0), "history": np.zeros((0, 3)), **more,
+            "counts": self.counts, "last": self.last, "pace": np.zeros(0), "past": np.zeros(0), "history": np.zeros((0, 3)),
+            "at": np.zeros(0, np.int64), "kept": np.zeros((0, 2, n)), **more,
         }  # fmt: skip
         self.status = run(erk.FORWARD, model, self.values)
         self.steps = int(self.counts[0])
@@ -443,6 +445,7 @@ def exec_compiled(form):
         sizes |= {"S": values["end"], "X": len(values["c"]) - 1 - values["end"], "L": len(values.get("e_low", ()))}
         sizes |= {"degree": values["dense"].shape[1], "m": len(values["sigma"]), "cap": len(values["nodes"]) - 1}
         sizes |= {"C": len(values.get("pace", ())), "P": len(values.get("past", ())), "H": len(values.get("history", ()))}
+        sizes |= {"room": len(values["stages"]) - 1, "slots": len(values.get("at", ())), "n_kept": len(values.get("atol", ()))}
         given = {**sizes, **values}
         code = compiled(loop, form)
         kinds = [CTYPES[kind] for _, kind in loop.signature]
@@ -515,6 +518,7 @@ def specialised():
     values |= {"probe_factor": 0.0, "first_step": 0.0, "max_step": np.inf, "max_steps": 100000, "replay": 0, "rate": 0}
     values |= {"probe_atol": "%atol", "e_low": "%atol", "mid": "%new", "C": 0, "P": 0, "H": 0}
     values |= dict.fromkeys(("pace", "past", "history"), "%atol")
+    values |= {"room": 1000, "slots": 0, "n_kept": 2, "at": "%mesh", "kept": "%mesh"}
     values |= {name: f"@tsit5_{name}" for name in ("a", "c", "e", "dense")}
     tables = [loops.constant(f"tsit5_{name}", getattr(TSIT5, name)) for name in ("a", "c", "e", "dense")]
     call = erk.FORWARD.call("status", values, "loop_3")

@@ -3,8 +3,8 @@
 import functools
 
 
-def _emit_kernel(symbol):
-    """Code generator of a kernel's call: arrays become pointers to their first element."""
+def _emit_kernel(symbol, status=False):
+    """Code generator of a kernel's call: arrays become pointers to their first element; it may return an i64 status."""
     from llvmlite import ir  # noqa: PLC0415  (with Numba: 0.5 s, wanted only when a loop is compiled)
     from numba.core import cgutils, types  # noqa: PLC0415
 
@@ -13,9 +13,9 @@ def _emit_kernel(symbol):
             context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
             for kind, value in zip(signature.args[1:], args[1:], strict=True)
         ]
-        kind = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, symbol), operands)
-        return context.get_dummy_value()
+        kind = ir.FunctionType(ir.IntType(64) if status else ir.VoidType(), [operand.type for operand in operands])
+        result = builder.call(cgutils.get_or_insert_function(builder.module, kind, symbol), operands)
+        return result if status else context.get_dummy_value()
 
     return codegen
 
@@ -127,6 +127,22 @@ def _kernels():
     return {f.__name__: f for f in (rhs, jac, rhs_t, push, pull, bend, vjp, drift, kick, drift_vjp, kick_vjp)}
 
 
+def _parts():
+    """What takes and reverses parts of a solve as Numba intrinsics, by name."""
+    from numba import types  # noqa: PLC0415
+    from numba.extending import intrinsic  # noqa: PLC0415
+
+    @intrinsic
+    def walk(typingctx, k, frame, y, slope, first, last):
+        return types.int64(k, frame, y, slope, types.int64, types.int64), _emit_kernel("ds_walk", True)
+
+    @intrinsic
+    def reverse(typingctx, k, frame, y, slope, first, last, begin, end):
+        return types.int64(k, frame, y, slope, *[types.int64] * 4), _emit_kernel("ds_reverse", True)
+
+    return {"walk": walk, "reverse": reverse}
+
+
 @functools.cache
 def intrinsics():
     """The shim functions as Numba intrinsics, by name."""
@@ -160,4 +176,4 @@ def intrinsics():
         return types.void(), _emit_mark
 
     found = row, row3, mantissa, exponent, power_of_two, unroll
-    return _kernels() | {function.__name__: function for function in found}
+    return _kernels() | _parts() | {function.__name__: function for function in found}

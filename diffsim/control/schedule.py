@@ -7,7 +7,8 @@ step is run forward more than r times, and r the least number with beta(s, r) >=
 
 Source: Griewank & Walther, ACM Trans. Math. Softw. 26 (2000) 19-45 (algorithm 799, "revolve"), propositions 1 and 2.
 
-The same :func:`segments` serve the list of actions and the program that is run (``scan.py``), which are compared by the tests.
+The same :func:`segments` serve the list of actions and the program that is run (``scan.py``), which are compared by the tests.  Solves are
+reversed by the same :func:`split` (``ode/sweep.py``): it and what it calls are written in the subset of Python that stepping loops are.
 """
 
 import math
@@ -15,6 +16,8 @@ from typing import NamedTuple
 
 from ..errors import InputError
 
+#: More steps than any loop has; binomials stop growing there.
+MANY = 2**40
 #: Above this number of repetitions of a step a schedule is refused: it would take that many times the time of the loop.
 MOST_REPEATS = 40
 #: "binomial" without a budget: as few states as let every step be run at most so often.
@@ -34,8 +37,23 @@ class Action(NamedTuple):
 
 
 def beta(s, r):
-    """Steps that ``s`` kept states can reverse when no step is run forward more than ``r`` times."""
-    return math.comb(s + r, s) if r >= 0 else 0
+    """Steps that ``s`` kept states can reverse when no step is run forward more than ``r`` times; exact up to ``MANY``."""
+    if r < 0:
+        return 0
+    few, many, count = min(s, r), max(s, r), 1
+    for i in range(1, few + 1):
+        count = count * (many + i) // i
+        if count > MANY:
+            return MANY
+    return count
+
+
+def rounds(n, s):
+    """The least r with beta(s, r) >= n; s is 1 or more."""
+    r = 0
+    while beta(s, r) < n:
+        r += 1
+    return r
 
 
 def repeats(n, s):
@@ -48,10 +66,7 @@ def repeats(n, s):
     """
     if n > 1 and s < 1:
         raise InputError(f"a loop of {n} steps cannot be reversed without keeping any of its states")
-    r = 0
-    while beta(s, r) < n:
-        r += 1
-    return r
+    return rounds(n, s) if n > 1 else 0
 
 
 def forward_steps(n, s):
@@ -62,7 +77,7 @@ def forward_steps(n, s):
 
 def split(n, s):
     """Steps before the first kept state but one: as many as form a full binomial, so that few lengths occur in all."""
-    r = repeats(n, s)
+    r = rounds(n, s)
     return min(beta(s, r - 1), n - beta(s - 1, r - 1))
 
 

@@ -178,11 +178,13 @@ def _forward(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0):
     rtol, atol = k.constants(control.rtol_vector(run.n)), k.constants(control.atol_vector(run.n))
     values = {
         **_told(k, fixed(run.method, system) | told), "n": run.n, "n_out": run.n_out, "n_rec": run.n_rec,
-        "m": sigma.size, "cap": k.context(CAP, "i64"), "order": order_of_error(run.method), "t0": t0, "span": span, "rtol": rtol,
+        "m": sigma.size, "cap": k.context(CAP, "i64"), "room": k.context(CAP, "i64"), "slots": 0, "n_kept": run.n,
+        "order": order_of_error(run.method), "t0": t0, "span": span, "rtol": rtol,
         "probe_factor": PROBE_FACTOR if run.probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
         "max_steps": control.max_steps, "replay": steps, "rate": run.rate, "atol": atol,
         "probe_atol": atol, "sigma": k.pointer(sigma), "out": out, "mesh": k.context(MESH) if mesh is None else mesh,
-        "nodes": k.context(NODES), "stages": k.context(STAGES), "counts": k.context_address(COUNTS_AT), "last": k.context_address(LAST_AT),
+        "nodes": k.context(NODES), "stages": k.context(STAGES), "at": k.context(MESH), "kept": k.context(MESH),
+        "counts": k.context_address(COUNTS_AT), "last": k.context_address(LAST_AT),
         **{x: at[x] for x in ("y", "p", *family.work)},
     }  # fmt: skip
     k.context_store(START_AT, t0, "double")
@@ -218,7 +220,8 @@ def _adjoint(k, run, wrt, at, *, source, t0, sigma, w):
     mesh, steps, span = _mesh_of(k, source)
     values = {
         **_told(k, fixed(run.method, system)), "n": system.n, "n_out": run.n_out, "m": sigma.size, "t0": t0,
-        "cap": k.context(CAP, "i64", source), "span": span, "steps": steps, "rate": run.rate, "sigma": k.pointer(sigma), "mesh": mesh,
+        "cap": k.context(CAP, "i64", source), "room": k.context(CAP, "i64", source), "span": span, "steps": steps,
+        "rate": run.rate, "sigma": k.pointer(sigma), "mesh": mesh,
         "nodes": k.context(NODES, "ptr", source), "stages": k.context(STAGES, "ptr", source), "out_bar": w,
         **{x: at[x] for x in ("p", "y_bar", "p_bar", "t_bar")},
         **{x: at[f"back_{x}"] for x in family.back_work},

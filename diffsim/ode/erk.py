@@ -40,8 +40,9 @@ from diffsim.ode.stepsize import (
     steer,
     worst_component,
 )
+from diffsim.ode.sweep import KEEPING, KEPT_SIZES, keep_state, put
 
-COUNTS = ("accepted", "rejected", "rhs_calls", "worst", "jac_calls", "factorisations")         # columns of the integer statistics
+COUNTS = ("accepted", "rejected", "rhs_calls", "worst", "jac_calls", "factorisations", "kept")   # columns of the integer statistics
 LAST = ("s", "h", "error", "next_h")                            # columns of the real statistics
 
 SLACK = 1e-12            # part of the span by which rounding may push an output time outside
@@ -153,10 +154,15 @@ def start_outputs(sigma, sign, rate, y, ks, out, resting):
     return o
 
 
-def begin(k, order, t0, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol, probe_factor, ks, new, out):
-    """Slopes and outputs at the start, and the first size. Returns status, worst component, outputs written, rhs calls and size."""
-    sign, landed, status, calls, size = 1.0 if span > 0.0 else -1.0, span == 0.0, DONE, 1, first_step
-    rhs(k, t0, y, p, row(ks, 0))
+def begin(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol, probe_factor, ks, new, out):
+    """Slopes and outputs at the start, and the first size. Returns status, worst component, outputs written, rhs calls and size.
+
+    A replay that goes on from a later node is given the slope there.
+    """
+    sign, landed, status, calls, size = 1.0 if span > 0.0 else -1.0, span == 0.0, DONE, 0, first_step
+    if s == 0.0:
+        rhs(k, t0, y, p, row(ks, 0))
+        calls = 1
     o = start_outputs(sigma, sign, rate, y, ks, out, landed)
     worst = max(first_not_finite(y), first_not_finite(row(ks, 0)))
     if worst >= 0:
@@ -190,15 +196,16 @@ def verdict(status, worst, e, ks, y, new, h, rtol, atol, probe_atol, probe_facto
     return status, worst
 
 
-def tell(accepted, rejected, calls, worst, jacobians, factorisations, s, h, error, size, counts, last):
+def tell(accepted, rejected, calls, worst, jacobians, factorisations, held, s, h, error, size, counts, last):
     """Write ``COUNTS`` and ``LAST``."""
     counts[0], counts[1], counts[2], counts[3], counts[4], counts[5] = accepted, rejected, calls, worst, jacobians, factorisations
+    counts[6] = held
     last[0], last[1], last[2], last[3] = s, h, math.sqrt(error), size
 
 
 def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, end, a, c, e, e_low, dense, y, p, atol,
-    probe_atol, pace, sigma, out, mesh, nodes, stages, ks, new, mid, w, past, history, counts, last,
+    probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, mid, w, past, history, counts, last,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -220,7 +227,8 @@ def forward(
     max_steps : int
         Limit of the attempted steps.
     replay : int
-        If positive, the steps mesh[:replay] are taken as they are, without error control.
+        If positive, the steps mesh[:replay] are taken as they are, without error control.  They may be a part of the steps of a solve:
+        nodes[0] is where the part starts, span where it ends, and if it does not start at 0 then ks[0] is the slope there.
     rate : int
         The outputs are this time derivative of the interpolant.
     end : int
@@ -237,14 +245,16 @@ def forward(
     sigma, out : ndarray, shapes (m,), (m, n_out), n_out <= N
         Relative output times; written: the first n_out components there.
     mesh, nodes : ndarray, shapes (cap,), (cap + 1,)
-        Written: signed increments (read if replay), relative times.
-    stages : ndarray, shape (cap + 1, S + X, n_rec)
-        Written: stage states; stages[steps, 0] is the final state. n_rec = 0 keeps nothing.
+        Written: signed increments (read if replay), relative times but for nodes[0], which is read: 0 at the start of a solve.
+    stages : ndarray, shape (room + 1, S + X, n_rec)
+        Written: stage states; stages[steps, 0] is the final state. n_rec = 0 keeps nothing. Steps beyond ``room`` share the last row.
+    at, kept : ndarray, shapes (slots,) of int, (slots, 2, n_kept)
+        Which states to keep, with their slopes, see ``sweep.keep_state``.
     ks, new, mid, w, past : ndarray, shapes (S + 1 + X, N), (N,), (N,), (S + 1 + X,), (P,)
         Work; P = 4 if there is a ``pace``, else 0.
     history : ndarray, shape (H, 3)
         Written: start, increment and squared error norm of the first H attempted steps.
-    counts, last : ndarray, shapes (6,), (4,)
+    counts, last : ndarray, shapes (7,), (4,)
         Written: see ``COUNTS`` and ``LAST``.
 
     Returns
@@ -258,16 +268,17 @@ def forward(
     A replayed mesh gives bitwise the states of the solve that recorded it.
     """
     sign = 1.0 if span > 0.0 else -1.0
-    n_rec = stages.shape[2]
-    s, h, error, landed, cap, before = 0.0, 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
+    n_rec, room = stages.shape[2], stages.shape[0] - 1
+    s, h, error, landed, cap, before = nodes[0], 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
     accepted, rejected = 0, 0
-    nodes[0] = 0.0
-    status, worst, o, calls, size = begin(k, order, t0, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
+    status, worst, o, calls, size = begin(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
                                           probe_factor, ks, new, out)
+    held = keep_state(0, 0, y, row(ks, 0), at, kept)
     while status == DONE and not landed:
         status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
-            advance(k, end, a, c, t0 + s, h, y, p, accepted, stages, ks, new)
+            place = min(accepted, room)
+            advance(k, end, a, c, t0 + s, h, y, p, place, stages, ks, new)
             calls += end
             if replay == 0:
                 error = paired_error(e, e_low, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
@@ -275,8 +286,8 @@ def forward(
                 size, remembered = steer(size, error, before, order, cap, pace, past)
             if error <= 1.0:
                 following = span if landed else s + h
-                if c.shape[0] > end + 1 and interpolates(o, sigma, sign, rate, following, landed, n_rec > 0, accepted == 0):
-                    extend(k, end, a, c, t0 + s, h, y, p, accepted, stages, ks, mid)
+                if c.shape[0] > end + 1 and interpolates(o, sigma, sign, rate, following, landed, n_rec > 0, s == 0.0):
+                    extend(k, end, a, c, t0 + s, h, y, p, place, stages, ks, mid)
                     calls += c.shape[0] - 1 - end
                 o = step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out)
                 if replay == 0:
@@ -288,14 +299,15 @@ def forward(
                 for q in range(y.shape[0]):
                     y[q] = new[q]
                     ks[0, q] = ks[end, q]
+                held = keep_state(accepted, held, y, row(ks, 0), at, kept)
             else:
                 rejected += 1
                 cap = LOG_KEEP
                 landed = False
     for q in range(n_rec):
-        stages[accepted, 0, q] = y[q]
+        stages[min(accepted, room), 0, q] = y[q]
     status, worst = verdict(status, worst, e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
-    tell(accepted, rejected, calls, worst, 0, 0, s, h, error, size, counts, last)
+    tell(accepted, rejected, calls, worst, 0, 0, held, s, h, error, size, counts, last)
     return status
 
 
@@ -311,7 +323,8 @@ def adjoint(
     steps : int
         Steps taken.
     mesh, nodes, stages : ndarray, shapes (>= steps,), (>= steps + 1,), (>= steps + 1, S + X, n)
-        As recorded by ``forward``.
+        As recorded by ``forward``.  They may be those of a part of the steps: if it does not end where the span does, kappa[0] is the
+        cotangent of the slope at its end; if it does not start at 0, kappa[0] becomes that of the slope at its start.
     out_bar : ndarray, shape (m, >= n)
         Cotangents of the outputs.
     y_bar : ndarray, shape (n,)
@@ -335,8 +348,9 @@ def adjoint(
     """
     sign = 1.0 if span > 0.0 else -1.0
     n, o = y_bar.shape[0], sigma.shape[0] - 1
-    for q in range(n):
-        kappa[0, q] = 0.0
+    if nodes[steps] == span:
+        for q in range(n):
+            kappa[0, q] = 0.0
     for step in range(steps - 1, -1, -1):
         h, t = mesh[step], t0 + nodes[step]
         for q in range(n):
@@ -350,16 +364,22 @@ def adjoint(
             withdraw(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g)
         vjp(k, t + c[end] * h, row3(stages, step + 1, 0), p, row(kappa, end), row(g, end), p_bar, t_bar)
         retreat(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g)
+    arrive(k, t0, steps, rate, o, p, nodes, stages, out_bar, y_bar, p_bar, t_bar, kappa)
+    return DONE
+
+
+def arrive(k, t0, steps, rate, o, p, nodes, stages, out_bar, y_bar, p_bar, t_bar, kappa):
+    """Cotangents of the slope where the solve starts, if this part starts there, and of the outputs up to number o, which lie there."""
     if steps == 0 and rate == 1:
         for i in range(o + 1):
-            for q in range(n):
+            for q in range(y_bar.shape[0]):
                 kappa[0, q] += out_bar[i, q]
-    vjp(k, t0, row3(stages, 0, 0), p, row(kappa, 0), y_bar, p_bar, t_bar)
+    if nodes[0] == 0.0:
+        vjp(k, t0, row3(stages, 0, 0), p, row(kappa, 0), y_bar, p_bar, t_bar)
     if rate == 0:
         for i in range(o + 1):
-            for q in range(n):
+            for q in range(y_bar.shape[0]):
                 y_bar[q] += out_bar[i, q]
-    return DONE
 
 
 def clear(kappa, end):
@@ -438,29 +458,29 @@ STEERED = ("C", "P", "H")
 SHAPES = {
     "a": "S + 1 + X, S + X", "c": "S + 1 + X", "e": "S + 1", "e_low": "L", "dense": "S + 1 + X, degree", "p": "n_p", "y": "N", "atol": "n",
     "probe_atol": "n", "sigma": "m", "mesh": "cap", "nodes": "cap + 1", "ks": "S + 1 + X, N", "new": "N", "mid": "N", "w": "S + 1 + X",
-    "counts": "6", "last": "4", **STEERING,
+    "counts": "7", "last": "4", **KEEPING, **STEERING,
 }  # fmt: skip
 FORWARD = Loop(
     "erk_forward",
     forward,
-    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "X", "L", "degree", "m", "cap", *STEERED),
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "X", "L", "degree", "m", "cap", *STEERED, *KEPT_SIZES),
     integers=("max_steps", "replay", "rate", "end"),
-    shapes={**SHAPES, "out": "m, n_out", "stages": "cap + 1, S + X, n_rec"},
-    integer_arrays=("counts",),
+    shapes={**SHAPES, "out": "m, n_out", "stages": "room + 1, S + X, n_rec"},
+    integer_arrays=("counts", "at"),
     helpers=(
         copy, mean_square, start_norm, first_step_size, advance, extend, interpolates, error_square, worst_component, weights,
         observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, paired_error,
-        first_not_finite, begin, verdict, tell,
+        first_not_finite, begin, verdict, tell, put, keep_state,
     ),
 )  # fmt: skip
 ADJOINT = Loop(
     "erk_adjoint",
     adjoint,
-    sizes=("n", "n_out", "n_p", "S", "X", "degree", "m", "cap"),
+    sizes=("n", "n_out", "n_p", "S", "X", "degree", "m", "cap", "room"),
     integers=("steps", "rate", "end"),
     shapes={
-        **SHAPES, "out_bar": "m, n_out", "stages": "cap + 1, S + X, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1",
+        **SHAPES, "out_bar": "m, n_out", "stages": "room + 1, S + X, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1",
         "kappa": "S + 1 + X, n", "g": "S + 1 + X, n",
     },
-    helpers=(weights, clear, gather_outputs, withdraw, slope_cotangent, retreat),
+    helpers=(weights, clear, gather_outputs, withdraw, slope_cotangent, retreat, arrive),
 )  # fmt: skip

@@ -20,6 +20,7 @@ from diffsim.codegen.loops import Loop, jac, rhs, row, row3, unroll, vjp
 from diffsim.ode.erk import (
     STEERED,
     STEERING,
+    arrive,
     begin,
     clear,
     copy,
@@ -55,6 +56,7 @@ from diffsim.ode.stepsize import (
     steer,
     worst_component,
 )
+from diffsim.ode.sweep import KEEPING, KEPT_SIZES, keep_state, put
 
 KAPPA = 1e-2             # part of the tolerance that may be left of an iteration whose derivatives nobody wants
 TURNS, MANY_TURNS = 8, 50        # iterations before a stage counts as unsolved: down to KAPPA, down to rounding
@@ -193,8 +195,8 @@ def base_jacobian(k, t, y, p, base, values, z):
 
 def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, kl, ku, gamma, filtered, a, c,
-    guess, e, one, dense, rows, columns, place, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, ks, new, w, est, values, mid,
-    rise, r, lu, pivots, late, late_lu, late_pivots, z, past, history, counts, last,
+    guess, e, one, dense, rows, columns, place, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, est,
+    values, mid, rise, r, lu, pivots, late, late_lu, late_pivots, z, past, history, counts, last,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -208,8 +210,8 @@ def forward(
         The tableau: a number, 0 or 1, shapes (S + 1, S + 1), (S + 1,), (S + 1, S + 1), (S + 1,), (S + 1, degree).
     one : ndarray, shape (1,)
         1.0: the weight of ``est`` in the error norm.
-    stages : ndarray, shape (cap + 1, S, n_rec)
-        Written: stage states, as in ``erk.forward``.
+    stages, at, kept
+        As in ``erk.forward``, stages of shape (room + 1, S, n_rec).
     ks, new, w, est, values, mid, rise, r, lu, pivots, z : ndarray
         Work: shapes (S + 1, N), (N,), (S + 1,), (1, N), (nnz,), (N,), (N,), (N,), (nb, nb), (nb,) of int, (nb,).
     late, late_lu, late_pivots : ndarray
@@ -223,20 +225,20 @@ def forward(
         As ``erk.forward``, or SINGULAR, UNSOLVED: a step to be repeated has no solution that Newton's iteration finds.
     """
     sign = 1.0 if span > 0.0 else -1.0
-    end, n_rec, fresh = c.shape[0] - 1, stages.shape[2], True
-    s, h, error, landed, cap, before = 0.0, 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
-    accepted, rejected, jacobians, factorisations, tight = 0, 0, 0, 0, replay > 0 or stages.shape[2] > 0
-    nodes[0] = 0.0
-    status, worst, o, calls, size = begin(k, order, t0, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
+    end, n_rec, room, fresh = c.shape[0] - 1, stages.shape[2], stages.shape[0] - 1, True
+    s, h, error, landed, cap, before = nodes[0], 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
+    accepted, rejected, jacobians, factorisations, tight = 0, 0, 0, 0, replay > 0 or n_rec > 0 or kept.shape[0] > 0
+    status, worst, o, calls, size = begin(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
                                           probe_factor, ks, new, out)
+    held = keep_state(0, 0, y, row(ks, 0), at, kept)
     while status == DONE and not landed:
         status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
             if fresh:
                 base_jacobian(k, t0 + s, y, p, base, values, z)
                 jacobians, fresh = jacobians + 1, False
-            found, turns = attempt(k, gamma, a, c, guess, t0 + s, h, y, p, accepted, base, depth, rows, columns, kl, ku, tight, rtol, atol,
-                                   values, stages, ks, new, mid, rise, r, lu, pivots, late, late_lu, late_pivots, place, z)
+            found, turns = attempt(k, gamma, a, c, guess, t0 + s, h, y, p, min(accepted, room), base, depth, rows, columns, kl, ku, tight,
+                                   rtol, atol, values, stages, ks, new, mid, rise, r, lu, pivots, late, late_lu, late_pivots, place, z)
             calls, factorisations = calls + turns, factorisations + 1
             if replay == 0:
                 error = math.inf
@@ -258,12 +260,13 @@ def forward(
                 nodes[accepted] = s
                 copy(new, y)
                 copy(row(ks, end), row(ks, 0))
+                held = keep_state(accepted, held, y, row(ks, 0), at, kept)
             else:
                 rejected, cap, landed = rejected + 1, LOG_KEEP, False
     for q in range(n_rec):
-        stages[accepted, 0, q] = y[q]
+        stages[min(accepted, room), 0, q] = y[q]
     status, worst = verdict(status, worst, one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
-    tell(accepted, rejected, calls, worst, jacobians, factorisations, s, h, error, size, counts, last)
+    tell(accepted, rejected, calls, worst, jacobians, factorisations, held, s, h, error, size, counts, last)
     return status
 
 
@@ -333,8 +336,9 @@ def adjoint(
     """
     sign = 1.0 if span > 0.0 else -1.0
     end, n, o, status = c.shape[0] - 1, y_bar.shape[0], sigma.shape[0] - 1, DONE
-    for q in range(n):
-        kappa[0, q] = 0.0
+    if nodes[steps] == span:
+        for q in range(n):
+            kappa[0, q] = 0.0
     for step in range(steps - 1, -1, -1):
         h, t = mesh[step], t0 + nodes[step]
         for q in range(n):
@@ -346,15 +350,7 @@ def adjoint(
         if status == DONE:
             status = retreat(k, gamma, a, c, t, h, p, step, stages, base, depth, rows, columns, place, kl, ku, y_bar, p_bar, t_bar, kappa,
                              g, values, r, work, lu, pivots, z)
-    if steps == 0 and rate == 1:
-        for i in range(o + 1):
-            for q in range(n):
-                kappa[0, q] += out_bar[i, q]
-    vjp(k, t0, row3(stages, 0, 0), p, row(kappa, 0), y_bar, p_bar, t_bar)
-    if rate == 0:
-        for i in range(o + 1):
-            for q in range(n):
-                y_bar[q] += out_bar[i, q]
+    arrive(k, t0, steps, rate, o, p, nodes, stages, out_bar, y_bar, p_bar, t_bar, kappa)
     return status
 
 
@@ -365,33 +361,33 @@ SHAPES = {
 FORWARD = Loop(
     "esdirk_forward",
     forward,
-    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", *STEERED),
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", *STEERED, *KEPT_SIZES),
     integers=("max_steps", "replay", "rate", "base", "depth", "kl", "ku", "filtered"),
     shapes={
         **SHAPES, "guess": "S + 1, S + 1", "e": "S + 1", "one": "1", "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out",
-        "stages": "cap + 1, S, n_rec", "ks": "S + 1, N", "new": "N", "est": "1, N", "mid": "N", "rise": "N", "r": "N", "counts": "6",
-        "last": "4", **STEERING, "late": "nnz", "late_lu": "nb, nb", "late_pivots": "nb",
+        "stages": "room + 1, S, n_rec", "ks": "S + 1, N", "new": "N", "est": "1, N", "mid": "N", "rise": "N", "r": "N", "counts": "7",
+        "last": "4", **STEERING, **KEEPING, "late": "nnz", "late_lu": "nb, nb", "late_pivots": "nb",
     },
-    integer_arrays=("counts", "rows", "columns", "place", "pivots", "late_pivots"),
+    integer_arrays=("counts", "at", "rows", "columns", "place", "pivots", "late_pivots"),
     helpers=(
         form, factor, solve, level, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights, observe,
         times_in_order, start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, first_not_finite,
-        begin, verdict, tell, change,
+        begin, verdict, tell, put, keep_state, change,
         settled, base_jacobian, tangents, stage, attempt, estimate,
     ),
 )  # fmt: skip
 ADJOINT = Loop(
     "esdirk_adjoint",
     adjoint,
-    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap", "nb", "nnz"),
+    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap", "room", "nb", "nnz"),
     integers=("steps", "rate", "base", "depth", "kl", "ku"),
     shapes={
-        **SHAPES, "out_bar": "m, n_out", "stages": "cap + 1, S, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "S + 1, n",
+        **SHAPES, "out_bar": "m, n_out", "stages": "room + 1, S, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "S + 1, n",
         "g": "S + 1, n", "r": "n", "work": "n",
     },
     integer_arrays=("rows", "columns", "place", "pivots"),
     helpers=(
         form, factor, level, solve_transposed, solve_joined_transposed, weights, clear, gather_outputs, take_slope, base_jacobian,
-        retreat,
+        retreat, arrive,
     ),
 )  # fmt: skip

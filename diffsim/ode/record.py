@@ -7,9 +7,9 @@ from ..errors import InputError
 from .erk import COUNTS, LAST
 
 #: Context words of a record in a compiled program: addresses and sizes, counts, last values, start and span (see ``emit``).
-WORDS = 17
+WORDS = 18
 #: Words of the counts, of the last values, of start and span; ``emit`` names the ones before.
-COUNTS_AT, LAST_AT, START_AT, SPAN_AT = 5, 11, 15, 16
+COUNTS_AT, LAST_AT, START_AT, SPAN_AT = 5, 12, 16, 17
 
 
 class Record:
@@ -98,7 +98,7 @@ class Mesh:
     def record(self):
         """The mesh as a record without stage states, for a replay."""
         h = self.increments
-        return Record((), h, self.nodes, np.zeros((len(h) + 1, 0, 0)), np.array([len(h), 0, 0, -1, 0, 0]), np.zeros(4))
+        return Record((), h, self.nodes, np.zeros((len(h) + 1, 0, 0)), np.array([len(h), 0, 0, -1, 0, 0, 0]), np.zeros(4))
 
     def __len__(self):
         return len(self.increments)

@@ -54,6 +54,7 @@ from diffsim.ode.stepsize import (
     steer,
     worst_component,
 )
+from diffsim.ode.sweep import KEEPING, KEPT_SIZES, keep_state, put
 
 
 def slopes_at(k, t, y, p, base, f0, ft, values, z):
@@ -111,8 +112,8 @@ def keep(y, ks, step, stages):
 
 def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, kl, ku, gamma, a, c, d, alpha, b, e,
-    dense, rows, columns, place, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, ks, new, w, f0, ft, values, r, work, lu,
-    pivots, z, past, history, counts, last,
+    dense, rows, columns, place, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, f0, ft, values, r,
+    work, lu, pivots, z, past, history, counts, last,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -128,8 +129,10 @@ def forward(
         The tableau: a number, shapes (S, S), (S, S), (S,), (S,), (S,), (S,), (S, degree).
     rows, columns, place : ndarray of int, shapes (nnz,), (nnz,), (nb,)
         Where the kernel's entries of the Jacobian belong, and the renumbering.
-    stages : ndarray, shape (cap + 1, S + 1, n_rec)
+    stages : ndarray, shape (room + 1, S + 1, n_rec)
         Written: the state at the start of each step and its slopes.
+    at, kept
+        As in ``erk.forward``; there is no slope to be kept.
     ks, new, w, f0, ft, values, r, work, lu, pivots, z : ndarray
         Work: shapes (S, N), (N,), (S,), (N,), (N,), (nnz,), (N,), (N,), (nb, nb), (nb,) of int, (nb,).
     pace, past, history, counts, last
@@ -141,12 +144,12 @@ def forward(
         As ``erk.forward``, or SINGULAR: the matrix of a step to be repeated is singular.
     """
     sign = 1.0 if span > 0.0 else -1.0
-    n_rec, fresh = stages.shape[2], True
-    s, h, error, landed, cap, before = 0.0, 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
+    n_rec, room, fresh = stages.shape[2], stages.shape[0] - 1, True
+    s, h, error, landed, cap, before = nodes[0], 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
     accepted, rejected, jacobians, factorisations = 0, 0, 0, 0
-    nodes[0] = 0.0
-    status, worst, o, calls, size = begin(k, order, t0, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
+    status, worst, o, calls, size = begin(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
                                           probe_factor, ks, new, out)
+    held = keep_state(0, 0, y, row(ks, 0), at, kept)
     while status == DONE and not landed:
         status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
@@ -170,7 +173,7 @@ def forward(
             if error <= 1.0 and status == DONE:
                 following = span if landed else s + h
                 o = step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out)
-                keep(y, ks, accepted, stages)
+                keep(y, ks, min(accepted, room), stages)
                 if replay == 0:
                     mesh[accepted] = h
                     size, cap, before = min(max_step, size), LOG_GROW, remembered
@@ -179,12 +182,13 @@ def forward(
                 nodes[accepted] = s
                 copy(new, y)
                 fresh = True
+                held = keep_state(accepted, held, y, row(ks, 0), at, kept)
             else:
                 rejected, cap, landed = rejected + 1, LOG_KEEP, False
     for q in range(n_rec):
-        stages[accepted, 0, q] = y[q]
+        stages[min(accepted, room), 0, q] = y[q]
     status, worst = verdict(status, worst, e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
-    tell(accepted, rejected, calls, worst, jacobians, factorisations, s, h, error, size, counts, last)
+    tell(accepted, rejected, calls, worst, jacobians, factorisations, held, s, h, error, size, counts, last)
     return status
 
 
@@ -296,26 +300,26 @@ SHAPES = {
 FORWARD = Loop(
     "rosenbrock_forward",
     forward,
-    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", *STEERED),
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", *STEERED, *KEPT_SIZES),
     integers=("max_steps", "replay", "rate", "base", "depth", "kl", "ku"),
     shapes={
-        **SHAPES, "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out", "stages": "cap + 1, S + 1, n_rec", "ks": "S, N", "new": "N",
-        "f0": "N", "ft": "N", "r": "N", "work": "N", "counts": "6", "last": "4", **STEERING,
+        **SHAPES, "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out", "stages": "room + 1, S + 1, n_rec", "ks": "S, N", "new": "N",
+        "f0": "N", "ft": "N", "r": "N", "work": "N", "counts": "7", "last": "4", **STEERING, **KEEPING,
     },
-    integer_arrays=("counts", "rows", "columns", "place", "pivots"),
+    integer_arrays=("counts", "at", "rows", "columns", "place", "pivots"),
     helpers=(
         form, factor, solve, level, solve_joined, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights,
         observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error,
-        first_not_finite, begin, verdict, tell, slopes_at, stage_state, attempt, keep,
+        first_not_finite, begin, verdict, tell, put, keep_state, slopes_at, stage_state, attempt, keep,
     ),
 )  # fmt: skip
 ADJOINT = Loop(
     "rosenbrock_adjoint",
     adjoint,
-    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap", "nb", "nnz"),
+    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap", "room", "nb", "nnz"),
     integers=("steps", "rate", "base", "depth", "kl", "ku"),
     shapes={
-        **SHAPES, "out_bar": "m, n_out", "stages": "cap + 1, S + 1, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "S, n",
+        **SHAPES, "out_bar": "m, n_out", "stages": "room + 1, S + 1, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "S, n",
         "g": "n", "r": "n", "work": "n", "state": "n",
     },
     integer_arrays=("rows", "columns", "place", "pivots"),

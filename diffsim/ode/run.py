@@ -119,6 +119,7 @@ def _forward(system, method, rate, t0, span, y0, sigma, p, n_out, n_rec, *, cont
             increments[:] = mesh
         stages, counts, last = np.zeros((cap + 1, tab.kept, n_rec)), np.zeros(len(erk.COUNTS), np.int64), np.zeros(len(erk.LAST))
         values = {**told, "y": np.array(y0, float), "mesh": increments, "nodes": nodes, "stages": stages, "counts": counts, "last": last,
+                  "at": np.zeros(0, np.int64), "kept": np.zeros((0, 2, n)),
                   **work(loop, family_of(method).work, told)}
         with np.errstate(all="ignore"):                   # overflow is the loop's to find: it rejects the step
             status = loop.function(PythonKernels(system), *[values[name] for name in loop.arguments])

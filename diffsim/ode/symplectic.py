@@ -12,6 +12,7 @@ derivative over a million steps takes the memory of a million states.
 from diffsim.codegen.loops import Loop, drift, drift_vjp, kick, kick_vjp, row, row3, unroll
 from diffsim.ode.erk import copy, gather_outputs, observe, start_outputs, step_outputs, weights
 from diffsim.ode.stepsize import DONE, FULL, MAX_STEPS, NOT_FINITE, first_not_finite
+from diffsim.ode.sweep import KEEPING, KEPT_SIZES, keep_state, put
 
 
 def move(half, at, size, slopes, y):
@@ -62,8 +63,8 @@ def one_step(k, half, drifts, kicks, drift_times, kick_times, t, h, p, new, forc
 
 
 def forward(
-    k, t0, span, replay, rate, half, drifts, kicks, drift_times, kick_times, dense, y, p, sigma, out, mesh, nodes, stages, ks, new, force,
-    velocity, w, counts, last,
+    k, t0, span, replay, rate, half, drifts, kicks, drift_times, kick_times, dense, y, p, sigma, out, mesh, nodes, stages, at, kept, ks,
+    new, force, velocity, w, counts, last,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span over given steps; returns a status.
 
@@ -77,8 +78,10 @@ def forward(
         Positions of the state proper.
     drifts, kicks, drift_times, kick_times, dense : ndarray, shapes (S,), (S + 1,), (S,), (S + 1,), (3, degree)
         The method.
-    stages : ndarray, shape (cap + 1, 1, n_rec)
+    stages : ndarray, shape (room + 1, 1, n_rec)
         Written: states at the nodes.
+    at, kept
+        As in ``erk.forward``; there is no slope to be kept.
     ks, new, force, velocity, w : ndarray, shapes (3, N), (N,), (N // 2,), (N // 2,), (3,)
         Work: the slopes at both ends of a step, and between them the mean one; the new state; slopes of momenta and of positions; weights.
 
@@ -87,13 +90,12 @@ def forward(
     int
         DONE, FULL, NOT_FINITE, or MAX_STEPS if no steps were given.
     """
-    sign, n_rec, s, h, accepted, status = 1.0 if span > 0.0 else -1.0, stages.shape[2], 0.0, 0.0, 0, DONE
-    landed = span == 0.0
-    nodes[0] = 0.0
+    sign, n_rec, s, h, accepted, status = 1.0 if span > 0.0 else -1.0, stages.shape[2], nodes[0], 0.0, 0, DONE
+    landed, room, held = span == 0.0, stages.shape[0] - 1, keep_state(0, 0, y, row(ks, 0), at, kept)
     if rate > 0:
         slopes_at(k, half, t0, y, p, velocity, row(ks, 0))
     o = start_outputs(sigma, sign, rate, y, ks, out, landed)
-    kick(k, t0, y, p, force)
+    kick(k, t0 + s, y, p, force)
     if replay == 0 and not landed:
         status = MAX_STEPS
     while status == DONE and not landed:
@@ -111,17 +113,19 @@ def forward(
                     ks[1, q] = (new[q] - y[q]) / h
             o = step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out)
             for q in range(n_rec):
-                stages[accepted, 0, q] = y[q]
+                stages[min(accepted, room), 0, q] = y[q]
             copy(new, y)
             s = following
             accepted += 1
             nodes[accepted] = s
+            held = keep_state(accepted, held, y, row(ks, 0), at, kept)
     for q in range(n_rec):
-        stages[accepted, 0, q] = y[q]
+        stages[min(accepted, room), 0, q] = y[q]
     worst = first_not_finite(y)
     if status == DONE and worst >= 0:
         status = NOT_FINITE
     counts[0], counts[1], counts[2], counts[3], counts[4], counts[5] = accepted, 0, 1 + accepted * drifts.shape[0], worst, 0, 0
+    counts[6] = held
     last[0], last[1], last[2], last[3] = s, h, 0.0, abs(h)
     return status
 
@@ -205,7 +209,7 @@ def adjoint(
         retreat(k, half, drifts, kicks, drift_times, kick_times, t, h, p, y_bar, p_bar, t_bar, trail, force_bar, velocity)
         for q in range(n):
             y_bar[q] += first[q]
-    kick_vjp(k, t0, row3(stages, 0, 0), p, force_bar, y_bar, p_bar, t_bar)
+    kick_vjp(k, t0 + nodes[0], row3(stages, 0, 0), p, force_bar, y_bar, p_bar, t_bar)
     for i in range(o + 1):
         if rate == 0:
             for q in range(n):
@@ -232,22 +236,25 @@ SHAPES = {
 FORWARD = Loop(
     "symplectic_forward",
     forward,
-    sizes=("N", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap"),
+    sizes=("N", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", *KEPT_SIZES),
     integers=("replay", "rate", "half"),
     shapes={
-        **SHAPES, "y": "N", "out": "m, n_out", "stages": "cap + 1, 1, n_rec", "ks": "3, N", "new": "N", "force": "N // 2",
-        "velocity": "N // 2", "counts": "6", "last": "4",
+        **SHAPES, "y": "N", "out": "m, n_out", "stages": "room + 1, 1, n_rec", "ks": "3, N", "new": "N", "force": "N // 2",
+        "velocity": "N // 2", "counts": "7", "last": "4", **KEEPING,
     },
-    integer_arrays=("counts",),
-    helpers=(move, part, clear_vector, copy, first_not_finite, slopes_at, within, one_step, weights, observe, start_outputs, step_outputs),
+    integer_arrays=("counts", "at"),
+    helpers=(
+        move, part, clear_vector, copy, first_not_finite, slopes_at, within, one_step, weights, observe, start_outputs, step_outputs, put,
+        keep_state,
+    ),
 )  # fmt: skip
 ADJOINT = Loop(
     "symplectic_adjoint",
     adjoint,
-    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap"),
+    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap", "room"),
     integers=("steps", "rate", "half"),
     shapes={
-        **SHAPES, "out_bar": "m, n_out", "stages": "cap + 1, 1, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "3, n",
+        **SHAPES, "out_bar": "m, n_out", "stages": "room + 1, 1, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "3, n",
         "first": "n", "trail": "S, n", "force": "n // 2", "velocity": "n // 2", "force_bar": "n // 2",
     },
     helpers=(move, part, clear_vector, copy, weights, gather_outputs, retrace, retreat, slopes_back),

@@ -1,6 +1,7 @@
 """Ordinary differential equations: solving, and derivatives of solutions."""
 
 from .control import Control
+from .controller import CONTROLLERS, Controller
 from .ensemble import ensemble
 from .ensemble_result import EnsembleResult, EnsembleSolution
 from .ensemble_solve import solve_ensemble
@@ -10,5 +11,18 @@ from .result import OdeResult
 from .solve import solve_ivp
 from .tableaus import METHODS, Tableau
 
-__all__ = ["METHODS", "Control", "EnsembleResult", "EnsembleSolution", "Mesh", "OdeResult", "Tableau", "ensemble", "quadrature",
-           "solve_ensemble", "solve_ivp"]
+__all__ = [
+           "CONTROLLERS",
+           "METHODS",
+           "Control",
+           "Controller",
+           "EnsembleResult",
+           "EnsembleSolution",
+           "Mesh",
+           "OdeResult",
+           "Tableau",
+           "ensemble",
+           "quadrature",
+           "solve_ensemble",
+           "solve_ivp",
+]

@@ -24,7 +24,8 @@ def recorded(x):
     return isinstance(x, Var)
 
 
-def number(x, what):
+def number(x, what, endless=False):
+    """A plain number or a tracer of no dimension; only where it may be ``endless``, infinite."""
     x = x.read() if isinstance(x, Handle) else x
     if isinstance(x, Tracer):
         if x.shape:
@@ -34,8 +35,9 @@ def number(x, what):
         value = np.float64(x)
     except (TypeError, ValueError) as error:
         raise InputTypeError(f"solve_ivp: {what} must be a number: {error}") from None
-    if np.ndim(value) or not np.isfinite(value):
-        raise InputError(f"solve_ivp: {what} must be one finite number, got {x!r}")
+    if np.ndim(value) or not (np.isfinite(value) or (endless and np.isinf(value))):
+        endless = "; only events can end a span without end" if not np.ndim(value) and np.isinf(value) else ""
+        raise InputError(f"solve_ivp: {what} must be one finite number, got {x!r}{endless}")
     return value
 
 
@@ -45,13 +47,14 @@ class Times:
     __slots__ = ("sigma", "span", "t0", "t1", "t_eval")
 
 
-def checked_times(t_span, t_eval):
+def checked_times(t_span, t_eval, endless=False):
+    """The :class:`Times` of a call; the end may be infinite if something else can end the solve (``endless``)."""
     times = Times()
     try:
         t0, t1 = t_span
     except (TypeError, ValueError):
         raise InputError("solve_ivp: t_span must be a pair (start, end)") from None
-    times.t0, times.t1 = number(t0, "t_span[0]"), number(t1, "t_span[1]")
+    times.t0, times.t1 = number(t0, "t_span[0]"), number(t1, "t_span[1]", endless)
     times.span = sub(times.t1, times.t0)
     times.t_eval = times.sigma = None
     if t_eval is not None:
@@ -83,7 +86,7 @@ def vector(x, what, allow_empty=False):
     except ValueError as error:
         raise InputError(f"solve_ivp: {what} must be a vector of numbers: {error}") from None
     if x.dtype.kind == "c":
-        raise InputTypeError(f"solve_ivp: {what} is complex; split it into real and imaginary parts")
+        raise InputTypeError(f"solve_ivp: {what} must be real, and is complex")
     if x.dtype.kind not in "fiub":
         raise InputTypeError(f"solve_ivp: {what} must hold numbers, not {x.dtype}")
     if len(x.shape) != 1:
@@ -95,8 +98,3 @@ def vector(x, what, allow_empty=False):
         at = int(np.flatnonzero(~np.isfinite(value))[0])
         raise InputError(f"solve_ivp: {what}[{at}] is {np.asarray(value)[at]}; it must be finite")
     return x if x.dtype == FLOAT else convert(x, dtype=FLOAT)
-
-
-def initial_state(y0):
-    y0 = vector(y0, "y0")
-    return y0.copy() if isinstance(y0, np.ndarray) else y0

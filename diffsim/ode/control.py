@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Tracer
+from ..core import Tracer, user_depth
 from ..errors import InputError, InputTypeError
+from .controller import pace_of
 from .tableaus import METHODS
 
 #: The probe's error norm counts one part in this many (ode notes: a tenth of the state's tolerance costs no steps on ordinary problems).
@@ -60,53 +61,33 @@ def probe_signs(n):
 
 
 # ---------------------------------------------------------------- what a user asks for
-_STIFF = "use 'Rodas5P' or 'Kvaerno5' for stiff problems; "
-#: Methods of SciPy that are not here, and what to use instead.
-MISSING = {
-    "Radau": _STIFF, "BDF": _STIFF,
-    "LSODA": "nothing switches between stiff and non-stiff methods by itself: use 'Tsit5', or 'Rodas5P' if the problem is stiff; ",
-}
-
-_OWN_JACOBIAN = "the Jacobian of fun, and the band it lies in, are found from fun itself: remove it"
-#: Arguments of SciPy's solve_ivp that are not here, and what to do instead.
-OPTIONS = {"jac": _OWN_JACOBIAN, "jac_sparsity": _OWN_JACOBIAN, "lband": _OWN_JACOBIAN, "uband": _OWN_JACOBIAN,
-           "min_step": "only LSODA takes it: remove it"}  # fmt: skip
-
-
-def _spelled(method):
-    """A hint where the letters are a method's but for their case."""
-    return next((f"names are spelled as in {name!r}; " for name in METHODS if name.lower() == method.lower()), "")
-
-
-def refuse(options):
-    """InputTypeError for the first of arguments that ``solve_ivp`` does not know."""
-    for name in options:
-        raise InputTypeError(f"solve_ivp: there is no argument {name!r}; {OPTIONS.get(name, 'see help(diffsim.solve_ivp)')}")
-
-
-def checked_control(n, method, rtol, atol, first_step, max_step, max_steps, gradient_errors, steps_given=False):
-    """The :class:`Control` that a user's arguments ask for; InputError, naming the argument, where they are wrong."""
-    if not isinstance(method, str) or method not in METHODS:
-        why = MISSING.get(method, "") or _spelled(method) if isinstance(method, str) else ""
-        raise InputError(f"solve_ivp: there is no method {method!r}; {why}choose one of {', '.join(METHODS)}")
-    if METHODS[method].fixed and first_step is None and not steps_given:
+def checked_control(layout, method, options):
+    """The :class:`Control` that a user's options ask for; InputError, naming the argument, where they are wrong."""
+    if METHODS[method].fixed and options.first_step is None and options.steps is None:
         raise InputError(f"solve_ivp: method {method!r} takes equal steps and estimates no error: give first_step=, their size, or steps=")
-    if gradient_errors not in ("probe", "state"):
-        raise InputError(f"solve_ivp: gradient_errors must be 'probe' or 'state', not {gradient_errors!r}")
-    rtol, atol = _plain(rtol, "rtol"), _plain(atol, "atol")
-    if rtol.ndim or not rtol > 0:
-        raise InputError(f"solve_ivp: rtol must be a positive number, got {rtol}")
-    if atol.shape not in ((), (n,)) or not np.all(atol >= 0):
-        raise InputError(f"solve_ivp: atol must be a number or have shape ({n},), and not be negative; got {atol}")
-    first_step = 0.0 if first_step is None else _positive(first_step, "first_step")
-    max_step, max_steps = _positive(max_step, "max_step", finite=False), _positive(max_steps, "max_steps", finite=False)
+    if options.gradient_errors not in ("probe", "state"):
+        raise InputError(f"solve_ivp: gradient_errors must be 'probe' or 'state', not {options.gradient_errors!r}")
+    rtol, atol = layout.spread(options.rtol, "rtol"), layout.spread(options.atol, "atol")
+    if not np.all(rtol > 0):
+        raise InputError(f"solve_ivp: rtol must be a positive number{', or several' if rtol.ndim else ''}, got {options.rtol}")
+    if not np.all(atol >= 0):
+        raise InputError(f"solve_ivp: atol must be a number or shaped like y0, and not be negative; got {options.atol}")
+    first_step = 0.0 if options.first_step is None else _positive(options.first_step, "first_step")
+    max_step, max_steps = _positive(options.max_step, "max_step", finite=False), _positive(options.max_steps, "max_steps", finite=False)
     if max_steps < 1:
         raise InputError(f"solve_ivp: max_steps must be at least 1, got {max_steps:g}")
+    if layout.empty and not METHODS[method].fixed:        # nothing to resolve: one step
+        first_step, max_step = np.inf, np.inf
     least = 100 * np.finfo(float).eps
-    if rtol < least:
-        warnings.warn(f"solve_ivp: rtol = {rtol:g} is below 100 rounding errors; {least:.3g} is used", RuntimeWarning, stacklevel=3)
-    tolerance = float(atol) if atol.ndim == 0 else tuple(map(float, atol))
-    return Control(max(float(rtol), least), tolerance, first_step, max_step, int(min(max_steps, 2**62)), gradient_errors == "probe")
+    if np.any(rtol < least):
+        warnings.warn(f"solve_ivp: rtol = {options.rtol} is below 100 rounding errors; {least:.3g} is used", RuntimeWarning,
+                      stacklevel=user_depth())
+    return Control(_hashable(np.maximum(rtol, least)), _hashable(atol), first_step, max_step, int(min(max_steps, 2**62)),
+                   options.gradient_errors == "probe", pace_of(options.controller))
+
+
+def _hashable(x):
+    return float(x) if x.ndim == 0 else tuple(map(float, x))
 
 
 def _plain(x, name):

@@ -5,7 +5,7 @@ import numpy as np
 from ..core import Tracer
 from ..errors import InputError
 from ..prims.elementwise import sub
-from ..prims.layout import basic, index, reshape, transpose
+from ..prims.layout import basic, index, reshape
 from .arguments import concrete, vector
 
 
@@ -31,6 +31,5 @@ class Interpolant:
             sigma = sigma[order]
         ys, _ = self._problem.states(self._record, sigma)
         ys = ys if back is None else ys[back]
-        if scalar:
-            return index(ys, at=basic(tuple(ys.shape), (0, slice(None))))
-        return transpose(ys, axes=(1, 0))
+        layout = self._problem.layout
+        return layout.state(index(ys, at=basic(tuple(ys.shape), (0, slice(None))))) if scalar else layout.outputs(ys)

@@ -14,8 +14,8 @@ from ..errors import InputError, InputTypeError
 from ..numpy.rebind import original, rebound
 from ..numpy.stacking import stacked
 from ..prims.layout import basic, concatenate, convert, index, reshape
-from .arguments import initial_state
 from .solve import solve_ivp
+from .states import initial_vector
 from .system import FLOAT
 
 __all__ = ["quadrature"]
@@ -62,7 +62,7 @@ def quadrature(fun, g, t_span, y0, method="Tsit5", t_eval=None, dense_output=Fal
     """
     if not callable(g):
         raise InputTypeError(f"quadrature: g must be a function, not a {type(g).__name__}")
-    y0 = initial_state(y0)
+    y0 = initial_vector(y0)
     n, shape = int(y0.shape[0]), _shape_of_rate(g, t_span[0], y0, args)
     k = int(np.prod(shape, dtype=int))
     both = _Both(fun, g, n, shape)

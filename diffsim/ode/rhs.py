@@ -1,5 +1,6 @@
 """A user's right-hand side as a system: traced to a graph, or kept as Python where it cannot be."""
 
+import inspect
 import itertools
 
 import numpy as np
@@ -10,14 +11,16 @@ from ..control.jit import described, warn_once
 from ..core import Aval, Eqn, Graph, Tracer, Var, eval_graph
 from ..core.aval import is_float
 from ..core.emission import Call
-from ..errors import ConcretizationError, DerivativeLost, InputError, InputTypeError, MissingRule
+from ..errors import ConcretizationError, DerivativeLost, InputTypeError, MissingRule
 from ..numpy.lending import taken
 from ..numpy.rebind import original, rebound
 from ..numpy.stacking import Handle, stacked
 from ..passes import inline, optimise
-from ..prims.layout import convert, reshape
+from ..prims.complexes import imag, make_complex, real
+from ..prims.layout import convert
 from ..transforms import trace
 from .arguments import recorded
+from .states import COMPLEX, vector_layout
 from .system import FLOAT, SCALAR, System
 
 
@@ -30,67 +33,99 @@ class Arguments:
         if not isinstance(args, tuple):
             args = tuple(args) if isinstance(args, list) else (args,)
         flat, self.struct = tree.flatten(args)
-        self.flat, self.is_leaf, self.leaves = flat, [], []
+        self.flat, self.kinds, self.leaves = flat, [], []
         for x in flat:
-            x = x.read() if isinstance(x, Handle) else x
+            x = x.read() if isinstance(x, Handle) else np.asarray(x)[()] if type(x) in (float, complex) else x
             x = stacked(x) if isinstance(x, np.ndarray) and x.dtype == object else x
-            leaf = (isinstance(x, (Tracer, np.ndarray, np.generic)) and is_float(x.dtype)) or type(x) is float
-            self.is_leaf.append(leaf)
+            leaf = isinstance(x, (Tracer, np.ndarray, np.generic)) and is_float(x.dtype)
+            self.kinds.append(x.dtype.kind if leaf else None)
             if leaf:
-                self.leaves.append(np.float64(x) if type(x) is float else x if x.dtype == FLOAT else convert(x, dtype=FLOAT))
+                self.leaves += _in_double(x)
 
     def rebuild(self, leaves):
         """args with other leaves."""
         leaves = iter(leaves)
-        return tree.unflatten(self.struct, [next(leaves) if leaf else x for x, leaf in zip(self.flat, self.is_leaf, strict=True)])
+        flat = [x if kind is None else taken(make_complex(next(leaves), next(leaves)) if kind == "c" else next(leaves))
+                for x, kind in zip(self.flat, self.kinds, strict=True)]
+        return tree.unflatten(self.struct, flat)
 
 
-def _vector_of(f, n, fun):
-    """dy/dt as one vector of shape (n,)."""
-    if f is None:
-        raise InputTypeError(f"solve_ivp: {getattr(original(fun), '__name__', 'fun')}(t, y) returned None; is a return missing?")
-    f = stacked(f)
-    shape = tuple(np.shape(f)) if not isinstance(f, Tracer) else f.shape
-    name = getattr(original(fun), "__name__", "fun")
-    if shape != (n,):
-        if shape == () and n == 1:
-            return reshape(f if isinstance(f, Tracer) else np.asarray(f, float), shape=(1,))
-        raise InputError(f"solve_ivp: {name}(t, y) returned shape {shape}, but y0 has shape ({n},)")
-    f = f if isinstance(f, Tracer) else np.asarray(f)
-    if f.dtype.kind == "c":
-        raise InputTypeError(f"solve_ivp: {name}(t, y) returned complex numbers; split the state into real and imaginary parts")
-    return f if f.dtype == FLOAT else convert(f, dtype=FLOAT)
+def _in_double(x):
+    """A parameter as the loops take it: a list of it in double precision, or of its real and its imaginary part."""
+    if x.dtype.kind == "c":
+        x = convert(x, dtype=COMPLEX)
+        return [real(x), imag(x)]
+    return [x if x.dtype == FLOAT else convert(x, dtype=FLOAT)]
 
 
-def system_of(fun, t0, y0, args):
-    """System of the right-hand side and its parameter leaves (outer values it closes over included)."""
-    if not callable(fun):
-        raise InputTypeError(f"solve_ivp: fun must be callable, not a {type(fun).__name__}")
-    n, split = y0.shape[0], Arguments(args)
-    avals = [Aval(tuple(x.shape), FLOAT) for x in split.leaves]
+def _told(fun, args):
+    """The call of a right-hand side, in words: its name and what it was given."""
+    names = ["t", "y", *[f"args[{i}]" for i in range(len(args))]]
+    return f"{getattr(original(fun), '__name__', 'fun')}({', '.join(names)})"
+
+
+def _explain(fun, given, error):
+    """InputTypeError if a right-hand side does not take the arguments it was given."""
+    try:
+        signature = inspect.signature(original(fun))
+    except (TypeError, ValueError):                       # a built-in function tells nothing
+        return
+    try:
+        signature.bind(*given)
+    except TypeError as reason:
+        many = f"args has {len(given) - 2}" if len(given) > 2 else "there are no args"
+        raise InputTypeError(f"solve_ivp: {described(fun)} was called with {len(given)} arguments, as fun(t, y, *args): {many}; "
+                             f"it is {getattr(original(fun), '__name__', 'fun')}{signature}, and so {reason}") from error
+
+
+def _flat(fun, split, layout):
+    """The right-hand side as a function of t, the vector of the state and the leaves, to a list of one vector."""
     run = rebound(fun)
 
     def flat(t, y, *leaves):
-        return [_vector_of(run(t, taken(y), *split.rebuild(map(taken, leaves))), n, fun)]
+        given = (t, layout.argument(y), *split.rebuild(leaves))
+        try:
+            f = run(*given)
+        except TypeError as error:
+            _explain(fun, given, error)
+            raise
+        return [layout.flat(f, _told(fun, given[2:]))]
+    return flat
 
+
+def system_of(fun, t0, y0, args, layout=None):
+    """System of the right-hand side and its parameter leaves (outer values it closes over included).
+
+    Parameters
+    ----------
+    fun : callable
+    t0, y0 : scalar, shape (n,)
+        Whether these are numbers decides whether a right-hand side that cannot be traced can run at all.
+    args : tuple or None
+    layout : Layout, optional
+        How the user's state lies in the vector; default: it is the vector.
+    """
+    if not callable(fun):
+        raise InputTypeError(f"solve_ivp: fun must be callable, not a {type(fun).__name__}")
+    layout, split = layout or vector_layout(y0.shape[0]), Arguments(args)
+    n = layout.n
+    avals = [Aval(tuple(x.shape), FLOAT) for x in split.leaves]
+    flat = _flat(fun, split, layout)
     try:
         graph, captured = trace(flat, [SCALAR, Aval((n,), FLOAT), *avals], verb="solve_ivp", hoist=True)
-        graph = optimise(graph)
+        graph = optimise(_of_doubles(graph))
         _check_emission(graph)
         if _met_once(graph) and not any(map(recorded, (t0, y0, *split.leaves))):
             return _python_system(flat, avals, split.leaves, y0, t0, (fun, None)), split.leaves
     except (ConcretizationError, DerivativeLost, MissingRule) as reason:
         return _python_system(flat, avals, split.leaves, y0, t0, (fun, reason)), split.leaves
-    graph, values = _hoisted(_in_double(graph))
-    captured = [x if x.dtype == FLOAT else convert(x, dtype=FLOAT) for x in captured] + values
+    graph, values = _hoisted(graph)
+    captured = [part for x in captured for part in _in_double(x)] + values
     return System(n, [v.aval for v in graph.inputs[2:]], graph=graph), [*split.leaves, *captured]
 
 
 def _check_emission(graph):
     """Raise MissingRule, with the user's remedy, if an equation cannot become code."""
-    for v in graph.inputs:
-        if v.aval.dtype.kind == "c":
-            raise MissingRule("solve_ivp", "emit", "stepping loops hand real numbers to a right-hand side, and it closes over complex ones")
     for eqn in inline(graph).eqns:
         emit = emission(eqn)
         if isinstance(emit, Call) and not emit.inside:
@@ -102,15 +137,19 @@ def _met_once(graph):
     return any(not getattr(eqn.params.get("fn"), "lasting", True) for eqn in graph.eqns)
 
 
-def _in_double(graph):
-    """The graph with every input in double precision, which is how loops hand over parameters: others are cast inside."""
+def _of_doubles(graph):
+    """The graph with every input in double precision, complex ones as two: others are made of them inside."""
     avals = [v.aval for v in graph.inputs]
     if all(a.dtype == FLOAT for a in avals):
         return graph
 
     def fun(*x):
-        return eval_graph(graph, *[v if a.dtype == FLOAT else convert(v, dtype=a.dtype) for v, a in zip(x, avals, strict=True)])
-    return trace(fun, [Aval(a.shape, FLOAT) for a in avals])[0]
+        x, values = iter(x), []
+        for a in avals:
+            v = make_complex(next(x), next(x)) if a.dtype.kind == "c" else next(x)
+            values.append(v if v.dtype == a.dtype else convert(v, dtype=a.dtype))
+        return eval_graph(graph, *values)
+    return trace(fun, [Aval(a.shape, FLOAT) for a in avals for _ in range(2 if a.dtype.kind == "c" else 1)])[0]
 
 
 #: Digests of programs up to their numbers, to the numbers they were first seen with.

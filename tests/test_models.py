@@ -10,6 +10,12 @@ import diffsim as ds
 
 MODELS = Path(__file__).parent.parent / "models"
 NAMES = sorted(path.stem for path in MODELS.glob("*.py"))
+#: Models whose programs take seconds: with the slow tests.
+LONG_PROGRAMS = {"e5", "heat", "kepler", "medical_akzo", "relaxation", "ring_modulator", "robertson"}
+
+
+def marked(names, slow):
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
 
 
 def load(name):
@@ -83,7 +89,7 @@ def test_compiled_gradient_is_the_same(model):
     np.testing.assert_allclose(flat(gradient), flat(expected), rtol=1e-8, atol=1e-9 * np.max(np.abs(flat(expected))))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", marked(NAMES, LONG_PROGRAMS))
 def test_a_model_runs_prints_and_draws(name, tmp_path, capsys):
     path = tmp_path / "picture.png"
     load(name).main(["--plot", str(path)])
@@ -128,3 +134,77 @@ def test_pendulum_measures_gravity():
     assert abs(g.estimate - pendulum.TRUE_G) < 3.0 * g.stderr
     assert g.stderr < 0.02
     assert result.sigma == pytest.approx(pendulum.NOISE, rel=0.3)
+
+
+# ---------------------------------------------------------------- the test set for initial value solvers
+#: Model: method and tolerances, and the relative error (of vectors, in the largest norm) that they must reach.
+REACHED = [
+    ("hires", "Rodas5P", 1e-8, 1e-12, 1e-7), ("hires", "Kvaerno5", 1e-8, 1e-12, 1e-7), ("hires", "TRBDF2", 1e-6, 1e-10, 1e-3),
+    ("pollution", "Rodas5P", 1e-9, 1e-16, 1e-8), ("pollution", "KenCarp4", 1e-8, 1e-14, 1e-6),
+    ("robertson", "Rodas5P", 1e-8, 1e-18, 1e-7), ("robertson", "Kvaerno5", 1e-8, 1e-18, 1e-7),
+    ("oregonator", "Rodas5P", 1e-9, 1e-9, 1e-8), ("oregonator", "Kvaerno5", 1e-9, 1e-9, 1e-7),
+    ("relaxation", "Rodas5P", 1e-9, 1e-9, 1e-8), ("relaxation", "KenCarp4", 1e-8, 1e-8, 1e-6), ("relaxation", "Kvaerno3", 1e-6, 1e-6, 1e-4),
+    ("arenstorf", "DOP853", 1e-12, 1e-12, 1e-7), ("arenstorf", "Vern7", 1e-11, 1e-11, 1e-5), ("arenstorf", "Tsit5", 1e-10, 1e-10, 1e-4),
+    ("kepler", "Tsit5", 1e-10, 1e-10, 1e-6), ("kepler", "RK45", 1e-10, 1e-10, 1e-6), ("heat", "KenCarp4", 1e-7, 1e-9, 1e-4),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "method", "rtol", "atol", "error"), REACHED, ids=lambda x: str(x))
+def test_the_reference_is_reached_to_the_digits_the_tolerance_allows(name, method, rtol, atol, error):
+    problem = load(name)
+    end = np.array([problem.reference["t"]])
+    y = problem.solve(problem.theta0, end, method=method, rtol=rtol, atol=atol, max_steps=10**6).y[:, -1]
+    if name in ("arenstorf", "heat"):                    # components that are zero
+        scale = np.max(np.abs(problem.reference["y"]))
+    else:
+        scale = np.abs(problem.reference["y"])
+    assert np.max(np.abs(y - problem.reference["y"]) / scale) < error
+
+
+def test_e5_keeps_its_balance_to_the_end():
+    e5 = load("e5")
+    y = e5.solve(e5.theta0, np.array([1e13]), "Kvaerno5", rtol=1e-6, atol=1e-28).y[:, -1]
+    np.testing.assert_allclose(y[1:3], e5.reference["y"][1:3], rtol=2e-3)
+    assert abs(y[0]) < 1e-60
+
+
+def test_pleiades_come_to_the_places_published():
+    pleiades = load("pleiades")
+    for method, tolerance, error in (("DOP853", 1e-12, 1e-8), ("Vern7", 1e-11, 1e-7), ("Tsit5", 1e-10, 1e-6)):
+        y = pleiades.solve(pleiades.theta0, np.array([3.0]), method, rtol=tolerance, atol=tolerance).y[:14, -1]
+        np.testing.assert_allclose(y, pleiades.reference["positions"], atol=error)
+
+
+def test_the_symplectic_methods_follow_pleiades():
+    """The state is (positions, momenta): Verlet's compositions take it as it is."""
+    pleiades = load("pleiades")
+    y = pleiades.solve(pleiades.theta0, np.array([3.0]), "KahanLi8", first_step=5e-4).y[:14, -1]
+    np.testing.assert_allclose(y, pleiades.reference["positions"], atol=1e-6)
+
+
+def test_lorenz_weather_is_that_of_two_other_codes():
+    lorenz = load("lorenz96")
+    y = lorenz.solve(lorenz.theta0, np.array([2.0]), method="Vern7", rtol=1e-12, atol=1e-12).y[:, -1]
+    np.testing.assert_allclose(y[lorenz.reference["places"]], lorenz.reference["y"], atol=1e-8)
+
+
+def test_brusselator_comes_to_the_places_of_two_other_codes():
+    brusselator = load("brusselator")
+    points = brusselator.reference["points"]
+    y = brusselator.solve(brusselator.theta0, np.array([10.0]), brusselator.WHOLE, rtol=1e-8, atol=1e-8).y[:, -1]
+    np.testing.assert_allclose(y[2 * points - 2], brusselator.reference["u"], rtol=1e-6)
+    np.testing.assert_allclose(y[2 * points - 1], brusselator.reference["v"], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_medical_akzo_comes_to_the_digits_published():
+    akzo = load("medical_akzo")
+    y = akzo.solve(akzo.theta0, np.array([20.0]), akzo.WHOLE, rtol=1e-8, atol=1e-12).y[:, -1]
+    np.testing.assert_allclose(y[2 * akzo.reference["points"] - 2], akzo.reference["labelled"], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_ring_modulator_comes_to_the_digits_published():
+    ring = load("ring_modulator")
+    y = ring.solve(ring.theta0, np.array([1e-3]), rtol=1e-6, atol=1e-9, max_steps=10**6).y[:, -1]
+    np.testing.assert_allclose(y, ring.reference["y"], rtol=3e-4)

@@ -12,9 +12,9 @@ from diffsim.ode.kernels import jacobian
 from diffsim.ode.rhs import system_of
 from diffsim.ode.tableaus import METHODS
 
-ORDER = {"Rodas5P": 5, "Rosenbrock23": 2, "Kvaerno5": 5, "KenCarp4": 4, "Kvaerno3": 3, "TRBDF2": 2}
+ORDER = {"Rodas5P": 5, "Rosenbrock23": 2, "Kvaerno5": 5, "KenCarp4": 4, "Kvaerno3": 3, "TRBDF2": 2, "Radau": 5}
 EACH = pytest.mark.parametrize("method", ORDER)
-FAMILIES = pytest.mark.parametrize("method", ["Rodas5P", "Kvaerno5"])           # one method of each family, for what families decide
+FAMILIES = pytest.mark.parametrize("method", ["Rodas5P", "Kvaerno5", "Radau"])  # one method of each family, for what families decide
 LOW = ("Rosenbrock23", "Kvaerno3", "TRBDF2")
 
 
@@ -121,7 +121,7 @@ def losses(method, steps=None, rtol=1e-4, t_eval=(0.0, 0.3, 1.1, 2.0), **more):
     return loss
 
 
-@pytest.mark.parametrize(("method", "rtol"), [*[(m, 1e-3) for m in ORDER], ("Rodas5P", 1e-8), ("Kvaerno5", 1e-8)])
+@pytest.mark.parametrize(("method", "rtol"), [*[(m, 1e-3) for m in ORDER], ("Rodas5P", 1e-8), ("Kvaerno5", 1e-8), ("Radau", 1e-8)])
 def test_gradients_are_differences_on_the_frozen_steps(method, rtol):
     point = np.array([1.0, 0.5]), 1.3
     sol = ds.solve_ivp(driven, (0, 2), point[0], method=method, args=(point[1],), rtol=rtol, atol=rtol)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..codegen.loops import Loop
-from . import erk, esdirk, rosenbrock, symplectic
+from . import erk, esdirk, radau, rosenbrock, symplectic
 from .kernels import jacobian
-from .tableaus import METHODS, Esdirk, Rosenbrock, Splitting, Tableau
+from .tableaus import METHODS, Esdirk, Radau, Rosenbrock, Splitting, Tableau
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,13 @@ SPLITTING = Family(
     back_kernels=("drift", "kick", "drift_vjp", "kick_vjp"), work=("ks", "new", "force", "velocity", "w"),
     back_work=("kappa", "first", "trail", "force", "velocity", "force_bar", "w"))
 
-FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK, Splitting: SPLITTING}
+RADAU = Family(
+    forward=radau.FORWARD, adjoint=radau.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
+    structured=True, work=("ks", "new", "w", "est", "values", "former", "rise", "held", "moved", "states", "r", "lu", "pivots", "re", "im",
+                           "pair_pivots", "late", "wide", "wide_pivots", "z", "u", "long", "past", "history"),
+    back_work=("kappa", "g", "w", "late", "x", "pulled", "wide", "wide_pivots", "z", "long"))
+
+FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK, Radau: RADAU, Splitting: SPLITTING}
 
 
 def family_of(method):
@@ -84,12 +90,20 @@ def fixed(method, system):
         values |= {"nb": system.base.n, "nnz": len(j.rows), "base": system.base_at, "depth": system.depth, "kl": j.kl, "ku": j.ku,
                    "rows": np.asarray(j.place[j.rows], np.int64), "columns": np.asarray(j.place[j.columns], np.int64),
                    "place": np.asarray(j.place, np.int64)}
+        values |= _widths(tab.stages, system.base.n, j.kl, j.ku)
     return values
 
 
 def steering(control):
     """What the loops are told of how a solve chooses its steps, by their arguments' names."""
     return {"pace": np.array(control.pace, float), "C": len(control.pace), "P": 4 if control.pace else 0, "H": control.history}
+
+
+def _widths(stages, n, kl, ku):
+    """Half-widths of the matrix of all stages, and how many numbers are kept of a row of it and of a matrix of the state's size."""
+    wide_kl, wide_ku = stages * (kl + 1) - 1, stages * (ku + 1) - 1
+    return {"wide_kl": wide_kl, "wide_ku": wide_ku, "width": min(2 * kl + ku + 1, n + kl),
+            "wide_width": min(2 * wide_kl + wide_ku + 1, stages * n + wide_kl)}
 
 
 def work(loop, names, values):

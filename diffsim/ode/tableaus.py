@@ -3,13 +3,14 @@
 from .esdirk_tableaus import ESDIRK, Esdirk
 from .explicit_tableaus import EULER, RK4, RK23, RK45, TSIT5, Tableau
 from .high_order_tableaus import DOP853, VERN7
+from .radau_tableaus import RADAU, Radau
 from .rosenbrock_tableaus import ROSENBROCK, Rosenbrock
 from .symplectic_tableaus import SYMPLECTIC, VERLET, Splitting
 
 ADAPTIVE = (TSIT5, RK45, RK23, DOP853, VERN7)
 FIXED = (RK4, EULER)
 EXPLICIT = (*ADAPTIVE, *FIXED)
-METHODS = {tableau.name: tableau for tableau in (*EXPLICIT, *ROSENBROCK, *ESDIRK, *SYMPLECTIC)} | {"leapfrog": VERLET}
+METHODS = {tableau.name: tableau for tableau in (*EXPLICIT, *ROSENBROCK, *ESDIRK, RADAU, *SYMPLECTIC)} | {"leapfrog": VERLET}
 
 __all__ = [
            "ADAPTIVE",
@@ -19,6 +20,7 @@ __all__ = [
            "EXPLICIT",
            "FIXED",
            "METHODS",
+           "RADAU",
            "RK4",
            "RK23",
            "RK45",
@@ -27,6 +29,7 @@ __all__ = [
            "TSIT5",
            "VERN7",
            "Esdirk",
+           "Radau",
            "Rosenbrock",
            "Splitting",
            "Tableau",

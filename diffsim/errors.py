@@ -113,6 +113,10 @@ class DifferencesWarning(DiffsimWarning):
     """A derivative is approximated by finite differences, as no rule was given."""
 
 
+class StabilityWarning(DiffsimWarning):
+    """A steady state is not one that solutions come to rest at."""
+
+
 class CacheWarning(DiffsimWarning):
     """The on-disk cache cannot be used."""
 

@@ -9,6 +9,7 @@ from .quadrature import quadrature
 from .record import Mesh
 from .result import OdeResult
 from .solve import solve_ivp
+from .steady import SteadyState, steady_state
 from .tableaus import METHODS, Tableau
 
 __all__ = [
@@ -20,9 +21,11 @@ __all__ = [
            "EnsembleSolution",
            "Mesh",
            "OdeResult",
+           "SteadyState",
            "Tableau",
            "ensemble",
            "quadrature",
            "solve_ensemble",
            "solve_ivp",
+           "steady_state",
 ]

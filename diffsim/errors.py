@@ -114,7 +114,7 @@ class DifferencesWarning(DiffsimWarning):
 
 
 class StabilityWarning(DiffsimWarning):
-    """A steady state is not one that solutions come to rest at."""
+    """Solutions do not come to rest at a steady state, or cannot be followed backwards."""
 
 
 class CacheWarning(DiffsimWarning):

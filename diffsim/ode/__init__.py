@@ -1,5 +1,6 @@
 """Ordinary differential equations: solving, and derivatives of solutions."""
 
+from .continuous import AdjointResult, continuous_adjoint
 from .control import Control
 from .controller import CONTROLLERS, Controller
 from .ensemble import ensemble
@@ -15,6 +16,7 @@ from .tableaus import METHODS, Tableau
 __all__ = [
            "CONTROLLERS",
            "METHODS",
+           "AdjointResult",
            "Control",
            "Controller",
            "EnsembleResult",
@@ -23,6 +25,7 @@ __all__ = [
            "OdeResult",
            "SteadyState",
            "Tableau",
+           "continuous_adjoint",
            "ensemble",
            "quadrature",
            "solve_ensemble",

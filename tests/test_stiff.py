@@ -208,8 +208,8 @@ def test_the_pattern_is_found_and_renumbered_to_a_narrow_band():
     system, _ = system_of(reaction_diffusion, np.float64(0), np.ones(2 * n), (np.full(n, 3.0),))
     found = jacobian(system)
     assert len(found.rows) == 2 * (3 * n - 2) + 2 * n
-    assert max(found.kl, found.ku) <= 4
-    assert sorted(found.place) == list(range(2 * n))
+    assert max(found.plan.kl, found.plan.ku) <= 4
+    assert sorted(found.plan.place) == list(range(2 * n))
 
 
 @FAMILIES

@@ -159,10 +159,18 @@ def begin(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step
 
     A replay that goes on from a later node is given the slope there.
     """
-    sign, landed, status, calls, size = 1.0 if span > 0.0 else -1.0, span == 0.0, DONE, 0, first_step
     if s == 0.0:
         rhs(k, t0, y, p, row(ks, 0))
-        calls = 1
+    return begin_with_slopes(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol, probe_factor,
+                             ks, new, out)
+
+
+def begin_with_slopes(
+    k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol, probe_factor, ks, new, out,
+):  # fmt: skip
+    """As ``begin``, with the slopes at the start in ks[0] already."""
+    sign, landed, status, size = 1.0 if span > 0.0 else -1.0, span == 0.0, DONE, first_step
+    calls = 1 if s == 0.0 else 0
     o = start_outputs(sigma, sign, rate, y, ks, out, landed)
     worst = max(first_not_finite(y), first_not_finite(row(ks, 0)))
     if worst >= 0:
@@ -470,7 +478,7 @@ FORWARD = Loop(
     helpers=(
         copy, mean_square, start_norm, first_step_size, advance, extend, interpolates, error_square, worst_component, weights,
         observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, paired_error,
-        first_not_finite, begin, verdict, tell, put, keep_state,
+        first_not_finite, begin_with_slopes, begin, verdict, tell, put, keep_state,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

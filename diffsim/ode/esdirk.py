@@ -21,7 +21,7 @@ from diffsim.ode.erk import (
     STEERED,
     STEERING,
     arrive,
-    begin,
+    begin_with_slopes,
     clear,
     copy,
     gather_outputs,
@@ -33,7 +33,17 @@ from diffsim.ode.erk import (
     verdict,
     weights,
 )
-from diffsim.ode.lu import factor, form, level, solve, solve_joined_transposed, solve_transposed
+from diffsim.ode.lu import (
+    MATRICES,
+    begin_implicit,
+    factor,
+    form,
+    level,
+    solve,
+    solve_joined_transposed,
+    start_cotangents,
+    times_mass,
+)
 from diffsim.ode.stepsize import (
     CAREFUL,
     DONE,
@@ -49,6 +59,7 @@ from diffsim.ode.stepsize import (
     joint_error,
     log2,
     mean_square,
+    modest_first_step,
     next_size,
     note,
     propose,
@@ -93,7 +104,8 @@ def settled(turn, limit, size, before, tight):
     return -1 if rate >= 1.0 or turn == limit - 1 else 0
 
 
-def stage(k, gamma, a, c, guess, i, t, h, y, p, base, tight, rtol, atol, ks, new, mid, rise, r, lu, pivots, place, kl, ku, z):
+def stage(k, gamma, a, c, guess, i, t, h, y, p, base, tight, rtol, atol, ks, new, mid, rise, r, plan, mass, lu,
+          pivots, z):
     """Iterate for ``rise`` = h gamma k_i of the state alone; returns the number of turns, negative if they did not arrive."""
     n, limit, before = z.shape[0], MANY_TURNS if tight else TURNS, 0.0
     for q in range(y.shape[0]):
@@ -106,9 +118,10 @@ def stage(k, gamma, a, c, guess, i, t, h, y, p, base, tight, rtol, atol, ks, new
         new[q] = mid[q] + rise[q]
     for turn in range(limit):
         rhs(k, t + c[i] * h, new, p, r)
-        for q in range(base, base + n):
-            r[q] = h * gamma * r[q] - rise[q]
-        solve(lu, pivots, place, kl, ku, r, base, z)
+        times_mass(plan, mass, rise, base, n, z, 0)
+        for q in range(n):
+            r[base + q] = h * gamma * r[base + q] - z[q]
+        solve(plan, lu, pivots, r, base, z)
         for q in range(base, base + n):
             rise[q] += r[q]
             new[q] = mid[q] + rise[q]
@@ -120,12 +133,12 @@ def stage(k, gamma, a, c, guess, i, t, h, y, p, base, tight, rtol, atol, ks, new
     return -limit
 
 
-def tangents(k, t, p, scale, base, depth, rows, columns, kl, ku, new, mid, rise, r, late, late_lu, late_pivots, place, z):
+def tangents(k, t, p, scale, base, depth, plan, mass, new, mid, rise, r, late, late_lu, late_pivots, z):
     """The tangents' part of a stage whose state is known: level by level a linear system. Returns a status."""
     n = z.shape[0]
     base_jacobian(k, t, new, p, base, late, z)
-    form(late, rows, columns, scale, late_lu, kl, ku)
-    if not factor(late_lu, late_pivots, kl, ku):
+    form(plan, mass, late, scale, late_lu)
+    if not factor(plan, late_lu, late_pivots):
         return SINGULAR
     for now in range(1, depth + 1):
         for block in range(new.shape[0] // n):
@@ -137,31 +150,30 @@ def tangents(k, t, p, scale, base, depth, rows, columns, kl, ku, new, mid, rise,
             if level(block, base // n) == now:
                 for q in range(block * n, block * n + n):
                     rise[q] = scale * r[q]
-                solve(late_lu, late_pivots, place, kl, ku, rise, block * n, z)
+                solve(plan, late_lu, late_pivots, rise, block * n, z)
                 for q in range(block * n, block * n + n):
                     new[q] = mid[q] + rise[q]
     return DONE
 
 
 def attempt(
-    k, gamma, a, c, guess, t, h, y, p, step, base, depth, rows, columns, kl, ku, tight, rtol, atol, values, stages, ks, new, mid, rise, r,
-    lu, pivots, late, late_lu, late_pivots, place, z,
+    k, gamma, a, c, guess, t, h, y, p, step, base, depth, plan, mass, tight, rtol, atol, values, stages, ks, new, mid, rise, r, lu,
+    pivots, late, late_lu, late_pivots, z,
 ):  # fmt: skip
     """The slopes of one step and its new state; stage states go to stages[step]. Returns a status and the number of iterations."""
-    form(values, rows, columns, h * gamma, lu, kl, ku)
-    if not factor(lu, pivots, kl, ku):
+    form(plan, mass, values, h * gamma, lu)
+    if not factor(plan, lu, pivots):
         return SINGULAR, 0
     turns, status = 0, DONE
     for q in range(stages.shape[2]):
         stages[step, 0, q] = y[q]
     for i in range(1, c.shape[0]):
-        took = stage(k, gamma, a, c, guess, i, t, h, y, p, base, tight, rtol, atol, ks, new, mid, rise, r, lu, pivots, place, kl, ku, z)
+        took = stage(k, gamma, a, c, guess, i, t, h, y, p, base, tight, rtol, atol, ks, new, mid, rise, r, plan, mass, lu, pivots, z)
         turns += abs(took)
         if took < 0:
             return UNSOLVED, turns
         if depth > 0:
-            status = tangents(k, t + c[i] * h, p, h * gamma, base, depth, rows, columns, kl, ku, new, mid, rise, r, late, late_lu,
-                              late_pivots, place, z)
+            status = tangents(k, t + c[i] * h, p, h * gamma, base, depth, plan, mass, new, mid, rise, r, late, late_lu, late_pivots, z)
         if status != DONE:
             return status, turns
         for q in range(y.shape[0]):
@@ -172,7 +184,7 @@ def attempt(
     return DONE, turns
 
 
-def estimate(e, h, filtered, ks, est, lu, pivots, place, kl, ku, z):
+def estimate(e, h, filtered, ks, est, r, plan, mass, lu, pivots, z):
     """est[0] = h sum_i e_i k_i, and that filtered by the step's matrix if the method's companion is not damped."""
     n = z.shape[0]
     for q in range(est.shape[1]):
@@ -182,8 +194,10 @@ def estimate(e, h, filtered, ks, est, lu, pivots, place, kl, ku, z):
             acc += e[i] * ks[i, q]
         est[0, q] = h * acc
     if filtered > 0:
+        copy(row(est, 0), r)
         for first in range(0, est.shape[1], n):
-            solve(lu, pivots, place, kl, ku, row(est, 0), first, z)
+            times_mass(plan, mass, r, first, n, row(est, 0), first)
+            solve(plan, lu, pivots, row(est, 0), first, z)
 
 
 def base_jacobian(k, t, y, p, base, values, z):
@@ -194,9 +208,9 @@ def base_jacobian(k, t, y, p, base, values, z):
 
 
 def forward(
-    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, kl, ku, gamma, filtered, a, c,
-    guess, e, one, dense, rows, columns, place, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, est,
-    values, mid, rise, r, lu, pivots, late, late_lu, late_pivots, z, past, history, counts, last,
+    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, gamma, filtered, a, c, guess, e,
+    one, dense, plan, mass, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, est, values, mid, rise, r,
+    lu, pivots, late, late_lu, late_pivots, z, past, history, counts, last,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -204,7 +218,7 @@ def forward(
     ----------
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, y, p, atol, probe_atol, sigma, out, mesh, nodes
         As in ``erk.forward``.
-    base, depth, kl, ku, rows, columns, place
+    base, depth, plan, mass
         As in ``rosenbrock.forward``.
     gamma, filtered, a, c, guess, e, dense
         The tableau: a number, 0 or 1, shapes (S + 1, S + 1), (S + 1,), (S + 1, S + 1), (S + 1,), (S + 1, degree).
@@ -213,7 +227,7 @@ def forward(
     stages, at, kept
         As in ``erk.forward``, stages of shape (room + 1, S, n_rec).
     ks, new, w, est, values, mid, rise, r, lu, pivots, z : ndarray
-        Work: shapes (S + 1, N), (N,), (S + 1,), (1, N), (nnz,), (N,), (N,), (N,), (nb, nb), (nb,) of int, (nb,).
+        Work: shapes (S + 1, N), (N,), (S + 1,), (1, N), (nnz,), (N,), (N,), (N,), (n_lu,), (nb + 1,) of int, (nb,).
     late, late_lu, late_pivots : ndarray
         Work: the Jacobian at a stage and its factors, as ``values``, ``lu`` and ``pivots``.
     pace, past, history, counts, last
@@ -228,8 +242,8 @@ def forward(
     end, n_rec, room, fresh = c.shape[0] - 1, stages.shape[2], stages.shape[0] - 1, True
     s, h, error, landed, cap, before = nodes[0], 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
     accepted, rejected, jacobians, factorisations, tight = 0, 0, 0, 0, replay > 0 or n_rec > 0 or kept.shape[0] > 0
-    status, worst, o, calls, size = begin(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
-                                          probe_factor, ks, new, out)
+    status, worst, o, calls, size = begin_implicit(k, order, t0, s, span, y, p, base, plan, mass, sigma, rate, replay, first_step, max_step,
+                                                   rtol, atol, probe_atol, probe_factor, values, r, lu, pivots, z, ks, new, out)
     held = keep_state(0, 0, y, row(ks, 0), at, kept)
     while status == DONE and not landed:
         status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
@@ -237,13 +251,13 @@ def forward(
             if fresh:
                 base_jacobian(k, t0 + s, y, p, base, values, z)
                 jacobians, fresh = jacobians + 1, False
-            found, turns = attempt(k, gamma, a, c, guess, t0 + s, h, y, p, min(accepted, room), base, depth, rows, columns, kl, ku, tight,
-                                   rtol, atol, values, stages, ks, new, mid, rise, r, lu, pivots, late, late_lu, late_pivots, place, z)
+            found, turns = attempt(k, gamma, a, c, guess, t0 + s, h, y, p, min(accepted, room), base, depth, plan, mass, tight,
+                                   rtol, atol, values, stages, ks, new, mid, rise, r, lu, pivots, late, late_lu, late_pivots, z)
             calls, factorisations = calls + turns, factorisations + 1
             if replay == 0:
                 error = math.inf
                 if found == DONE:
-                    estimate(e, h, filtered, ks, est, lu, pivots, place, kl, ku, z)
+                    estimate(e, h, filtered, ks, est, r, plan, mass, lu, pivots, z)
                     error = joint_error(one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
                 note(history, accepted + rejected, s, h, error)
                 size, remembered = steer(size, error, before, order, cap, pace, past)
@@ -281,7 +295,7 @@ def take_slope(a, h, i, y_bar, kappa, g):
 
 
 def retreat(
-    k, gamma, a, c, t, h, p, step, stages, base, depth, rows, columns, place, kl, ku, y_bar, p_bar, t_bar, kappa, g, values, r, work,
+    k, gamma, a, c, t, h, p, step, stages, base, depth, plan, mass, y_bar, p_bar, t_bar, kappa, g, values, r, work,
     lu, pivots, z,
 ):  # fmt: skip
     """Stages S .. 1 of one step, given the cotangent g[S] of its end; y_bar gains the cotangents of the states. Returns a status.
@@ -298,27 +312,27 @@ def retreat(
             for q in range(n):
                 g[i, q] = 0.0
         base_jacobian(k, t + c[i] * h, state, p, base, values, z)
-        form(values, rows, columns, h * gamma, lu, kl, ku)
-        if not factor(lu, pivots, kl, ku):
+        form(plan, mass, values, h * gamma, lu)
+        if not factor(plan, lu, pivots):
             return SINGULAR
         for q in range(n):
             r[q] = kappa[i, q] + h * gamma * g[i, q]
         x = row(kappa, i)
-        solve_joined_transposed(k, t + c[i] * h, state, p, h * gamma, base, depth, r, lu, pivots, place, kl, ku, x, z, work)
+        solve_joined_transposed(k, t + c[i] * h, state, p, h * gamma, base, depth, r, plan, lu, pivots, x, z, work)
         vjp(k, t + c[i] * h, state, p, x, row(g, i), p_bar, t_bar)
     take_slope(a, h, 0, y_bar, kappa, g)
     return DONE
 
 
 def adjoint(
-    k, t0, span, steps, rate, base, depth, kl, ku, gamma, a, c, dense, rows, columns, place, p, sigma, mesh, nodes, stages, out_bar, y_bar,
+    k, t0, span, steps, rate, base, depth, gamma, a, c, dense, plan, mass, p, sigma, mesh, nodes, stages, out_bar, y_bar,
     p_bar, t_bar, kappa, g, w, values, r, work, lu, pivots, z,
 ):  # fmt: skip
     """Discrete adjoint over the recorded steps, the stage equations solved exactly (implicit function theorem).
 
     Parameters
     ----------
-    k, t0, span, rate, base, kl, ku, gamma, a, c, dense, rows, columns, place, p, sigma
+    k, t0, span, rate, base, gamma, a, c, dense, plan, mass, p, sigma
         As in ``forward``.
     depth : int
         How many times the system was joined by its tangent.
@@ -327,7 +341,7 @@ def adjoint(
     mesh, nodes, stages : ndarray, shapes (>= steps,), (>= steps + 1,), (>= steps + 1, S, n)
         As recorded by ``forward``.
     values, r, work, lu, pivots, z : ndarray
-        Work: shapes (nnz,), (n,), (n,), (nb, nb), (nb,) of int, (nb,).
+        Work: shapes (nnz,), (n,), (n,), (n_lu,), (nb + 1,) of int, (nb,).
 
     Returns
     -------
@@ -348,46 +362,48 @@ def adjoint(
         clear(kappa, end)
         o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, row(g, end), kappa, w)
         if status == DONE:
-            status = retreat(k, gamma, a, c, t, h, p, step, stages, base, depth, rows, columns, place, kl, ku, y_bar, p_bar, t_bar, kappa,
+            status = retreat(k, gamma, a, c, t, h, p, step, stages, base, depth, plan, mass, y_bar, p_bar, t_bar, kappa,
                              g, values, r, work, lu, pivots, z)
+    if nodes[0] == 0.0:
+        start_cotangents(plan, mass, lu, pivots, z, row(kappa, 0))
     arrive(k, t0, steps, rate, o, p, nodes, stages, out_bar, y_bar, p_bar, t_bar, kappa)
     return status
 
 
 SHAPES = {
     "a": "S + 1, S + 1", "c": "S + 1", "dense": "S + 1, degree", "p": "n_p", "sigma": "m", "mesh": "cap", "nodes": "cap + 1", "w": "S + 1",
-    "rows": "nnz", "columns": "nnz", "place": "nb", "values": "nnz", "lu": "nb, nb", "pivots": "nb", "z": "nb",
+    "plan": "n_plan", "mass": "n_mass", "values": "nnz", "lu": "n_lu", "pivots": "nb + 1", "z": "nb",
 }  # fmt: skip
 FORWARD = Loop(
     "esdirk_forward",
     forward,
-    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", *STEERED, *KEPT_SIZES),
-    integers=("max_steps", "replay", "rate", "base", "depth", "kl", "ku", "filtered"),
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "n_plan", "n_mass", "n_lu", *STEERED, *KEPT_SIZES),
+    integers=("max_steps", "replay", "rate", "base", "depth", "filtered"),
     shapes={
         **SHAPES, "guess": "S + 1, S + 1", "e": "S + 1", "one": "1", "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out",
         "stages": "room + 1, S, n_rec", "ks": "S + 1, N", "new": "N", "est": "1, N", "mid": "N", "rise": "N", "r": "N", "counts": "7",
-        "last": "4", **STEERING, **KEEPING, "late": "nnz", "late_lu": "nb, nb", "late_pivots": "nb",
+        "last": "4", **STEERING, **KEEPING, "late": "nnz", "late_lu": "n_lu", "late_pivots": "nb + 1",
     },
-    integer_arrays=("counts", "at", "rows", "columns", "place", "pivots", "late_pivots"),
+    integer_arrays=("counts", "at", "plan", "pivots", "late_pivots"),
     helpers=(
-        form, factor, solve, level, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights, observe,
+        *MATRICES, copy, mean_square, start_norm, first_step_size, modest_first_step, error_square, worst_component, weights, observe,
         times_in_order, start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, first_not_finite,
-        begin, verdict, tell, put, keep_state, change,
+        begin_with_slopes, begin_implicit, verdict, tell, put, keep_state, change,
         settled, base_jacobian, tangents, stage, attempt, estimate,
     ),
 )  # fmt: skip
 ADJOINT = Loop(
     "esdirk_adjoint",
     adjoint,
-    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap", "room", "nb", "nnz"),
-    integers=("steps", "rate", "base", "depth", "kl", "ku"),
+    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap", "room", "nb", "nnz", "n_plan", "n_mass", "n_lu"),
+    integers=("steps", "rate", "base", "depth"),
     shapes={
         **SHAPES, "out_bar": "m, n_out", "stages": "room + 1, S, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "S + 1, n",
         "g": "S + 1, n", "r": "n", "work": "n",
     },
-    integer_arrays=("rows", "columns", "place", "pivots"),
+    integer_arrays=("plan", "pivots"),
     helpers=(
-        form, factor, level, solve_transposed, solve_joined_transposed, weights, clear, gather_outputs, take_slope, base_jacobian,
+        *MATRICES, weights, clear, gather_outputs, take_slope, base_jacobian,
         retreat, arrive,
     ),
 )  # fmt: skip

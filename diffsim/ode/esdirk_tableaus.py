@@ -78,6 +78,11 @@ class Esdirk(Embedded):
             object.__setattr__(self, name, value)
 
     @property
+    def stiffly_accurate(self):
+        """Whether the last stage is the new state: it is."""
+        return True
+
+    @property
     def kept(self):
         """Vectors recorded for each step: its stage states."""
         return self.stages

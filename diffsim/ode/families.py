@@ -25,6 +25,8 @@ class Family:
         Names of their work arrays, the state and the parameters not among them.
     structured : bool
         Whether they solve linear systems, and so are told where the Jacobian may differ from zero.
+    massive : bool
+        Whether they take mass matrices.
     """
 
     forward: Loop
@@ -35,6 +37,7 @@ class Family:
     back_work: tuple
     tangent_kernels: tuple = ()
     structured: bool = False
+    massive: bool = False
 
 
 ERK = Family(
@@ -43,12 +46,13 @@ ERK = Family(
 ROSENBROCK = Family(
     forward=rosenbrock.FORWARD, adjoint=rosenbrock.ADJOINT, kernels=("rhs", "rhs_t", "jac", "push"),
     back_kernels=("vjp", "jac", "pull", "bend"), tangent_kernels=("push", "pull"), structured=True,
+    massive=True,
     work=("ks", "new", "w", "f0", "ft", "values", "r", "work", "lu", "pivots", "z", "past", "history"),
     back_work=("kappa", "g", "w", "values", "r", "work", "state", "lu", "pivots", "z"))
 
 ESDIRK = Family(
     forward=esdirk.FORWARD, adjoint=esdirk.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
-    structured=True,
+    structured=True, massive=True,
     work=("ks", "new", "w", "est", "values", "mid", "rise", "r", "lu", "pivots", "late", "late_lu", "late_pivots", "z", "past", "history"),
     back_work=("kappa", "g", "w", "values", "r", "work", "lu", "pivots", "z"))
 
@@ -87,10 +91,13 @@ def fixed(method, system):
     values |= {name: getattr(tab, name) for name in family.forward.arguments if name != "order" and hasattr(tab, name)}
     if family.structured:
         j = jacobian(system)
-        values |= {"nb": system.base.n, "nnz": len(j.rows), "base": system.base_at, "depth": system.depth, "kl": j.kl, "ku": j.ku,
-                   "rows": np.asarray(j.place[j.rows], np.int64), "columns": np.asarray(j.place[j.columns], np.int64),
-                   "place": np.asarray(j.place, np.int64)}
-        values |= _widths(tab.stages, system.base.n, j.kl, j.ku)
+        plan = j.banded if family is RADAU else j.plan
+        values |= {"nb": system.base.n, "nnz": len(j.rows), "base": system.base_at, "depth": system.depth, "plan": plan.numbers,
+                   "mass": plan.mass, "n_plan": len(plan.numbers), "n_mass": len(plan.mass), "n_lu": plan.size}
+        if family is RADAU:
+            values |= {"rows": np.asarray(plan.place[j.rows], np.int64), "columns": np.asarray(plan.place[j.columns], np.int64),
+                       "place": np.asarray(plan.place, np.int64), "kl": plan.kl, "ku": plan.ku}
+            values |= _widths(tab.stages, system.base.n, plan.kl, plan.ku)
     return values
 
 

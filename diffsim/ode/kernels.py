@@ -15,6 +15,7 @@ from ..prims.elementwise import mul
 from ..prims.gather import gather
 from ..prims.layout import basic, concatenate, index, reshape
 from ..transforms import batch, forward, linearize, linearize_for_pattern, pattern_of, pull, push, trace
+from .structure import SMALL, Plan
 from .system import FLOAT, SCALAR, System
 
 
@@ -47,10 +48,8 @@ class Jacobian:
     rows, columns : ndarray of int, shape (nnz,)
     graph : Graph
         Inputs t, y and the leaves; one output of shape (nnz,).
-    kl, ku : int
-        Half-widths of the band the entries lie in.
-    place : ndarray of int, shape (n,)
-        Rows and columns are renumbered by it.
+    plan : Plan
+        How matrices with these entries are stored and factorised.
     """
 
     def __init__(self, system):
@@ -76,13 +75,12 @@ class Jacobian:
         else:
             self.graph = _without_zeros(trace(entries, [SCALAR, vector, *system.p_avals], verb="a stiff solve")[0])
         self.rows, self.columns = pattern.rows, pattern.cols
-        self.place = _narrow(pattern) if n > SMALL else np.arange(n)
-        gap = self.place[self.rows] - self.place[self.columns]
-        self.kl, self.ku = (int(max(gap.max(initial=0), 0)), int(max(-gap.min(initial=0), 0))) if n > SMALL else (n - 1, n - 1)
+        self.plan = Plan(n, self.rows, self.columns, system.mass)
 
-
-#: Up to this many states a Jacobian is full: loops over it have counts the compiler knows and unrolls.
-SMALL = 8
+    @property
+    def banded(self):
+        """For loops that store a band, or a full matrix, themselves."""
+        return self.plan
 
 
 def _without_zeros(graph):
@@ -97,18 +95,6 @@ def _without_zeros(graph):
         if not zero:
             return graph
         graph = Graph(graph.inputs, eqns, [zero.get(x, x) for x in graph.outputs])
-
-
-def _narrow(pattern):
-    """Place of each component that makes a band narrow: reverse Cuthill-McKee order of the symmetrised pattern, if it helps."""
-    from scipy.sparse.csgraph import reverse_cuthill_mckee  # noqa: PLC0415  (import diffsim stays light)
-
-    matrix = pattern.csr()
-    order = reverse_cuthill_mckee((matrix + matrix.T).tocsr(), symmetric_mode=True)
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    plain = np.arange(len(order))
-    return min((plain, place), key=lambda q: np.abs(q[pattern.rows] - q[pattern.cols]).max(initial=0))
 
 
 def jacobian(system):

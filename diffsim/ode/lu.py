@@ -1,8 +1,10 @@
-"""LU factorisation with row interchanges, within a band: the linear algebra of the implicit stepping loops.
+"""Linear systems with W = M - scale J: the linear algebra of the implicit stepping loops.
 
-Part of the stepping loops (``erk.py``), in the same subset of Python. A matrix is stored in full, row by row, and only what elimination
-within its band can fill is touched: a full matrix is a band of half-widths n - 1. Rows and columns are renumbered by ``place`` to make
-the band narrow: component q of a vector belongs to row place[q].
+Part of the stepping loops (``erk.py``), in the same subset of Python. What is known before a solve about where M and J may differ from
+zero is one vector of integers, the *plan* (``structure.py`` makes it): a header of the numbers named below, then lists the header points
+to. W and its factors lie in one vector w, column by column: entry (i, j) of a full or banded matrix at w[j stride + i + shift], and
+a band has room for what row interchanges fill. Rows and columns are renumbered to make a band narrow, or elimination sparse: component
+q of a vector belongs to row plan[PLACE + q].
 
 A state with its tangents has a matrix of blocks, all those on the diagonal being the one of the state alone, its *base*: that is what is
 factorised. The off-diagonal blocks hold second derivatives and couple a block to those with fewer tangents (``level``), so that solving
@@ -13,93 +15,282 @@ Source: Golub & Van Loan, Matrix Computations, 4th ed., 3.4 and 4.3.
 
 import math
 
-from diffsim.codegen.loops import pull, push
+from diffsim.codegen.loops import jac, pull, push, rhs, row
+from diffsim.ode.erk import begin_with_slopes
+from diffsim.ode.stepsize import modest_first_step
+
+#: The header of a plan: kind; layout and half-widths of a band, and whether it is narrow; entries of M, of what completes it to a regular
+#: matrix, and whether it is the identity; where lists begin: places, where J's entries belong in w, where M's do, rows and columns of M's.
+KIND, STRIDE, SHIFT, KL, KU, NARROW, MASSES, FILLERS, PLAIN, PLACE, JACOBIAN_AT, MASS_AT, MASS_ROWS, MASS_COLUMNS, HEADER = range(15)
+BANDED = 0               # a kind: a full or a banded matrix, with row interchanges
 
 
-def form(values, rows, columns, scale, w, kl, ku):
-    """w = 1 - scale J, J given by its entries at (rows, columns)."""
-    n = w.shape[0]
-    for i in range(n):
-        for j in range(max(0, i - kl), min(n, i + kl + ku + 1)):
-            w[i, j] = 0.0
-        w[i, i] = 1.0
+def form(plan, mass, values, scale, w):
+    """w = M - scale J, J given by its entries."""
+    for i in range(w.shape[0]):
+        w[i] = 0.0
+    at = plan[MASS_AT]
+    for e in range(plan[MASSES]):
+        w[plan[at + e]] += mass[e]
+    at = plan[JACOBIAN_AT]
     for e in range(values.shape[0]):
-        w[rows[e], columns[e]] -= scale * values[e]
+        w[plan[at + e]] -= scale * values[e]
 
 
-def factor(w, pivots, kl, ku):
-    """w becomes its factors, with the reciprocals of U's diagonal; False if it is singular or a pivot is not finite."""
-    n = w.shape[0]
+def form_start(plan, mass, w):
+    """w = M, completed to a regular matrix where M is singular."""
+    for i in range(w.shape[0]):
+        w[i] = 0.0
+    at = plan[MASS_AT]
+    for e in range(plan[MASSES] + plan[FILLERS]):
+        w[plan[at + e]] += mass[e]
+
+
+def times_mass(plan, mass, x, first, n, out, to):
+    """The n components of out from ``to`` on become M times those of x from ``first`` on."""
+    if plan[PLAIN] > 0:
+        for q in range(n):
+            out[to + q] = x[first + q]
+    else:
+        add_entries(plan, mass, plan[MASS_ROWS], plan[MASS_COLUMNS], x, first, n, out, to)
+
+
+def times_mass_transposed(plan, mass, x, first, n, out, to):
+    """The same for M^T."""
+    if plan[PLAIN] > 0:
+        for q in range(n):
+            out[to + q] = x[first + q]
+    else:
+        add_entries(plan, mass, plan[MASS_COLUMNS], plan[MASS_ROWS], x, first, n, out, to)
+
+
+def add_entries(plan, mass, rows, columns, x, first, n, out, to):
+    """Product with the entries of M, whose rows and columns are listed from these places on."""
+    for q in range(n):
+        out[to + q] = 0.0
+    for e in range(plan[MASSES]):
+        out[to + plan[rows + e]] += mass[e] * x[first + plan[columns + e]]
+
+
+# ---------------------------------------------------------------- columns
+def subtract(x, to, factor, w, source, count):
+    """count entries of x from ``to`` on lose factor times those of w from ``source`` on."""
+    if to >= 0 and source >= 0:                           # always so; says that no index counts from the end
+        for i in range(count):
+            x[to + i] -= factor * w[source + i]
+
+
+def product(w, source, x, to, count):
+    """Sum of products of count entries of w from ``source`` on and of x from ``to`` on, in four interleaved parts."""
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    if to >= 0 and source >= 0:
+        whole = count // 4 * 4
+        for i in range(0, whole, 4):
+            a += w[source + i] * x[to + i]
+            b += w[source + i + 1] * x[to + i + 1]
+            c += w[source + i + 2] * x[to + i + 2]
+            d += w[source + i + 3] * x[to + i + 3]
+        for i in range(whole, count):
+            a += w[source + i] * x[to + i]
+    return (a + b) + (c + d)
+
+
+# ---------------------------------------------------------------- full and banded matrices
+def factor(plan, w, pivots):
+    """w becomes its factors, with the reciprocals of U's diagonal; False if it is singular or a pivot is not finite.
+
+    pivots[n] says whether a narrow band went without interchanges: then U's rows are divided by their diagonal.
+    """
+    n, stride, shift, kl, ku = pivots.shape[0] - 1, plan[STRIDE], plan[SHIFT], plan[KL], plan[KU]
+    pivots[n] = plan[NARROW]
     for j in range(n):
-        best, at = abs(w[j, j]), j
-        bottom, right = min(n, j + kl + 1), min(n, j + kl + ku + 1)
+        column = j * stride + shift
+        best, at = abs(w[column + j]), j
+        bottom = min(n, j + kl + 1)
         for i in range(j + 1, bottom):
-            size = abs(w[i, j])
+            size = abs(w[column + i])
             if size > best:
                 best, at = size, i
         pivots[j] = at
+        if at != j:
+            pivots[n] = 0
         if not (best > 0.0 and best < math.inf):
             return False
-        if at != j:
-            for c in range(j, right):
-                kept = w[j, c]
-                w[j, c] = w[at, c]
-                w[at, c] = kept
-        inverse = 1.0 / w[j, j]
-        w[j, j] = inverse
+        inverse = 1.0 / w[column + at]
+        w[column + at] = w[column + j]
+        w[column + j] = inverse
         for i in range(j + 1, bottom):
-            multiple = w[i, j] * inverse
-            w[i, j] = multiple
-            if multiple != 0.0:
-                for c in range(j + 1, right):
-                    w[i, c] -= multiple * w[j, c]
+            w[column + i] *= inverse
+        for c in range(j + 1, min(n, j + kl + ku + 1)):
+            other = c * stride + shift
+            top = w[other + at]
+            w[other + at] = w[other + j]
+            w[other + j] = top
+            if top != 0.0:
+                subtract(w, other + j + 1, top, w, column + j + 1, bottom - j - 1)
+    if pivots[n] > 0:
+        for c in range(n):
+            for i in range(max(0, c - ku), c):
+                w[c * stride + shift + i] *= w[i * stride + shift + i]
     return True
 
 
-def solve(w, pivots, place, kl, ku, x, first, z):
+def solve_narrow(plan, w, z):
+    """z becomes the solution of L U z = z for a narrow band without interchanges.
+
+    Each component waits for the one before it: what does not wait is done first, and the last product by itself.
+    """
+    n, stride, shift, kl, ku = z.shape[0], plan[STRIDE], plan[SHIFT], plan[KL], plan[KU]
+    for j in range(min(kl, n)):
+        for i in range(j):
+            z[j] -= w[i * stride + shift + j] * z[i]
+    for j in range(kl, n):
+        acc, at = z[j], (j - kl) * stride + shift + j
+        for d in range(kl):
+            acc -= w[at + d * stride] * z[j - kl + d]
+        z[j] = acc
+    for back in range(n):
+        j = n - 1 - back
+        acc, at = z[j] * w[j * stride + shift + j], (j + ku) * stride + shift + j
+        if back >= ku:
+            for d in range(ku):
+                acc -= w[at - d * stride] * z[j + ku - d]
+        else:
+            for i in range(n - 1, j, -1):
+                acc -= w[i * stride + shift + j] * z[i]
+        z[j] = acc
+
+
+def solve_narrow_transposed(plan, w, z):
+    """The same for (L U)^T z = z."""
+    n, stride, shift, kl, ku = z.shape[0], plan[STRIDE], plan[SHIFT], plan[KL], plan[KU]
+    for j in range(min(ku, n)):
+        for i in range(j):
+            z[j] -= w[j * stride + shift + i] * z[i]
+    for j in range(ku, n):
+        acc, at = z[j], j * stride + shift + j - ku
+        for d in range(ku):
+            acc -= w[at + d] * z[j - ku + d]
+        z[j] = acc
+    for back in range(n):
+        j = n - 1 - back
+        at = j * stride + shift + j
+        acc = z[j] * w[at]
+        if back >= kl:
+            for d in range(kl):
+                acc -= w[at + kl - d] * z[j + kl - d]
+        else:
+            for i in range(n - 1, j, -1):
+                acc -= w[at + i - j] * z[i]
+        z[j] = acc
+
+
+def solve(plan, w, pivots, x, first, z):
     """The block of x from ``first`` on becomes the solution of W x = x; z is work."""
-    n = w.shape[0]
+    n, stride, shift, kl, ku, place = z.shape[0], plan[STRIDE], plan[SHIFT], plan[KL], plan[KU], plan[PLACE]
     for q in range(n):
-        z[place[q]] = x[first + q]
-    for j in range(n):
+        z[plan[place + q]] = x[first + q]
+    if pivots[n] > 0:
+        solve_narrow(plan, w, z)
+    for j in range(n if pivots[n] == 0 else 0):
         at = pivots[j]
         top = z[at]
         z[at] = z[j]
         z[j] = top
-        for i in range(j + 1, min(n, j + kl + 1)):
-            z[i] -= w[i, j] * top
-    for back in range(n):
+        subtract(z, j + 1, top, w, j * stride + shift + j + 1, min(n, j + kl + 1) - j - 1)
+    for back in range(n if pivots[n] == 0 else 0):
         j = n - 1 - back
-        acc = z[j]
-        for c in range(j + 1, min(n, j + kl + ku + 1)):
-            acc -= w[j, c] * z[c]
-        z[j] = acc * w[j, j]
-    for q in range(n):
-        x[first + q] = z[place[q]]
-
-
-def solve_transposed(w, pivots, place, kl, ku, x, first, z):
-    """The block of x from ``first`` on becomes the solution of W^T x = x; z is work."""
-    n = w.shape[0]
-    for q in range(n):
-        z[place[q]] = x[first + q]
-    for j in range(n):
-        top = z[j] * w[j, j]
+        top = z[j] * w[j * stride + shift + j]
         z[j] = top
-        for c in range(j + 1, min(n, j + kl + ku + 1)):
-            z[c] -= w[j, c] * top
-    for back in range(n):
+        above = max(0, j - kl - ku)
+        subtract(z, above, top, w, j * stride + shift + above, j - above)
+    for q in range(n):
+        x[first + q] = z[plan[place + q]]
+
+
+def solve_transposed(plan, w, pivots, x, first, z):
+    """The block of x from ``first`` on becomes the solution of W^T x = x; z is work."""
+    n, stride, shift, kl, ku, place = z.shape[0], plan[STRIDE], plan[SHIFT], plan[KL], plan[KU], plan[PLACE]
+    for q in range(n):
+        z[plan[place + q]] = x[first + q]
+    if pivots[n] > 0:
+        solve_narrow_transposed(plan, w, z)
+    for j in range(n if pivots[n] == 0 else 0):
+        above = max(0, j - kl - ku)
+        z[j] = (z[j] - product(w, j * stride + shift + above, z, above, j - above)) * w[j * stride + shift + j]
+    for back in range(n if pivots[n] == 0 else 0):
         j = n - 1 - back
-        acc = z[j]
-        for i in range(j + 1, min(n, j + kl + 1)):
-            acc -= w[i, j] * z[i]
+        acc = z[j] - product(w, j * stride + shift + j + 1, z, j + 1, min(n, j + kl + 1) - j - 1)
         at = pivots[j]
         z[j] = z[at]
         z[at] = acc
     for q in range(n):
-        x[first + q] = z[place[q]]
+        x[first + q] = z[plan[place + q]]
 
 
+# ---------------------------------------------------------------- slopes at the start
+def start_slopes(k, t, y, p, plan, mass, w, pivots, z, slopes):
+    """The slopes at the start, M slopes = f(t, y); where M is singular they do not change what it says nothing about."""
+    rhs(k, t, y, p, slopes)
+    if plan[PLAIN] == 0:
+        form_start(plan, mass, w)
+        if factor(plan, w, pivots):
+            for first in range(0, y.shape[0], z.shape[0]):
+                solve(plan, w, pivots, slopes, first, z)
+
+
+def start_cotangents(plan, mass, w, pivots, z, x):
+    """From the cotangent of ``start_slopes`` to that of f(t, y)."""
+    if plan[PLAIN] == 0:
+        form_start(plan, mass, w)
+        if factor(plan, w, pivots):
+            for first in range(0, x.shape[0], z.shape[0]):
+                solve_transposed(plan, w, pivots, x, first, z)
+
+
+#: Part of the span that scales J where a probe is settled.
+FAINTLY = 2.0**-30
+
+
+def settle_probe(k, t, y, p, scale, base, plan, mass, values, r, w, pivots, z):
+    """Move a tangent at the start so that it satisfies the linearised algebraic equations; the smaller scale, the less else it changes.
+
+    In W x = scale r with r of the algebraic equations alone, their rows say J x = -r and the others M x = scale J x.
+    """
+    n = z.shape[0]
+    tangent = n - base
+    for q in range(n):
+        z[q] = y[base + q]
+    jac(k, t, z, p, values)
+    form(plan, mass, values, scale, w)
+    if factor(plan, w, pivots):
+        rhs(k, t, y, p, r)
+        for q in range(n):
+            r[base + q] = 0.0
+        for e in range(plan[MASSES], plan[MASSES] + plan[FILLERS]):
+            q = plan[plan[MASS_ROWS] + e]
+            r[base + q] = scale * r[tangent + q]
+        solve(plan, w, pivots, r, base, z)
+        for q in range(n):
+            y[tangent + q] += r[base + q]
+
+
+def begin_implicit(
+    k, order, t0, s, span, y, p, base, plan, mass, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol, probe_factor, values,
+    r, w, pivots, z, ks, new, out,
+):  # fmt: skip
+    """As ``erk.begin``, with a mass matrix."""
+    if plan[FILLERS] > 0 and probe_factor > 0.0:
+        settle_probe(k, t0, y, p, FAINTLY * span, base, plan, mass, values, r, w, pivots, z)
+    if s == 0.0:
+        start_slopes(k, t0, y, p, plan, mass, w, pivots, z, row(ks, 0))
+    if plan[PLAIN] == 0 and first_step <= 0.0:
+        first_step = modest_first_step(span, y, rtol, atol, probe_atol, probe_factor, ks)
+    return begin_with_slopes(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol, probe_factor,
+                             ks, new, out)
+
+
+# ---------------------------------------------------------------- a state with its tangents
 def level(block, base):
     """How many tangents a block has: the ones in the numbers of the block and of the base that differ."""
     count, bits = 0, block ^ base
@@ -109,8 +300,8 @@ def level(block, base):
     return count
 
 
-def solve_joined(k, t, y, p, scale, base, depth, r, lu, pivots, place, kl, ku, x, z, work):
-    """x becomes the solution of (1 - scale J) x = r, J the Jacobian of a state joined ``depth`` times by its tangent."""
+def solve_joined(k, t, y, p, scale, base, depth, r, plan, w, pivots, x, z, work):
+    """x becomes the solution of (M - scale J) x = r, J the Jacobian of a state joined ``depth`` times by its tangent."""
     n = z.shape[0]
     for q in range(x.shape[0]):
         x[q] = 0.0
@@ -121,11 +312,11 @@ def solve_joined(k, t, y, p, scale, base, depth, r, lu, pivots, place, kl, ku, x
             if level(block, base // n) == now:
                 for q in range(block * n, block * n + n):
                     x[q] = r[q] if now == 0 else r[q] + scale * work[q]
-                solve(lu, pivots, place, kl, ku, x, block * n, z)
+                solve(plan, w, pivots, x, block * n, z)
 
 
-def solve_joined_transposed(k, t, y, p, scale, base, depth, r, lu, pivots, place, kl, ku, x, z, work):
-    """The same for (1 - scale J)^T x = r."""
+def solve_joined_transposed(k, t, y, p, scale, base, depth, r, plan, w, pivots, x, z, work):
+    """The same for (M - scale J)^T x = r."""
     n = z.shape[0]
     for q in range(x.shape[0]):
         x[q] = 0.0
@@ -136,4 +327,12 @@ def solve_joined_transposed(k, t, y, p, scale, base, depth, r, lu, pivots, place
             if level(block, base // n) == depth - done:
                 for q in range(block * n, block * n + n):
                     x[q] = r[q] if done == 0 else r[q] + scale * work[q]
-                solve_transposed(lu, pivots, place, kl, ku, x, block * n, z)
+                solve_transposed(plan, w, pivots, x, block * n, z)
+
+
+#: The functions above, each after those it calls: helpers of a loop (``codegen.loops.Loop``).
+MATRICES = (
+    form, form_start, add_entries, times_mass, times_mass_transposed, subtract, product, factor,
+    solve_narrow, solve_narrow_transposed, solve, solve_transposed, start_slopes,
+    start_cotangents, settle_probe, level, solve_joined, solve_joined_transposed,
+)  # fmt: skip

@@ -37,6 +37,7 @@ class Options:
     steps: object = None
     gradient_errors: str = "probe"
     controller: object = "PI"
+    mass: object = None
 
 
 FIELDS = {field.name: field.default for field in dataclasses.fields(Options)}

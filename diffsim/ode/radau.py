@@ -29,6 +29,7 @@ from diffsim.ode.erk import (
     STEERING,
     arrive,
     begin,
+    begin_with_slopes,
     clear,
     copy,
     gather_outputs,
@@ -41,7 +42,7 @@ from diffsim.ode.erk import (
     weights,
 )
 from diffsim.ode.esdirk import base_jacobian, change
-from diffsim.ode.lu import factor, form, level, solve
+from diffsim.ode.lu import MATRICES, level
 from diffsim.ode.radau_stages import (
     arrived,
     attempt,
@@ -122,9 +123,9 @@ def remember(ks, base, h, former):
 
 def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, kl, ku, wide_kl, wide_ku, gamma,
-    pair_re, pair_im, a, inverse, basis, onto, into, ahead, c, e, one, dense, rows, columns, place, y, p, atol, probe_atol, pace, sigma,
-    out, mesh, nodes, stages, at, kept, ks, new, w, est, values, former, rise, held, moved, states, r, lu, pivots, re, im, pair_pivots,
-    late, wide, wide_pivots, z, u, long, past, history, counts, last,
+    pair_re, pair_im, a, inverse, basis, onto, into, ahead, c, e, one, dense, rows, columns, place, plan, mass, y, p, atol, probe_atol,
+    pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, est, values, former, rise, held, moved, states, r, lu, pivots, re, im,
+    pair_pivots, late, wide, wide_pivots, z, u, long, past, history, counts, last,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -132,8 +133,12 @@ def forward(
     ----------
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, y, p, atol, probe_atol, sigma, out, mesh, nodes
         As in ``erk.forward``.
-    base, depth, kl, ku, rows, columns, place
+    base, depth, plan, mass
         As in ``rosenbrock.forward``.
+    kl, ku : int
+        Half-widths of the base's renumbered Jacobian.
+    rows, columns, place : ndarray of int, shapes (nnz,), (nnz,), (nb,)
+        Where the kernel's entries of the Jacobian belong, and the renumbering.
     wide_kl, wide_ku : int
         Half-widths of the band of the matrix of all stages.
     gamma, pair_re, pair_im, a, inverse, basis, onto, into, ahead, c, e, dense
@@ -171,20 +176,20 @@ def forward(
                 jacobians, stale, current, made = jacobians + 1, False, True, 0.0
             found, turns, fall = DONE, 0, 0.0
             if made != h:
-                found, factorisations = factorise(values, rows, columns, gamma, pair_re, pair_im, h, lu, pivots, re, im, pair_pivots, kl,
-                                                  ku), factorisations + 1
+                found, factorisations = factorise(plan, mass, values, rows, columns, gamma, pair_re, pair_im, h, lu, pivots, re, im,
+                                                  pair_pivots, kl, ku), factorisations + 1
                 made = h if found == DONE else 0.0
             if found == DONE:
                 found, turns, fall = attempt(k, a, inverse, basis, onto, into, ahead, c, taken, t0 + s, h, y, p, min(accepted, room), base,
                                              depth, rows, columns, kl, ku, wide_kl, wide_ku, tight, gain, rtol, atol, stages, ks, new, w,
-                                             former, rise, held, moved, states, r, lu, pivots, re, im, pair_pivots, late, wide,
+                                             former, rise, held, moved, states, r, plan, lu, pivots, re, im, pair_pivots, late, wide,
                                              wide_pivots, place, z, u, long)
             calls, error = calls + end * turns, 0.0
             if found != DONE and replay > 0:
                 status = found
             elif found == DONE and replay == 0:
                 error = measure(k, e, one, relief, cap == LOG_KEEP or accepted == 0, t0 + s, h, y, p, rtol, atol, probe_atol, probe_factor,
-                                ks, new, est, r, lu, pivots, place, kl, ku, z)
+                                ks, new, est, r, plan, lu, pivots, z)
                 size, remembered = steer(size, error, before, order, cap, pace, past)
             elif found != DONE:
                 error, stale, size = math.inf, not current, 0.5 * size if current else size
@@ -320,20 +325,22 @@ SHAPES = {
 FORWARD = Loop(
     "radau_forward",
     forward,
-    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "width", "wide_width", *STEERED,
-           *KEPT_SIZES),
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "width", "wide_width", "n_plan", "n_mass",
+           "n_lu", *STEERED, *KEPT_SIZES),
     integers=("max_steps", "replay", "rate", "base", "depth", "kl", "ku", "wide_kl", "wide_ku"),
     shapes={
         **SHAPES, **dict.fromkeys(("inverse", "basis", "onto", "into", "ahead"), "S, S"), "e": "S + 1", "one": "1", "y": "N", "atol": "n",
         "probe_atol": "n", "out": "m, n_out", "stages": "room + 1, S, n_rec", "ks": "S + 1, N", "new": "N", "est": "1, N", "values": "nnz",
-        **dict.fromkeys(("former", "rise", "held", "moved"), "S, nb"), "states": "S, N", "r": "S, N", "lu": "nb, nb", "pivots": "nb",
-        "re": "nb, width", "im": "nb, width", "pair_pivots": "nb", "u": "nb", "counts": "7", "last": "4", **STEERING, **KEEPING,
+        **dict.fromkeys(("former", "rise", "held", "moved"), "S, nb"), "states": "S, N", "r": "S, N", "plan": "n_plan",
+        "mass": "n_mass", "lu": "n_lu", "pivots": "nb + 1", "re": "nb, width", "im": "nb, width", "pair_pivots": "nb", "u": "nb",
+        "counts": "7", "last": "4", **STEERING, **KEEPING,
     },
-    integer_arrays=("counts", "at", "rows", "columns", "place", "pivots", "pair_pivots", "wide_pivots"),
+    integer_arrays=("counts", "at", "rows", "columns", "place", "plan", "pivots", "pair_pivots", "wide_pivots"),
     helpers=(
-        form, factor, solve, form_pair, factor_pair, solve_pair, form_stages, factor_stages, gather_stages, spread_stages, solve_stages,
-        level, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights, observe, times_in_order,
-        start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, first_not_finite, begin, verdict, tell, put,
+        *MATRICES, form_pair, factor_pair, solve_pair, form_stages, factor_stages, gather_stages, spread_stages, solve_stages,
+        copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights, observe, times_in_order,
+        start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, first_not_finite,
+        begin_with_slopes, begin, verdict, tell, put,
         keep_state, change, arrived, base_jacobian, predict, correct, iterate, slopes, true_matrix, tangents,
         attempt, estimate, measure, factorise,
         relief_of, left_over, held_size, remember,

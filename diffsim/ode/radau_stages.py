@@ -97,8 +97,8 @@ def correct(basis, y, base, held, rise, states, moved):
 
 
 def iterate(
-    k, basis, into, c, t, h, y, p, base, tight, gain, rtol, atol, rise, held, moved, states, r, lu, pivots, re, im, pair_pivots, place, kl,
-    ku, z, u,
+    k, basis, into, c, t, h, y, p, base, tight, gain, rtol, atol, rise, held, moved, states, r, plan, lu, pivots, re, im, pair_pivots,
+    place, kl, ku, z, u,
 ):  # fmt: skip
     """Newton's iteration for Z of the state alone. Returns the number of turns, negative if it did not arrive, and its last rate."""
     s, n, before, rate = held.shape[0], held.shape[1], 0.0, 0.0
@@ -113,7 +113,7 @@ def iterate(
                     unroll()
                     acc += into[i, j] * r[j, base + q]
                 moved[i, q] = h * acc - held[i, q]
-        solve(lu, pivots, place, kl, ku, row(moved, 0), 0, z)
+        solve(plan, lu, pivots, row(moved, 0), 0, z)
         solve_pair(re, im, pair_pivots, place, kl, ku, row(moved, 1), row(moved, 2), 0, z, u)
         for i in range(s):
             unroll()
@@ -180,8 +180,8 @@ def tangents(k, a, c, t, h, y, p, base, depth, nb, place, wide_kl, wide_ku, stat
 
 def attempt(
     k, a, inverse, basis, onto, into, ahead, c, before, t, h, y, p, step, base, depth, rows, columns, kl, ku, wide_kl, wide_ku, tight, gain,
-    rtol, atol, stages, ks, new, w, former, rise, held, moved, states, r, lu, pivots, re, im, pair_pivots, late, wide, wide_pivots, place,
-    z, u, long,
+    rtol, atol, stages, ks, new, w, former, rise, held, moved, states, r, plan, lu, pivots, re, im, pair_pivots, late, wide, wide_pivots,
+    place, z, u, long,
 ):  # fmt: skip
     """The slopes of one step and its new state; stage states go to stages[step]. Returns a status, the turns and the last rate."""
     end = a.shape[0]
@@ -189,8 +189,8 @@ def attempt(
     for i in range(end):
         for q in range(z.shape[0]):
             states[i, base + q] += rise[i, q]
-    turns, rate = iterate(k, basis, into, c, t, h, y, p, base, tight, gain, rtol, atol, rise, held, moved, states, r, lu, pivots, re, im,
-                          pair_pivots, place, kl, ku, z, u)
+    turns, rate = iterate(k, basis, into, c, t, h, y, p, base, tight, gain, rtol, atol, rise, held, moved, states, r, plan, lu, pivots, re,
+                          im, pair_pivots, place, kl, ku, z, u)
     if turns < 0:
         return UNSOLVED, -turns, rate
     slopes(inverse, h, rise, base, ks)
@@ -206,7 +206,7 @@ def attempt(
     return DONE, turns, rate
 
 
-def estimate(e, h, ks, start, est, lu, pivots, place, kl, ku, z):
+def estimate(e, h, ks, start, est, plan, lu, pivots, z):
     """est[0] = (1 - h gamma J)^-1 h (e_0 start + sum_i e_i k_i): the difference from the embedded method, filtered block by block."""
     for q in range(est.shape[1]):
         acc = e[0] * start[q]
@@ -215,27 +215,27 @@ def estimate(e, h, ks, start, est, lu, pivots, place, kl, ku, z):
             acc += e[i] * ks[i, q]
         est[0, q] = h * acc
     for first in range(0, est.shape[1], z.shape[0]):
-        solve(lu, pivots, place, kl, ku, row(est, 0), first, z)
+        solve(plan, lu, pivots, row(est, 0), first, z)
 
 
 def measure(
-    k, e, one, relief, again, t, h, y, p, rtol, atol, probe_atol, probe_factor, ks, new, est, r, lu, pivots, place, kl, ku, z,
+    k, e, one, relief, again, t, h, y, p, rtol, atol, probe_atol, probe_factor, ks, new, est, r, plan, lu, pivots, z,
 ):  # fmt: skip
     """Square of the error norm of a step; if ``again``, one that would be refused is filtered once more, by f at y + estimate."""
-    estimate(e, h, ks, row(ks, 0), est, lu, pivots, place, kl, ku, z)
+    estimate(e, h, ks, row(ks, 0), est, plan, lu, pivots, z)
     error = relief * joint_error(one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
     if error > 1.0 and again:
         for q in range(y.shape[0]):
             r[0, q] = y[q] + est[0, q]
         rhs(k, t, row(r, 0), p, row(r, 1))
-        estimate(e, h, ks, row(r, 1), est, lu, pivots, place, kl, ku, z)
+        estimate(e, h, ks, row(r, 1), est, plan, lu, pivots, z)
         error = relief * joint_error(one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
     return error
 
 
-def factorise(values, rows, columns, gamma, pair_re, pair_im, h, lu, pivots, re, im, pair_pivots, kl, ku):
+def factorise(plan, mass, values, rows, columns, gamma, pair_re, pair_im, h, lu, pivots, re, im, pair_pivots, kl, ku):
     """Factors of the real and the complex matrix of a step. Returns a status."""
-    form(values, rows, columns, h * gamma, lu, kl, ku)
+    form(plan, mass, values, h * gamma, lu)
     form_pair(values, rows, columns, h * pair_re, h * pair_im, re, im, kl)
-    regular = factor(lu, pivots, kl, ku) and factor_pair(re, im, pair_pivots, kl, ku)
+    regular = factor(plan, lu, pivots) and factor_pair(re, im, pair_pivots, kl, ku)
     return DONE if regular else SINGULAR

@@ -19,7 +19,7 @@ from diffsim.codegen.loops import Loop, bend, jac, rhs, rhs_t, row, row3, unroll
 from diffsim.ode.erk import (
     STEERED,
     STEERING,
-    begin,
+    begin_with_slopes,
     clear,
     copy,
     gather_outputs,
@@ -31,7 +31,18 @@ from diffsim.ode.erk import (
     verdict,
     weights,
 )
-from diffsim.ode.lu import factor, form, level, solve, solve_joined, solve_joined_transposed, solve_transposed
+from diffsim.ode.lu import (
+    MATRICES,
+    PLAIN,
+    begin_implicit,
+    factor,
+    form,
+    solve_joined,
+    solve_joined_transposed,
+    start_cotangents,
+    times_mass,
+    times_mass_transposed,
+)
 from diffsim.ode.stepsize import (
     CAREFUL,
     DONE,
@@ -47,6 +58,7 @@ from diffsim.ode.stepsize import (
     joint_error,
     log2,
     mean_square,
+    modest_first_step,
     next_size,
     note,
     propose,
@@ -76,23 +88,34 @@ def stage_state(a, i, h, y, ks, out):
         out[q] = y[q] + h * acc
 
 
+def load(plan, mass, c, i, ks, z, out, spare):
+    """out = M sum_{j<i} c_ij k_j."""
+    for q in range(out.shape[0]):
+        acc = 0.0
+        for j in range(i):
+            acc += c[i, j] * ks[j, q]
+        out[q] = acc
+    if plan[PLAIN] == 0:
+        copy(out, spare)
+        for first in range(0, out.shape[0], z.shape[0]):
+            times_mass(plan, mass, spare, first, z.shape[0], out, first)
+
+
 def attempt(
-    k, gamma, a, c, d, alpha, b, t, h, y, p, base, depth, rows, columns, place, kl, ku, f0, ft, values, ks, new, r, work, lu, pivots, z,
+    k, gamma, a, c, d, alpha, b, t, h, y, p, base, depth, plan, mass, f0, ft, values, ks, new, r, work, lu, pivots, z,
 ):  # fmt: skip
     """The slopes of one step and its new state; False if the matrix is singular."""
-    form(values, rows, columns, h * gamma, lu, kl, ku)
-    if not factor(lu, pivots, kl, ku):
+    form(plan, mass, values, h * gamma, lu)
+    if not factor(plan, lu, pivots):
         return False
     for i in range(b.shape[0]):
         if i > 0:
             stage_state(a, i, h, y, ks, new)
             rhs(k, t + alpha[i] * h, new, p, r)
+        load(plan, mass, c, i, ks, z, work, new)
         for q in range(y.shape[0]):
-            acc = (f0[q] if i == 0 else r[q]) + d[i] * h * ft[q]
-            for j in range(i):
-                acc += c[i, j] * ks[j, q]
-            r[q] = gamma * acc
-        solve_joined(k, t, y, p, h * gamma, base, depth, r, lu, pivots, place, kl, ku, row(ks, i), z, work)
+            r[q] = gamma * ((f0[q] if i == 0 else r[q]) + d[i] * h * ft[q] + work[q])
+        solve_joined(k, t, y, p, h * gamma, base, depth, r, plan, lu, pivots, row(ks, i), z, work)
     for q in range(y.shape[0]):
         acc = 0.0
         for i in range(b.shape[0]):
@@ -111,8 +134,8 @@ def keep(y, ks, step, stages):
 
 
 def forward(
-    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, kl, ku, gamma, a, c, d, alpha, b, e,
-    dense, rows, columns, place, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, f0, ft, values, r,
+    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, gamma, a, c, d, alpha, b, e, dense,
+    plan, mass, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, f0, ft, values, r,
     work, lu, pivots, z, past, history, counts, last,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
@@ -123,18 +146,16 @@ def forward(
         As in ``erk.forward``.
     base, depth : int
         First component of the base; how many times the system was joined by its tangent.
-    kl, ku : int
-        Half-widths of the base's renumbered Jacobian.
     gamma, a, c, d, alpha, b, e, dense
         The tableau: a number, shapes (S, S), (S, S), (S,), (S,), (S,), (S,), (S, degree).
-    rows, columns, place : ndarray of int, shapes (nnz,), (nnz,), (nb,)
-        Where the kernel's entries of the Jacobian belong, and the renumbering.
+    plan, mass : ndarray, shapes (n_plan,) of int, (n_mass,)
+        How linear systems are solved, and the entries of the mass matrix (``lu.py``).
     stages : ndarray, shape (room + 1, S + 1, n_rec)
         Written: the state at the start of each step and its slopes.
     at, kept
         As in ``erk.forward``; there is no slope to be kept.
     ks, new, w, f0, ft, values, r, work, lu, pivots, z : ndarray
-        Work: shapes (S, N), (N,), (S,), (N,), (N,), (nnz,), (N,), (N,), (nb, nb), (nb,) of int, (nb,).
+        Work: shapes (S, N), (N,), (S,), (N,), (N,), (nnz,), (N,), (N,), (n_lu,), (nb + 1,) of int, (nb,).
     pace, past, history, counts, last
         As in ``erk.forward``.
 
@@ -147,8 +168,8 @@ def forward(
     n_rec, room, fresh = stages.shape[2], stages.shape[0] - 1, True
     s, h, error, landed, cap, before = nodes[0], 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
     accepted, rejected, jacobians, factorisations = 0, 0, 0, 0
-    status, worst, o, calls, size = begin(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
-                                          probe_factor, ks, new, out)
+    status, worst, o, calls, size = begin_implicit(k, order, t0, s, span, y, p, base, plan, mass, sigma, rate, replay, first_step, max_step,
+                                                   rtol, atol, probe_atol, probe_factor, values, r, lu, pivots, z, ks, new, out)
     held = keep_state(0, 0, y, row(ks, 0), at, kept)
     while status == DONE and not landed:
         status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
@@ -158,8 +179,8 @@ def forward(
                 calls += 1
                 jacobians += 1
                 fresh = False
-            regular = attempt(k, gamma, a, c, d, alpha, b, t0 + s, h, y, p, base, depth, rows, columns, place, kl, ku, f0, ft, values, ks,
-                              new, r, work, lu, pivots, z)
+            regular = attempt(k, gamma, a, c, d, alpha, b, t0 + s, h, y, p, base, depth, plan, mass, f0, ft, values, ks, new, r,
+                              work, lu, pivots, z)
             factorisations += 1
             calls += b.shape[0] - 1
             if replay == 0:
@@ -200,8 +221,7 @@ def pass_to_earlier(factors, scale, i, x, kappa):
 
 
 def retreat(
-    k, gamma, a, c, d, alpha, t, h, p, step, stages, base, depth, place, kl, ku, y_bar, p_bar, t_bar, kappa, g, r, work, state, lu, pivots,
-    z,
+    k, gamma, a, c, d, alpha, t, h, p, step, stages, base, depth, plan, mass, y_bar, p_bar, t_bar, kappa, g, r, work, state, lu, pivots, z,
 ):  # fmt: skip
     """Stages S - 1 .. 0 of one step, given what its end and the outputs add to kappa; y_bar gains the cotangents of the states."""
     n, start = y_bar.shape[0], row3(stages, step, 0)
@@ -209,12 +229,14 @@ def retreat(
         i = kappa.shape[0] - 1 - back
         x = row(kappa, i)
         copy(x, r)
-        solve_joined_transposed(k, t, start, p, h * gamma, base, depth, r, lu, pivots, place, kl, ku, x, z, work)
+        solve_joined_transposed(k, t, start, p, h * gamma, base, depth, r, plan, lu, pivots, x, z, work)
         for q in range(n):
             x[q] *= gamma
             work[q] = h * stages[step, 1 + i, q]
-        pass_to_earlier(c, 1.0, i, x, kappa)
         bend(k, t, start, work, d[i] * h, p, x, y_bar, p_bar, t_bar)
+        for first in range(0, n, z.shape[0]):
+            times_mass_transposed(plan, mass, x, first, z.shape[0], r, first)
+        pass_to_earlier(c, 1.0, i, r, kappa)
         for q in range(n):
             acc = 0.0
             for j in range(i):
@@ -227,7 +249,7 @@ def retreat(
         pass_to_earlier(a, h, i, g, kappa)
 
 
-def gather_first(k, t0, o, steps, rate, p, stages, out_bar, y_bar, p_bar, t_bar, g):
+def gather_first(k, t0, o, steps, rate, p, plan, mass, stages, out_bar, y_bar, p_bar, t_bar, g, lu, pivots, z):
     """Cotangents of the outputs up to number o, which lie at the start, given to it."""
     for q in range(y_bar.shape[0]):
         g[q] = 0.0
@@ -236,18 +258,19 @@ def gather_first(k, t0, o, steps, rate, p, stages, out_bar, y_bar, p_bar, t_bar,
         if rate == 0:
             y_bar[q] += g[q]
     if steps == 0 and rate == 1:
+        start_cotangents(plan, mass, lu, pivots, z, g)
         vjp(k, t0, row3(stages, 0, 0), p, g, y_bar, p_bar, t_bar)
 
 
 def adjoint(
-    k, t0, span, steps, rate, base, depth, kl, ku, gamma, a, c, d, alpha, b, dense, rows, columns, place, p, sigma, mesh, nodes, stages,
+    k, t0, span, steps, rate, base, depth, gamma, a, c, d, alpha, b, dense, plan, mass, p, sigma, mesh, nodes, stages,
     out_bar, y_bar, p_bar, t_bar, kappa, g, w, values, r, work, state, lu, pivots, z,
 ):  # fmt: skip
     """Discrete adjoint over the recorded steps: exact, second derivatives of f included.
 
     Parameters
     ----------
-    k, t0, span, rate, base, depth, kl, ku, gamma, a, c, d, alpha, b, dense, rows, columns, place, p, sigma
+    k, t0, span, rate, base, depth, gamma, a, c, d, alpha, b, dense, plan, mass, p, sigma
         As in ``forward``.
     steps, out_bar, y_bar, p_bar, t_bar
         As in ``erk.adjoint``.
@@ -283,48 +306,48 @@ def adjoint(
         for q in range(z.shape[0]):
             z[q] = stages[step, 0, base + q]
         jac(k, t, z, p, values)
-        form(values, rows, columns, h * gamma, lu, kl, ku)
-        if not factor(lu, pivots, kl, ku):
+        form(plan, mass, values, h * gamma, lu)
+        if not factor(plan, lu, pivots):
             return SINGULAR
-        retreat(k, gamma, a, c, d, alpha, t, h, p, step, stages, base, depth, place, kl, ku, y_bar, p_bar, t_bar, kappa, g, r, work, state,
+        retreat(k, gamma, a, c, d, alpha, t, h, p, step, stages, base, depth, plan, mass, y_bar, p_bar, t_bar, kappa, g, r, work, state,
                 lu, pivots, z)
-    gather_first(k, t0, o, steps, rate, p, stages, out_bar, y_bar, p_bar, t_bar, g)
+    gather_first(k, t0, o, steps, rate, p, plan, mass, stages, out_bar, y_bar, p_bar, t_bar, g, lu, pivots, z)
     return DONE
 
 
 SHAPES = {
     "a": "S, S", "c": "S, S", "d": "S", "alpha": "S", "b": "S", "e": "S", "dense": "S, degree", "p": "n_p", "sigma": "m", "mesh": "cap",
-    "nodes": "cap + 1", "w": "S", "rows": "nnz", "columns": "nnz", "place": "nb", "values": "nnz", "lu": "nb, nb", "pivots": "nb",
+    "nodes": "cap + 1", "w": "S", "plan": "n_plan", "mass": "n_mass", "values": "nnz", "lu": "n_lu", "pivots": "nb + 1",
     "z": "nb",
 }  # fmt: skip
 FORWARD = Loop(
     "rosenbrock_forward",
     forward,
-    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", *STEERED, *KEPT_SIZES),
-    integers=("max_steps", "replay", "rate", "base", "depth", "kl", "ku"),
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "n_plan", "n_mass", "n_lu", *STEERED, *KEPT_SIZES),
+    integers=("max_steps", "replay", "rate", "base", "depth"),
     shapes={
         **SHAPES, "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out", "stages": "room + 1, S + 1, n_rec", "ks": "S, N", "new": "N",
         "f0": "N", "ft": "N", "r": "N", "work": "N", "counts": "7", "last": "4", **STEERING, **KEEPING,
     },
-    integer_arrays=("counts", "at", "rows", "columns", "place", "pivots"),
+    integer_arrays=("counts", "at", "plan", "pivots"),
     helpers=(
-        form, factor, solve, level, solve_joined, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights,
+        *MATRICES, copy, mean_square, start_norm, first_step_size, modest_first_step, error_square, worst_component, weights,
         observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error,
-        first_not_finite, begin, verdict, tell, put, keep_state, slopes_at, stage_state, attempt, keep,
+        first_not_finite, begin_with_slopes, begin_implicit, verdict, tell, put, keep_state, slopes_at, stage_state, load, attempt, keep,
     ),
 )  # fmt: skip
 ADJOINT = Loop(
     "rosenbrock_adjoint",
     adjoint,
-    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap", "room", "nb", "nnz"),
-    integers=("steps", "rate", "base", "depth", "kl", "ku"),
+    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap", "room", "nb", "nnz", "n_plan", "n_mass", "n_lu"),
+    integers=("steps", "rate", "base", "depth"),
     shapes={
         **SHAPES, "out_bar": "m, n_out", "stages": "room + 1, S + 1, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "S, n",
         "g": "n", "r": "n", "work": "n", "state": "n",
     },
-    integer_arrays=("rows", "columns", "place", "pivots"),
+    integer_arrays=("plan", "pivots"),
     helpers=(
-        copy, form, factor, level, solve_transposed, solve_joined_transposed, weights, clear, gather_outputs, pass_to_earlier,
+        copy, *MATRICES, weights, clear, gather_outputs, pass_to_earlier,
         retreat, gather_first,
     ),
 )  # fmt: skip

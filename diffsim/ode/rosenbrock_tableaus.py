@@ -81,6 +81,11 @@ class Rosenbrock(Embedded):
             object.__setattr__(self, name, value)
 
     @property
+    def stiffly_accurate(self):
+        """Whether the last stage, with its own slope, is the new state."""
+        return bool(self.b[-1] == 1.0 and (self.b[:-1] == self.a[-1, :-1]).all())
+
+    @property
     def kept(self):
         """Vectors recorded for each step: its start and its slopes."""
         return self.stages + 1

@@ -7,6 +7,7 @@ from ..errors import ConcretizationError, InputError, SolveError
 from ..prims.layout import concatenate, reshape
 from .arguments import checked_times, concrete
 from .control import checked_control
+from .mass import checked_mass, consistent, with_mass
 from .odeint import odeint
 from .options import checked_method, checked_options, with_options
 from .outcome import failed, result_of
@@ -68,6 +69,10 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
         What the step sizes resolve when a derivative is taken: "probe" adds one tangent to the error norm, "state" leaves it at the state.
     controller : {"PI", "I", "PID", "predictive"} or Controller
         How the size of a step follows from the errors of those before. "predictive" is Gustafsson's, for implicit methods.
+    mass : array_like, shape (n,) or (n, n), or sparse matrix, optional
+        M of M y' = fun(t, y): constant, a vector for a diagonal matrix. Where it is singular the problem is a differential-algebraic one,
+        of index one, and the algebraic part of y0 (what M says nothing about) is a first guess: it is moved so that the algebraic
+        equations hold. Such problems need a stiffly accurate method: Rodas5P, Kvaerno5, KenCarp4, Kvaerno3 or TRBDF2.
     jac, jac_sparsity, lband, uband, min_step
         SciPy's, for calls written for it: they change nothing. The Jacobian and its band are found from fun itself, exactly. Where SciPy
         would warn that a method does not use them, so does this.
@@ -81,6 +86,8 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     ------
     InputError, InputTypeError
         An argument is wrong; the message names it.
+    ConvergenceError, SingularError
+        A problem with a singular mass matrix has no consistent initial values near y0, or an index higher than one.
     SolveError
         The solve failed and a derivative or a compiled result was asked for.  (Otherwise ``success`` is False, as in SciPy.)
 
@@ -98,7 +105,10 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     times, (y0, layout) = checked_times(t_span, t_eval), initial_state(y0, vectorized)
     options = checked_options(method, options, layout.vector)
     control = checked_control(layout, method, options)
+    matrix = checked_mass(options.mass, y0.shape[0], method)
     system, leaves = system_of(fun, times.t0, y0, args, layout)
+    system = with_mass(system, matrix, method)
+    y0 = consistent(system, matrix, times.t0, y0, leaves)
     if isinstance(METHODS[method], Splitting):
         check_separable(system, fun, method, times.t0, y0, leaves)
     problem = Problem(system, leaves, method, control, times, y0, layout)

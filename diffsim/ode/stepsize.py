@@ -64,6 +64,14 @@ def first_step_size(k, order, t0, span, y, p, rtol, atol, probe_atol, probe_fact
     return min(100.0 * h0, h1, abs(span))
 
 
+def modest_first_step(span, y, rtol, atol, probe_atol, probe_factor, ks):
+    """First size from the slopes alone, for mass matrices: what changes a state by a hundredth of it, a thousandth of the span at most."""
+    d0 = start_norm(y, y, rtol, atol, probe_atol, probe_factor)
+    d1 = start_norm(row(ks, 0), y, rtol, atol, probe_atol, probe_factor)
+    size = 1e-3 * abs(span)
+    return min(size, 0.01 * d0 / d1) if d0 >= SLOW and d1 >= SLOW and d0 + d1 < math.inf else 1e-3 * size
+
+
 def error_square(e, ks, y, new, h, rtol, atol, first):
     """Mean square of the error estimate h sum_i e_i k_i over atol + rtol max(|y|, |new|), as ``mean_square``."""
     total = 0.0

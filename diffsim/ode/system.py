@@ -41,6 +41,8 @@ class System:
         Equal for systems that compute the same.
     within : (System, int), optional
         The system this is the state and one tangent of, and where its state begins.
+    mass : Mass, optional
+        M of M y' = f(t, y); the identity if not given. (Of a state with its tangents it is the base that has it.)
 
     Attributes
     ----------
@@ -50,12 +52,12 @@ class System:
         Where the base's state begins; how many times a tangent was added.
     """
 
-    __slots__ = ("_derived", "base", "base_at", "depth", "digest", "fun", "graph", "n", "p_avals")
+    __slots__ = ("_derived", "base", "base_at", "depth", "digest", "fun", "graph", "mass", "n", "p_avals")
 
-    def __init__(self, n, p_avals, graph=None, fun=None, digest=None, within=None):
+    def __init__(self, n, p_avals, graph=None, fun=None, digest=None, within=None, mass=None):
         self.n, self.p_avals, self.graph, self.fun = n, tuple(p_avals), graph, fun
         self.digest = digest or graph.digest
-        self._derived = {}
+        self._derived, self.mass = {}, mass
         self.base, self.base_at, self.depth = self, 0, 0
         if within is not None:
             inner, at = within
@@ -85,8 +87,26 @@ class System:
             return self
         if "strong" not in self._derived:
             digest = hashlib.sha256(f"{self.digest} strong".encode()).hexdigest()
-            self._derived["strong"] = System(self.n, self.p_avals, self.graph, self.fun, digest)
+            strong = self._derived["strong"] = System(self.n, self.p_avals, self.graph, self.fun, digest, mass=self.mass)
+            if self.depth and self.base.mass is not None:         # the blocks of its matrix are the base's
+                strong.base, strong.base_at, strong.depth = self.base, self.base_at, self.depth
         return self._derived["strong"]
+
+    def with_mass(self, mass, digest):
+        """The system M y' = f(t, y) of the same f."""
+        digest = hashlib.sha256(f"{self.digest} mass {digest}".encode()).hexdigest()
+        return System(self.n, self.p_avals, self.graph, self.fun, digest, mass=mass)
+
+    def mapped(self, linear, key):
+        """The system of ``linear(f)``, made once for each key."""
+        def fun(t, y, *p):
+            return linear(self.call(t, y, *p))
+
+        def make():
+            if self.graph is None:
+                return System(self.n, self.p_avals, fun=fun, digest=f"{self.digest} {key}")
+            return System(self.n, self.p_avals, graph=trace(lambda *x: [fun(*x)], [SCALAR, Aval((self.n,), FLOAT), *self.p_avals])[0])
+        return self.once(("mapped", key), make)
 
     def augmented(self, wrt, tangent_first=True):
         """System of the state and one tangent.

@@ -40,9 +40,13 @@ class Indices:
             made = self._known[x] = self._form(x)
         return made
 
-    def forget(self):
-        """Operands have changed."""
-        self._known.clear()
+    def forget(self, loop):
+        """Operands of what stands in a loop will change."""
+        for block in blocks(loop):
+            for s in block.statements:
+                self._known.pop(s, None)
+                if type(s) is Loop or type(s) is Choice:
+                    self.forget(s)
 
     def _form(self, x):
         if type(x) is Literal:
@@ -130,11 +134,12 @@ class Uses:
 
 def apart(indices, a, b):
     """Whether two sets of index values surely name different elements."""
-    ranges = [_hull(indices, at) for at in (a, b)]
+    ranges = [hull(indices, at) for at in (a, b)]
     return None not in ranges and (ranges[0][1] < ranges[1][0] or ranges[1][1] < ranges[0][0])
 
 
-def _hull(indices, at):
+def hull(indices, at):
+    """The range of positions that a set of index values lies in; None if it is not known."""
     if at is None:
         return None
     spans = [indices(x).span() for x in at]
@@ -169,4 +174,4 @@ def in_step(indices, counter, at, other, other_at):
     return hi - lo < step
 
 
-__all__ = ["INT", "Affine", "Indices", "Uses", "apart", "in_step", "place"]
+__all__ = ["INT", "Affine", "Indices", "Uses", "apart", "hull", "in_step", "place"]

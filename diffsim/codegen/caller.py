@@ -206,12 +206,7 @@ class Caller:
         if not made.status:
             self.printer.lines.append(f"  call void @{made.symbol}({', '.join(arguments)})")
             return
-        p, n = self.printer, self.printer.fresh()[2:]
-        status = self.line(f"call i64 @{made.symbol}({', '.join(arguments)})")
-        p.lines.append(f"  br i1 {self.line(f'icmp ne i64 {status}, 0')}, label %.stop{n}, label %.on{n}")
-        p.open(f".stop{n}")
-        p.lines.append(f"  ret i64 {status}")
-        p.open(f".on{n}")
+        self.printer.leave_if(self.line(f"call i64 @{made.symbol}({', '.join(arguments)})"))
 
     def scratch(self, size):
         """Address of so many bytes that this call uses and no other at the same time."""

@@ -6,11 +6,11 @@ next loads is handed on in a register; memory that nothing reads any more is dro
 """
 
 from . import vector_math
-from .access import Indices, Uses, apart, in_step
+from .access import Indices, Uses, apart, hull, in_step
 from .nest import FLOAT, INT, Choice, Loop, Store, Value, blocks
 from .peel import peel
 from .scalars import FUNCTIONS, Special
-from .weight import work
+from .weight import size, work
 
 #: A loop may join one of the last so many of its range in the same block; statements in a fused body, at any depth.
 CANDIDATES, LARGEST = 24, 400
@@ -54,13 +54,27 @@ def fuse(block, indices=None, often=False):
 class _Unit:
     """Statements that stay together: one, or a loop and those it has taken in."""
 
-    __slots__ = ("after", "before", "body", "needs", "shape", "statement", "uses")
+    __slots__ = ("after", "before", "body", "level", "needs", "shape", "statement", "users", "uses")
 
     def __init__(self, statement, uses, indices):
         self.statement, self.uses, self.body = statement, uses, None
         self.before, self.after = [], []                    # iterations of these loops that not all have
-        self.needs = {}                                     # units that come before, in order
+        self.needs, self.users, self.level = {}, [], 0      # units that come before, in order, those that come after; longest path to it
         self.shape = _Shape(statement, indices) if type(statement) is Loop else None
+
+    def need(self, units):
+        """Let units come before this one: what comes after it moves up."""
+        for u in units:
+            if u not in self.needs:
+                self.needs[u] = None
+                u.users.append(self)
+        todo = [self]
+        while todo:
+            unit = todo.pop()
+            level = max((u.level + 1 for u in unit.needs), default=0)
+            if level > unit.level:
+                unit.level = level
+                todo += unit.users
 
 
 class _Shape:
@@ -69,7 +83,7 @@ class _Shape:
     __slots__ = ("functions", "nested", "statements", "vector", "work")
 
     def __init__(self, loop, indices):
-        self.statements, self.work = _size(loop.body), work(loop.body)
+        self.statements, self.work = size(loop.body), work(loop.body)
         self.nested = any(type(s) is Loop for s in loop.body.statements)
         self.vector = not self.nested and all(map(_combines, loop.carried)) and all(
             _vectorises(s, loop.counter, indices) for s in loop.body.statements)
@@ -107,11 +121,6 @@ def _vectorises(s, counter, indices):
     return known is None or known[0].startswith("llvm.") or (s.dtype is FLOAT and s.op in vector_math.variants())
 
 
-def _size(block):
-    """Statements of a block, at any depth."""
-    return sum(1 + sum(map(_size, blocks(s))) for s in block.statements)
-
-
 class _Fusion:
     """The fusion of one block's loops."""
 
@@ -132,7 +141,7 @@ class _Fusion:
         needs, soft = self._needs(unit.uses)
         joined = type(statement) is Loop and self._join(unit, needs, soft)
         if not joined:
-            unit.needs = dict.fromkeys([*needs, *soft])
+            unit.need((*needs, *soft))
             self.units.append(unit)
             if type(statement) is Loop:
                 self.recent.setdefault((statement.start, statement.stop), []).append(unit)
@@ -153,8 +162,13 @@ class _Fusion:
         return needs, soft
 
     def _meet(self, soft, others, at):
+        """Collect those units that touch memory at these places, or may."""
+        if not others:
+            return
+        mine = hull(self.indices, at)
+        lo, hi = mine or (None, None)
         for unit, theirs in others:
-            if unit not in soft and not apart(self.indices, at, theirs):
+            if unit not in soft and (mine is None or theirs is None or (hi >= theirs[0] and theirs[1] >= lo)):
                 soft[unit] = None
 
     def _enter(self, unit, uses):
@@ -162,33 +176,38 @@ class _Fusion:
             self.maker[v] = unit
         for found, mine in ((self.readers, uses.reads), (self.writers, uses.writes)):
             for key, at in mine.items():
-                found.setdefault(key, []).append((unit, at))
+                found.setdefault(key, []).append((unit, hull(self.indices, at)))
         if uses.ordered:
             self.ordered = unit
 
-    def _behind(self, units):
-        """All units that must come before one of these; None if the search takes too long."""
+    def _enter_again(self, unit):
+        """The ranges of its counters have changed."""
+        for found, mine in ((self.readers, unit.uses.reads), (self.writers, unit.uses.writes)):
+            for key, at in mine.items():
+                found[key] = [*(entry for entry in found.get(key, ()) if entry[0] is not unit), (unit, hull(self.indices, at))]
+
+    def _behind(self, units, level):
+        """All units above a level, or at it, that must come before one of these; None if the search takes too long."""
         seen, todo = set(), [u for unit in units for u in unit.needs]
         while todo:
             unit = todo.pop()
             if unit not in seen:
                 seen.add(unit)
-                todo += unit.needs
+                if unit.level > level:                      # those before it are below
+                    todo += [u for u in unit.needs if u not in seen]
         self.steps -= len(seen)
         return seen if self.steps > 0 else None
 
     # ------------------------------------------------------------ joining
     def _join(self, unit, needs, soft):
         """The unit that takes in this one, None if there is none."""
-        loop = unit.statement
-        found = self._alike(loop)
-        behind = self._behind((*needs, *soft)) if found else None
+        found = [host for host in self._alike(unit.statement)
+                 if host not in needs and host.shape.suits(unit.shape) and self._share(host, unit)]
+        behind = self._behind((*needs, *soft), min(host.level for host in found)) if found else None
         if behind is None:
             return None
         for host in found:
-            if host in needs or host in behind or not host.shape.suits(unit.shape):
-                continue
-            if self._share(host, unit) and self._in_step(host, unit):
+            if host not in behind and self._in_step(host, unit):
                 self._peel(host, unit)
                 self._take(host, unit, [u for u in (*needs, *soft) if u is not host])
                 return host
@@ -197,7 +216,7 @@ class _Fusion:
     def _alike(self, loop):
         """Units of loops over the range of this one, the last ones first, then those over nearly that range."""
         same = self.recent.get((loop.start, loop.stop), ())[:-CANDIDATES - 1:-1]
-        if loop.stop - loop.start < PEELED or _size(loop.body) >= EDGES:
+        if loop.stop - loop.start < PEELED or size(loop.body) >= EDGES:
             return same
         near = [(loop.start + i, loop.stop + j) for i in range(-EDGE, EDGE + 1) for j in range(-EDGE, EDGE + 1) if i or j]
         return [*same, *(unit for bounds in near for unit in self.recent.get(bounds, ())[:-3:-1] if unit.shape.statements < EDGES)]
@@ -209,6 +228,8 @@ class _Fusion:
         lo, hi = min(a.counter.lo, b.counter.lo), max(a.counter.hi, b.counter.hi)
         for counter in (a.counter, b.counter):              # ranges of indices tell what memory the iterations moved out touch, too
             counter.lo, counter.hi = lo, hi
+        if (a.start, a.stop) != (b.start, b.stop):
+            self._enter_again(host)
         for each in (host, unit):
             loop = each.statement
             if (loop.start, loop.stop) != (start, stop):
@@ -238,16 +259,16 @@ class _Fusion:
     def _take(self, host, unit, before):
         loop, other = host.statement, unit.statement
         host.body = host.body or _Body(loop)
+        self.indices.forget(other)
         renamed = host.body.take(other)
         self.joined[other] = loop
-        self.indices.forget()
         unit.uses.values = {renamed.get(v, v) for v in unit.uses.values}
         for found in (unit.uses.reads, unit.uses.writes):
             for key, at in found.items():
                 found[key] = at and {renamed.get(x, x) for x in at}
         host.uses.absorb(unit.uses)
         host.before, host.after = host.before + unit.before, host.after + unit.after
-        host.needs.update(dict.fromkeys(before))
+        host.need(before)
         host.shape = _Shape(loop, self.indices)
 
     def _in_order(self):

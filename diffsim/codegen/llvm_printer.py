@@ -8,14 +8,14 @@ from itertools import accumulate
 
 import numpy as np
 
-from . import engine, vector_math
+from . import engine, parts, vector_math
 from .fuse import in_vectors
 from .guards import Guards
 from .lower import WIDE
 from .nest import BOOL, COMPUTED, FLOAT, INT, PARTS, WIDTH, Atom, Block, Check, Choice, Link, Literal, Loop, Store, Value, numbers, slots
 from .scalars import FUNCTIONS, Special
 from .sums import block_length, block_sums
-from .weight import count_loops, heaviest, work
+from .weight import count_loops, heaviest, size, work
 
 TYPE = {d: {"f8": "double", "f4": "float", "i8": "i64", "i4": "i32", "b1": "i1"}[d.str[1:]] for d in COMPUTED}
 SUFFIX = {d: {"f8": "f64", "f4": "f32", "i8": "i64", "i4": "i32", "b1": "i1"}[d.str[1:]] for d in COMPUTED}
@@ -142,7 +142,7 @@ class FunctionPrinter:
     def print(self, given=None):
         """Append the definition to the module, under the name ``given`` if its scratch memory is the caller's."""
         params = [f"ptr noalias %{n}" if kind == "ptr" else f"{kind} %{n}" for n, kind in self.function.params]
-        self.block(self.function.body)
+        self._body()
         self.guards.finish()
         memory = [(f"%.s{i}", n) for i, n in enumerate(self.slot_sizes)] + [("%.work", self.work)] * (self.work > 0)
         self.scratch = "alloca" if self.stack is None or self.scratch_size <= self.stack else "param"
@@ -158,6 +158,30 @@ class FunctionPrinter:
         opening = f"define {linkage}{self.result} @{name}({', '.join(params)}) {self.text.attributes} {{"
         self.text.functions.append("\n".join([opening, "entry:", *head, *self.head, *self.lines, "}"]))
         return self
+
+    def _body(self):
+        """Print the statements, of a long function as calls of parts."""
+        statements, cuts = self.function.body.statements, [0]
+        if size(self.function.body) <= parts.LONG:
+            self.block(self.function.body)
+            return
+        for s in statements:
+            self.statement(s)
+            if len(self.lines) - cuts[-1] >= parts.PART or s is statements[-1]:
+                cuts.append(len(self.lines))
+                self.label = "entry"
+        memory = [("ptr noalias", f"%.s{i}") for i in range(len(self.slot_sizes))] + [("ptr noalias", "%.work")]
+        params = [("ptr noalias" if kind == "ptr" else kind, f"%{n}") for n, kind in self.function.params]
+        types = {name: TYPE[v.dtype] for v, name in self.names.items()}
+        parts.Parts(self, cuts[1:], [*params, *memory], types).call(self.function.name)
+
+    def leave_if(self, status):
+        """Return a status that is not zero."""
+        n = self.fresh()[2:]
+        self.lines.append(f"  br i1 {self.line(f'icmp ne i64 {status}, 0')}, label %.stop{n}, label %.on{n}")
+        self.open(f".stop{n}")
+        self.lines.append(f"  ret i64 {status}")
+        self.open(f".on{n}")
 
     # ------------------------------------------------------------ names
     def fresh(self):
@@ -228,20 +252,23 @@ class FunctionPrinter:
     # ------------------------------------------------------------ statements
     def block(self, block):
         for s in block.statements:
-            kind = type(s)
-            if kind is Store:
-                self.write(s)
-            elif kind is Loop:
-                self.loop(s)
-            elif kind is Choice:
-                self.choice(s)
-            elif kind is Link:
-                self.guards.leave()
-                self.link(self, s)
-            elif kind is Check:
-                self.guards.check(s)
-            else:
-                self.names[s] = self.value(s)
+            self.statement(s)
+
+    def statement(self, s):
+        kind = type(s)
+        if kind is Store:
+            self.write(s)
+        elif kind is Loop:
+            self.loop(s)
+        elif kind is Choice:
+            self.choice(s)
+        elif kind is Link:
+            self.guards.leave()
+            self.link(self, s)
+        elif kind is Check:
+            self.guards.check(s)
+        else:
+            self.names[s] = self.value(s)
 
     def loop(self, loop):
         """Bounds are constant and the loop is not empty: the test stands at its end."""

@@ -15,6 +15,11 @@ def work(block):
     return total
 
 
+def size(block):
+    """Statements of a block, at any depth."""
+    return sum(1 + sum(map(size, blocks(s))) for s in block.statements)
+
+
 def count_loops(block):
     """Loops of a block, at any depth."""
     return sum((type(s) is Loop) + sum(map(count_loops, blocks(s))) for s in block.statements)

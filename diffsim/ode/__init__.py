@@ -9,6 +9,8 @@ from .ensemble_solve import solve_ensemble
 from .quadrature import quadrature
 from .record import Mesh
 from .result import OdeResult
+from .shooting import Shooting, shooting
+from .shooting_solve import ShootingResult
 from .solve import solve_ivp
 from .steady import SteadyState, steady_state
 from .tableaus import METHODS, Tableau
@@ -23,11 +25,14 @@ __all__ = [
            "EnsembleSolution",
            "Mesh",
            "OdeResult",
+           "Shooting",
+           "ShootingResult",
            "SteadyState",
            "Tableau",
            "continuous_adjoint",
            "ensemble",
            "quadrature",
+           "shooting",
            "solve_ensemble",
            "solve_ivp",
            "steady_state",

@@ -75,7 +75,8 @@ def draw(path, periods=1000, size=0.01):
     axes = figure.subplots()
     for (method, evaluations), colour in zip(METHODS.items(), ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00"), strict=True):
         t, error = drift(method, evaluations, periods, size)
-        edges = np.unique(np.geomspace(1, len(t), 100).astype(int))
+        turn = np.searchsorted(t, 1.0)                     # no window is shorter than a period
+        edges = np.unique((turn * np.round(np.geomspace(1, len(t) // turn, 60))).astype(int))
         top = np.maximum.reduceat(error, np.append(0, edges[:-1]))
         axes.loglog(t[edges - 1], top, color=colour, label=method, linestyle="--" if method == "RK4" else "-")
     axes.set(xlabel="time (periods)", ylabel="relative error of the energy")

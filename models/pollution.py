@@ -76,7 +76,7 @@ def draw(path):
     y = solve(theta0, t, rtol=1e-8, atol=1e-14).y
     figure = Figure(figsize=(6.8, 4.0), layout="constrained")
     panels = figure.subplots(2, 3, sharex=True)
-    for axes, (i, name) in zip(panels.flat, ((0, "NO2"), (1, "NO"), (3, "O3"), (4, "HO2"), (5, "OH"), (11, "C2O3")), strict=True):
+    for axes, (i, name) in zip(panels.flat, ((0, "NO2"), (1, "NO"), (3, "O3"), (4, "HO2"), (5, "OH"), (10, "C2O3")), strict=True):
         axes.plot(t, y[i], color="#0072B2")
         axes.set_title(f"{name} (species {i + 1})", fontsize="medium")
         axes.set_ylim(bottom=0.0)

@@ -1,0 +1,1 @@
+"""Initial value problems and their contestants: what ``solves.py`` and ``gradients.py`` time."""

@@ -117,6 +117,10 @@ class StabilityWarning(DiffsimWarning):
     """Solutions do not come to rest at a steady state, or cannot be followed backwards."""
 
 
+class ToleranceWarning(DiffsimWarning):
+    """A component of a solution stays below its absolute tolerance: none of its digits is controlled, nor any of its derivatives."""
+
+
 class CacheWarning(DiffsimWarning):
     """The on-disk cache cannot be used."""
 

@@ -30,7 +30,7 @@ class Control:
     pace : tuple of float
         The controller as numbers, see ``stepsize.steer``; empty for the usual one.
     history : int
-        How many attempted steps are written down.
+        How many attempted steps are written down (``attempts.memory``).
     """
 
     rtol: float | tuple
@@ -61,8 +61,11 @@ def probe_signs(n):
 
 
 # ---------------------------------------------------------------- what a user asks for
-def checked_control(layout, method, options):
-    """The :class:`Control` that a user's options ask for; InputError, naming the argument, where they are wrong."""
+def checked_control(layout, method, options, span=None):
+    """The :class:`Control` that a user's options ask for; InputError, naming the argument, where they are wrong.
+
+    ``span`` is the length of the interval, None if it is not known.
+    """
     if METHODS[method].fixed and options.first_step is None and options.steps is None:
         raise InputError(f"solve_ivp: method {method!r} takes equal steps and estimates no error: give first_step=, their size, or steps=")
     if options.gradient_errors not in ("probe", "state"):
@@ -73,6 +76,8 @@ def checked_control(layout, method, options):
     if not np.all(atol >= 0):
         raise InputError(f"solve_ivp: atol must be a number or shaped like y0, and not be negative; got {options.atol}")
     first_step = 0.0 if options.first_step is None else _positive(options.first_step, "first_step")
+    if span and not METHODS[method].fixed and first_step > abs(span):
+        raise InputError(f"solve_ivp: first_step = {first_step:g} exceeds bounds: the span is {abs(span):g} long")
     max_step, max_steps = _positive(options.max_step, "max_step", finite=False), _positive(options.max_steps, "max_steps", finite=False)
     if max_steps < 1:
         raise InputError(f"solve_ivp: max_steps must be at least 1, got {max_steps:g}")
@@ -80,7 +85,7 @@ def checked_control(layout, method, options):
         first_step, max_step = np.inf, np.inf
     least = 100 * np.finfo(float).eps
     if np.any(rtol < least):
-        warnings.warn(f"solve_ivp: rtol = {options.rtol} is below 100 rounding errors; {least:.3g} is used", RuntimeWarning,
+        warnings.warn(f"At least one element of `rtol` is too small. Setting `rtol = np.maximum(rtol, {least})`.", UserWarning,
                       stacklevel=user_depth())
     return Control(_hashable(np.maximum(rtol, least)), _hashable(atol), first_step, max_step, int(min(max_steps, 2**62)),
                    options.gradient_errors == "probe", pace_of(options.controller))

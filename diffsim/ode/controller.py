@@ -12,12 +12,12 @@ __all__ = ["CONTROLLERS", "Controller"]
 class Controller:
     """A digital filter for step sizes.
 
-    With r the tolerance over the error of a step, k the order of the error estimate, h its size and _1, _2 the accepted steps before, the
+    With r = safety^k * tolerance / error of a step, k the order of the error estimate, h its size and _1, _2 the accepted steps before, the
     next size is::
 
-        safety * h * r^(beta_1 / k) * r_1^(beta_2 / k) * r_2^(beta_3 / k) * (h / h_1)^-alpha_2 * (h_1 / h_2)^-alpha_3
+        h * r^(beta_1 / k) * r_1^(beta_2 / k) * r_2^(beta_3 / k) * (h / h_1)^-alpha_1 * (h_1 / h_2)^-alpha_2
 
-    A step that is rejected is repeated with r^(1 / k) times its size.
+    A step that is rejected is repeated with r^(1 / k) times its size. All filters aim at the same error, a part safety^k of the tolerance.
 
     Parameters
     ----------
@@ -74,8 +74,7 @@ class Controller:
     @property
     def pace(self):
         """The numbers that the stepping loops read (``stepsize.steer``)."""
-        limits = math.log2(self.shrink / self.safety), math.log2(self.grow / self.safety)
-        return (*self.beta, *self.alpha, float(self.bounded), float(self.safety), *limits)
+        return (*self.beta, *self.alpha, float(self.bounded), *map(math.log2, (self.safety, self.shrink, self.grow)))
 
 
 #: Controllers by name; "PI" is the one built into the loops (Hairer & Wanner II, IV.2, beta = 0.02).  "PID": Kennedy & Carpenter's, as in

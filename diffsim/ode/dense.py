@@ -8,28 +8,90 @@ from ..prims.elementwise import sub
 from ..prims.layout import basic, index, reshape
 from .arguments import concrete, vector
 
+#: Times may lie outside the span by this part of it: rounding.
+SLACK = 1e-12
+
 
 class Interpolant:
-    """Dense output: states at any time of the span, differentiable like the solution itself."""
+    """The solution as a function of time, differentiable like the solution itself; SciPy's ``OdeSolution``.
+
+    Attributes
+    ----------
+    t_min, t_max : float
+        Ends of the span.
+    ts : ndarray, shape (n_segments + 1,)
+        Times between the steps, in the order they were taken.
+    n_segments : int
+    ascending : bool
+        Whether time ran forward.
+    interpolants : list of Segment
+        The solution over each step.
+    """
 
     def __init__(self, problem, record):
         self._problem, self._record = problem, record
-        t0 = concrete(problem.times.t0)
-        self.t_min, self.t_max = sorted((float(t0), float(t0) + float(record.nodes[-1])))
+        times, nodes = problem.times, record.nodes
+        t0 = float(concrete(times.t0))
+        self.ts = t0 + nodes if len(nodes) > 1 else np.array([t0, t0])
+        if nodes[-1] == concrete(times.span):              # which a failed solve has not reached
+            self.ts[-1] = concrete(times.t1)
+        self.t_min, self.t_max = sorted((self.ts[0], self.ts[-1]))
+        self.ascending, self.n_segments = bool(self.ts[-1] >= self.ts[0]), len(self.ts) - 1
+        self.ts_sorted = self.ts if self.ascending else self.ts[::-1]
+
+    @property
+    def interpolants(self):
+        return [Segment(self, *ends) for ends in zip(self.ts[:-1], self.ts[1:], strict=True)]
 
     def __call__(self, t):
+        """The state at times t.
+
+        Parameters
+        ----------
+        t : float or array_like, shape (m,)
+            Within the span.
+
+        Returns
+        -------
+        y
+            As y0, with a last axis of length m if t has one.
+
+        Raises
+        ------
+        InputError
+            A time lies outside the span, where nothing is known.
+        """
         scalar = not np.shape(t) if not isinstance(t, Tracer) else not t.shape
         t = vector([t] if scalar and not isinstance(t, Tracer) else reshape(t, shape=(1,)) if scalar else t, "t", allow_empty=True)
         value = concrete(t)
-        slack = 1e-12 * (self.t_max - self.t_min)
+        slack = SLACK * max(self.t_max - self.t_min, abs(self.t_min), abs(self.t_max))
         if value is not None and np.size(value) and (value.min() < self.t_min - slack or value.max() > self.t_max + slack):
             raise InputError(f"sol: times must lie in [{self.t_min:g}, {self.t_max:g}]")
         sigma, back = sub(t, self._problem.times.t0), None
-        if value is not None and np.any(np.diff(value) * (1 if self._record.nodes[-1] >= 0 else -1) < 0):
-            order = np.argsort(value if self._record.nodes[-1] >= 0 else -value, kind="stable")
+        if value is not None and np.any(np.diff(value) * (1 if self.ascending else -1) < 0):
+            order = np.argsort(value if self.ascending else -value, kind="stable")
             back = np.argsort(order)
             sigma = sigma[order]
         ys, _ = self._problem.states(self._record, sigma)
         ys = ys if back is None else ys[back]
         layout = self._problem.layout
         return layout.state(index(ys, at=basic(tuple(ys.shape), (0, slice(None))))) if scalar else layout.outputs(ys)
+
+
+class Segment:
+    """The solution over one step; SciPy's ``DenseOutput``.
+
+    Attributes
+    ----------
+    t_old, t : float
+        Where the step began and ended.
+    t_min, t_max : float
+    """
+
+    def __init__(self, whole, t_old, t):
+        self._whole, self.t_old, self.t = whole, t_old, t
+        self.t_min, self.t_max = min(t_old, t), max(t_old, t)
+
+    def __call__(self, t):
+        """The state at times t, as by the whole solution."""
+        return self._whole(t)

@@ -12,12 +12,12 @@ import numpy as np
 from ..core.emission import Call
 from ..prims.elementwise import absolute, equal, mul, where
 from ..prims.layout import concatenate
-from . import erk
+from . import attempts, erk
 from .control import PROBE_FACTOR, REPLAYING, Control, probe_signs
 from .failure import failure
 from .families import family_of, fixed, order_of_error, steering, work_sizes
 from .linking import linked_loop, offsets, start
-from .record import COUNTS_AT, LAST_AT, SPAN_AT, START_AT, WORDS, Record
+from .record import COUNTS_AT, LAST_AT, NOTED_AT, SPAN_AT, START_AT, WORDS, Record
 from .system import System
 from .tableaus import METHODS
 
@@ -49,7 +49,7 @@ class RecordRequest:
 
     def allocate(self):
         words, memory = np.zeros(WORDS, np.int64), {"work": np.zeros(self.work)}
-        words[WORK] = memory["work"].ctypes.data
+        words[WORK], words[NOTED_AT] = memory["work"].ctypes.data, attempts.memory().ctypes.data
         self._buffers(words, memory)
         return words, memory
 
@@ -184,7 +184,7 @@ def _forward(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0):
         "max_steps": control.max_steps, "replay": steps, "rate": run.rate, "atol": atol,
         "probe_atol": atol, "sigma": k.pointer(sigma), "out": out, "mesh": k.context(MESH) if mesh is None else mesh,
         "nodes": k.context(NODES), "stages": k.context(STAGES), "at": k.context(MESH), "kept": k.context(MESH),
-        "counts": k.context_address(COUNTS_AT), "last": k.context_address(LAST_AT),
+        "counts": k.context_address(COUNTS_AT), "last": k.context_address(LAST_AT), "history": k.context(NOTED_AT),
         **{x: at[x] for x in ("y", "p", *family.work)},
     }  # fmt: skip
     k.context_store(START_AT, t0, "double")

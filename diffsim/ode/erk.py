@@ -261,7 +261,7 @@ def forward(
     ks, new, mid, w, past : ndarray, shapes (S + 1 + X, N), (N,), (N,), (S + 1 + X,), (P,)
         Work; P = 4 if there is a ``pace``, else 0.
     history : ndarray, shape (H, 3)
-        Written: start, increment and squared error norm of the first H attempted steps.
+        Written: start, increment and squared error norm of the last H attempted steps, see ``stepsize.note``.
     counts, last : ndarray, shapes (7,), (4,)
         Written: see ``COUNTS`` and ``LAST``.
 

@@ -41,19 +41,19 @@ class Family:
 
 
 ERK = Family(
-    forward=erk.FORWARD, adjoint=erk.ADJOINT, kernels=("rhs",), back_kernels=("vjp",), work=("ks", "new", "mid", "w", "past", "history"),
+    forward=erk.FORWARD, adjoint=erk.ADJOINT, kernels=("rhs",), back_kernels=("vjp",), work=("ks", "new", "mid", "w", "past"),
     back_work=("kappa", "g", "w"))
 ROSENBROCK = Family(
     forward=rosenbrock.FORWARD, adjoint=rosenbrock.ADJOINT, kernels=("rhs", "rhs_t", "jac", "push"),
     back_kernels=("vjp", "jac", "pull", "bend"), tangent_kernels=("push", "pull"), structured=True,
     massive=True,
-    work=("ks", "new", "w", "f0", "ft", "values", "r", "work", "lu", "pivots", "z", "past", "history"),
+    work=("ks", "new", "w", "f0", "ft", "values", "r", "work", "lu", "pivots", "z", "past"),
     back_work=("kappa", "g", "w", "values", "r", "work", "state", "lu", "pivots", "z"))
 
 ESDIRK = Family(
     forward=esdirk.FORWARD, adjoint=esdirk.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
     structured=True, massive=True,
-    work=("ks", "new", "w", "est", "values", "mid", "rise", "r", "lu", "pivots", "late", "late_lu", "late_pivots", "z", "past", "history"),
+    work=("ks", "new", "w", "est", "values", "mid", "rise", "r", "lu", "pivots", "late", "late_lu", "late_pivots", "z", "past"),
     back_work=("kappa", "g", "w", "values", "r", "work", "lu", "pivots", "z"))
 
 SPLITTING = Family(
@@ -64,7 +64,7 @@ SPLITTING = Family(
 RADAU = Family(
     forward=radau.FORWARD, adjoint=radau.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
     structured=True, work=("ks", "new", "w", "est", "values", "former", "rise", "held", "moved", "states", "r", "lu", "pivots", "re", "im",
-                           "pair_pivots", "late", "wide", "wide_pivots", "z", "u", "long", "past", "history"),
+                           "pair_pivots", "late", "wide", "wide_pivots", "z", "u", "long", "past"),
     back_work=("kappa", "g", "w", "late", "x", "pulled", "wide", "wide_pivots", "z", "long"))
 
 FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK, Radau: RADAU, Splitting: SPLITTING}

@@ -38,6 +38,8 @@ class Options:
     gradient_errors: str = "probe"
     controller: object = "PI"
     mass: object = None
+    progress: object = False
+    history: bool = False
 
 
 FIELDS = {field.name: field.default for field in dataclasses.fields(Options)}

@@ -1,10 +1,13 @@
 """A problem to solve: everything that ``solve_ivp`` has checked."""
 
 import re
+from dataclasses import replace
 
 from ..core import Tracer
+from ..errors import SolveError
+from . import attempts
 from .arguments import concrete
-from .odeint import replay
+from .odeint import odeint, replay
 
 
 class Problem:
@@ -22,13 +25,14 @@ class Problem:
         The vector to start from.
     layout : Layout
         How the user's state lies in it.
+    options : Options
     """
 
-    __slots__ = ("control", "layout", "leaves", "method", "system", "times", "y0")
+    __slots__ = ("control", "layout", "leaves", "method", "options", "system", "times", "y0")
 
-    def __init__(self, system, leaves, method, control, times, y0, layout):
+    def __init__(self, system, leaves, method, control, times, y0, layout, options):
         self.system, self.leaves, self.method, self.control = system, leaves, method, control
-        self.times, self.y0, self.layout = times, y0, layout
+        self.times, self.y0, self.layout, self.options = times, y0, layout, options
 
     @property
     def traced(self):
@@ -39,6 +43,30 @@ class Problem:
     def states(self, mesh, sigma):
         """Outputs on a mesh, shape (m, n), and their record."""
         return replay(mesh, self.times.t0, self.y0, sigma, *self.leaves, system=self.system, method=self.method, rate=0)
+
+    def integrated(self, sigma, keep):
+        """Outputs at sigma, the record, and the :class:`Attempts` if they are to be kept: a solve with steps of its own choice.
+
+        Raises
+        ------
+        SolveError
+            With ``attempts``.
+        """
+        def run(control):
+            return odeint(self.times.t0, self.times.span, self.y0, sigma, *self.leaves, system=self.system, method=self.method, rate=0,
+                          control=control, probe=None, keep=keep)
+
+        options = self.options
+        if not (options.progress or options.history) or self.traced[1]:
+            return *run(self.control), None
+        t0, span = float(concrete(self.times.t0)), float(concrete(self.times.span))
+        with attempts.watched(t0, span, options.progress):
+            try:
+                ys, record = run(replace(self.control, history=attempts.ROWS))
+            except SolveError as error:
+                error.attempts = attempts.taken(t0, error.record) if options.history else None
+                raise
+            return ys, record, attempts.taken(t0, record) if options.history else None
 
     def named(self, error):
         """An error of the solve, its components in the user's words."""

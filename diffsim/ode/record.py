@@ -7,9 +7,9 @@ from ..errors import InputError
 from .erk import COUNTS, LAST
 
 #: Context words of a record in a compiled program: addresses and sizes, counts, last values, start and span (see ``emit``).
-WORDS = 18
-#: Words of the counts, of the last values, of start and span; ``emit`` names the ones before.
-COUNTS_AT, LAST_AT, START_AT, SPAN_AT = 5, 12, 16, 17
+WORDS = 19
+#: Words of the counts, of the last values, of start and span, of where attempts are noted; ``emit`` names the ones before.
+COUNTS_AT, LAST_AT, START_AT, SPAN_AT, NOTED_AT = 5, 12, 16, 17, 18
 
 
 class Record:

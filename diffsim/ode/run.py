@@ -9,7 +9,7 @@ from ..codegen.program import Program
 from ..core import REGISTRY, Eqn, Graph, Var, aval_of, user_depth
 from ..errors import SolveError, StrongZeroWarning
 from ..transforms.strong import STRONG, strong_zeros
-from . import erk
+from . import attempts, erk
 from .control import PROBE_FACTOR, REPLAYING, probe_signs
 from .failure import failure
 from .families import family_of, fixed, order_of_error, steering, work
@@ -111,7 +111,7 @@ def _forward(system, method, rate, t0, span, y0, sigma, p, n_out, n_rec, *, cont
         "order": order_of_error(method), "t0": t0, "span": span, "rtol": control.rtol_vector(n),
         "probe_factor": PROBE_FACTOR if probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
         "max_steps": control.max_steps, "replay": 0 if mesh is None else len(mesh), "rate": rate, "p": p, "atol": control.atol_vector(n),
-        "probe_atol": control.atol_vector(n), "sigma": sigma, "out": out,
+        "probe_atol": control.atol_vector(n), "sigma": sigma, "out": out, "history": attempts.memory()[:control.history],
     }  # fmt: skip
     while True:
         increments, nodes = np.zeros(cap), np.zeros(cap + 1)

@@ -8,9 +8,8 @@ from ..prims.layout import concatenate, reshape
 from .arguments import checked_times, concrete
 from .control import checked_control
 from .mass import checked_mass, consistent, with_mass
-from .odeint import odeint
 from .options import checked_method, checked_options, with_options
-from .outcome import failed, result_of
+from .outcome import failed, result_of, warn_of_scale
 from .problem import Problem
 from .record import Mesh
 from .rhs import system_of
@@ -46,6 +45,7 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
         called "leapfrog", of order 2, and compositions of it of orders 4, 6 and 8 ("Yoshida4", "Yoshida6", "Yoshida8"; "KahanLi6" and
         "KahanLi8", with smaller errors and more stages). They take y = (positions, momenta), the first half of y and the second: the
         slopes of the one may depend on the other and on t only, which is checked. Outputs between steps lie on a cubic.
+        fun is never called outside t_span, but by "Kvaerno5" and the compositions, which have stages outside their steps.
     t_eval : array_like, shape (n_t,), optional
         Times of output, sorted, within the span; a time may be repeated. Default: the accepted steps (not inside jit and vmap, where
         shapes must be known).
@@ -73,6 +73,11 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
         M of M y' = fun(t, y): constant, a vector for a diagonal matrix. Where it is singular the problem is a differential-algebraic one,
         of index one, and the algebraic part of y0 (what M says nothing about) is a first guess: it is moved so that the algebraic
         equations hold. Such problems need a stiffly accurate method: Rodas5P, Kvaerno5, KenCarp4, Kvaerno3 or TRBDF2.
+    progress : bool or callable
+        Whether to show a bar on a solve that takes longer than a second, if somebody sees it: in a terminal or a notebook. A function is
+        called with the time reached, some ten times a second, by another thread. Not inside jit and vmap.
+    history : bool
+        Whether to return ``attempts``, every step that was tried, for ``sol.plot_steps()``. Not inside jit and vmap.
     jac, jac_sparsity, lband, uband, min_step
         SciPy's, for calls written for it: they change nothing. The Jacobian and its band are found from fun itself, exactly. Where SciPy
         would warn that a method does not use them, so does this.
@@ -104,14 +109,14 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     method = checked_method(method)
     times, (y0, layout) = checked_times(t_span, t_eval), initial_state(y0, vectorized)
     options = checked_options(method, options, layout.vector)
-    control = checked_control(layout, method, options)
     matrix = checked_mass(options.mass, y0.shape[0], method)
+    control = checked_control(layout, method, options, concrete(times.span))
     system, leaves = system_of(fun, times.t0, y0, args, layout)
     system = with_mass(system, matrix, method)
     y0 = consistent(system, matrix, times.t0, y0, leaves)
     if isinstance(METHODS[method], Splitting):
         check_separable(system, fun, method, times.t0, y0, leaves)
-    problem = Problem(system, leaves, method, control, times, y0, layout)
+    problem = Problem(system, leaves, method, control, times, y0, layout, options)
     steps = options.steps
     if steps is None and METHODS[method].fixed:
         steps = _equal_steps(times, method, min(control.first_step, control.max_step))
@@ -130,20 +135,20 @@ def _solved(problem, dense_output):
             f"shape of the result, is not known while the program is traced, and differs between members.")
     sigma = np.zeros(0) if times.sigma is None else times.sigma
     try:
-        ys, record = odeint(times.t0, times.span, problem.y0, sigma, *problem.leaves, system=problem.system, method=problem.method, rate=0,
-                            control=problem.control, probe=None, keep=times.sigma is None)
+        ys, record, tried = problem.integrated(sigma, times.sigma is None)
     except SolveError as error:
         error = problem.named(error)
         if traced:
             raise error from None
-        return failed(problem, error)
+        return failed(problem, error, dense_output)
     if symbolic:
         return result_of(problem, times.t_eval, ys, None)
     if times.sigma is None:
         ys, t = _at_steps(problem, record, traced)
     else:
         t = times.t_eval
-    return result_of(problem, t, ys, record, dense_output)
+    warn_of_scale(problem, ys)
+    return result_of(problem, t, ys, record, dense_output, tried)
 
 
 def _at_steps(problem, record, traced):
@@ -151,10 +156,12 @@ def _at_steps(problem, record, traced):
     times, nodes = problem.times, record.nodes
     if not traced:
         t = times.t0 + nodes
-        t[-1] = times.t1 if len(nodes) > 1 else times.t0
+        if len(nodes) == 1:                                # no time at all: SciPy gives both ends
+            return np.repeat(record.stages[:, 0, :], 2, axis=0), np.repeat(t, 2)
+        t[-1] = times.t1
         return record.stages[:, 0, :], t
     if len(nodes) == 1:
-        return problem.states(record, np.zeros(1))[0], reshape(times.t0, shape=(1,))
+        return problem.states(record, np.zeros(2))[0], concatenate(*[reshape(x, shape=(1,)) for x in (times.t0, times.t1)], axis=0)
     sigma = concatenate(nodes[:-1], reshape(times.span, shape=(1,)), axis=0)
     t = concatenate(nodes[:-1] + times.t0, reshape(times.t1, shape=(1,)), axis=0)
     return problem.states(record, sigma)[0], t

@@ -177,6 +177,15 @@ class Layout:
         parts = [np.broadcast_to(v, leaf.shape).ravel() for v, leaf in zip(flat, self.leaves, strict=True) for _ in range(1 + leaf.whole)]
         return np.concatenate(parts) if not self.empty else np.ones(1)
 
+    def moduli(self, x):
+        """Magnitudes of components, shape (n,), both parts of a complex number replaced by its modulus."""
+        x = np.array(x)
+        for leaf in self.leaves:
+            if leaf.whole:
+                re, im = x[leaf.start:leaf.start + leaf.size], x[leaf.start + leaf.size:leaf.stop]
+                re[:] = im[:] = np.hypot(re, im)
+        return x
+
     def name(self, i):
         """Component i of the vector in the user's words."""
         for leaf in self.leaves:

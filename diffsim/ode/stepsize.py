@@ -166,15 +166,15 @@ def next_size(size, error, before, order, cap):
 def steer(size, error, before, order, cap, pace, past):
     """As ``next_size``, by the digital filter that ``pace`` describes if there is one.
 
-    With r = 1 / error norm and k the order, a step accepted makes the next size
+    With r = safety^k / error norm and k the order, a step accepted makes the next size
     h r^(b1 / k) r_1^(b2 / k) r_2^(b3 / k) (h / h_1)^-a2 (h_1 / h_2)^-a3, where _1 and _2 are the accepted steps before; a step rejected
-    shrinks by r^(1 / k). ``pace`` holds b1, b2, b3, a2, a3, whether r^(1 / k) is a bound, the safety factor, and the binary logarithms of
-    the least and the greatest factor; ``past`` two errors and two sizes. Before a first step is accepted ``before`` is negative.
+    shrinks by r^(1 / k). ``pace`` holds b1, b2, b3, a2, a3, whether r^(1 / k) is a bound, and the binary logarithms of the safety factor,
+    the least and the greatest ratio of sizes; ``past`` two errors and two sizes. Before a first step is accepted ``before`` is negative.
     Source: Soderlind, ACM Trans. Math. Softw. 29 (2003) 1-26, eq. (31); the bound is Gustafsson's, Hairer & Wanner II, IV.8.
     """
     if pace.shape[0] == 0:
         return next_size(size, error, before, order, cap)
-    log_error, log_h = 0.5 * log2(min(max(error, 1e-20), 1e300)), log2(size)
+    log_error, log_h = 0.5 * log2(min(max(error, 1e-20), 1e300)) - order * pace[6], log2(size)
     plain = -log_error / order
     power = plain
     if error <= 1.0:
@@ -185,15 +185,16 @@ def steer(size, error, before, order, cap, pace, past):
         if pace[5] > 0.0:
             power = min(power, plain)
         past[1], past[0], past[3], past[2] = past[0], log_error, past[2], log_h
-    return pace[6] * size * exp2(min(min(cap, pace[8]), max(pace[7], power))), 1.0
+    return size * exp2(min(0.0 if cap < LOG_GROW else pace[8], max(pace[7], power))), 1.0
 
 
 def note(history, attempt, s, h, error):
-    """Write start, increment and squared error norm of an attempted step, as far as there is room."""
-    if attempt < history.shape[0]:
-        history[attempt, 0] = s
-        history[attempt, 1] = h
-        history[attempt, 2] = error
+    """Write start, increment and squared error norm of an attempted step; after the last row comes the first."""
+    if history.shape[0] > 0:
+        place = attempt % history.shape[0]
+        history[place, 0] = s
+        history[place, 1] = h
+        history[place, 2] = error
 
 
 def propose(size, s, span, replay, mesh, accepted, rejected, max_steps):

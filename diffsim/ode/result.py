@@ -2,6 +2,10 @@
 
 import numpy as np
 
+from .. import tree
+from . import pictures
+from .sketch import sketch
+
 
 class OdeResult(dict):
     """Solution of an initial value problem; fields are attributes and keys, as SciPy's result.
@@ -10,6 +14,7 @@ class OdeResult(dict):
     ----------
     t : ndarray, shape (n_t,)
     y : ndarray, shape (n, n_t)
+        Or what y0 was made of, with the time axis last.
     sol : callable or None
         Dense output: ``sol(t)`` of shape (n,) or (n, n_t); differentiable.
     nfev, njev, nlu : int
@@ -21,6 +26,8 @@ class OdeResult(dict):
     mesh : Mesh
         The accepted steps: ``solve_ivp(..., steps=sol.mesh)`` repeats them.
     accepted, rejected : int
+    attempts : Attempts
+        Every step that was tried, after ``history=True``.
     t_events, y_events : None
     """
 
@@ -43,13 +50,61 @@ class OdeResult(dict):
     def _repr_html_(self):
         cells = [(name, _escape(_short(value))) for name, value in self.items()]
         rows = [f"<tr><th style='text-align:left'>{name}</th><td><code>{text}</code></td></tr>" for name, text in cells]
-        return f"<table>{''.join(rows)}</table>"
+        return f"<div style='display:flex;align-items:center'><table>{''.join(rows)}</table>{sketch(self)}</div>"
+
+    def plot(self, components=None, *, names=None, ax=None, log=False, **line):
+        """Draw components over time.
+
+        Parameters
+        ----------
+        components : int, str, or sequence of them, optional
+            Which, by number or by name as in the legend; default: all. Of complex ones the real and the imaginary part count apart.
+        names : sequence of str, optional
+            What to call them.
+        ax : matplotlib axes, optional
+            Where to draw; default: a new figure.
+        log : bool or {"x", "y", "xy"}
+            Which axes are logarithmic; True is "y".
+        **line
+            Of matplotlib's ``plot``.
+
+        Returns
+        -------
+        matplotlib axes
+
+        Notes
+        -----
+        With ``dense_output=True`` the curves are the interpolant's; otherwise straight lines join the outputs. Times of events are dotted.
+        """
+        return pictures.plot(self, components, names=names, ax=ax, log=log, **line)
+
+    def plot_phase(self, i=0, j=1, *, ax=None, **line):
+        """Draw component j against component i, by number or by name; returns the axes."""
+        return pictures.plot_phase(self, i, j, ax=ax, **line)
+
+    def plot_steps(self, *, axes=None):
+        """Draw the sizes of the accepted steps over time; after ``solve_ivp(..., history=True)`` also the rejected ones and all errors.
+
+        Returns
+        -------
+        ndarray of matplotlib axes
+        """
+        return pictures.plot_steps(self, axes=axes)
 
 
 def _short(value):
+    if isinstance(value, (dict, tuple)) and len(tree.leaves(value)):
+        return str(tree.map(lambda x: _Text(_short(x)), value))
     if isinstance(value, np.ndarray):
         return f"{value.dtype} array of shape {value.shape}" if value.size > 8 else np.array2string(value, precision=6)
     return str(value)
+
+
+class _Text(str):
+    """Text that is shown as it is."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
 
 
 def _escape(text):

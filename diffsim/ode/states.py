@@ -225,7 +225,7 @@ def _told(struct):
     return f"a {name} of {', '.join(map(str, meta))}" if meta is not None else f"a {name} of {len(children)}"
 
 
-def _paths(struct, path=""):
+def paths(struct, path=""):
     """How each leaf of a structure is reached."""
     if struct == tree.LEAF:
         yield path
@@ -234,7 +234,7 @@ def _paths(struct, path=""):
     for i, child in enumerate(children):
         by_key = isinstance(kind, type) and issubclass(kind, dict)
         step = f"[{meta[i]!r}]" if by_key else f".{meta[i]}" if meta is not None else f"[{i}]"
-        yield from _paths(child, path + step)
+        yield from paths(child, path + step)
 
 
 def vector_layout(n):
@@ -261,7 +261,7 @@ def initial_state(y0, columns=False):
         raise InputTypeError("solve_ivp: y0 is None; give the state at t_span[0]")
     flat, struct = ([y0], tree.LEAF) if _numbers(y0) or isinstance(y0, np.ndarray) else tree.flatten(y0)
     leaves, parts, start = [], [], 0
-    for x, path in zip(flat, _paths(struct), strict=True):
+    for x, path in zip(flat, paths(struct), strict=True):
         x = _leaf(x, f"y0{path}")
         leaf = Leaf(path, tuple(map(int, x.shape)), x.dtype.kind == "c", start)
         start = leaf.stop

@@ -11,6 +11,7 @@ from ..control.jit import described, warn_once
 from ..core import Aval, Eqn, Graph, Tracer, Var, eval_graph
 from ..core.aval import is_float
 from ..core.emission import Call
+from ..core.switches import without
 from ..errors import ConcretizationError, DerivativeLost, InputTypeError, MissingRule
 from ..numpy.lending import taken
 from ..numpy.rebind import original, rebound
@@ -113,15 +114,35 @@ def system_of(fun, t0, y0, args, layout=None):
     flat = _flat(fun, split, layout)
     try:
         graph, captured = trace(flat, [SCALAR, Aval((n,), FLOAT), *avals], verb="solve_ivp", hoist=True)
-        graph = optimise(_of_doubles(graph))
-        _check_emission(graph)
         if _met_once(graph) and not any(map(recorded, (t0, y0, *split.leaves))):
             return _python_system(flat, avals, split.leaves, y0, t0, (fun, None)), split.leaves
+        system, values = _traced_system(graph)
     except (ConcretizationError, DerivativeLost, MissingRule) as reason:
         return _python_system(flat, avals, split.leaves, y0, t0, (fun, reason)), split.leaves
-    graph, values = _hoisted(graph)
-    captured = [part for x in captured for part in _in_double(x)] + values
-    return System(n, [v.aval for v in graph.inputs[2:]], graph=graph), [*split.leaves, *captured]
+    return system, [*split.leaves, *[part for x in captured for part in _in_double(x)], *values]
+
+
+#: Systems of the programs met last, and values of the inputs added to them (see ``_hoisted``), by what was traced.
+_known = {}
+KEPT = 128
+
+
+def _traced_system(graph):
+    """The system of a traced right-hand side, and values of the inputs added to it.
+
+    A program that comes back, as in a loop of solves, has its system back, with what was derived from it.
+    """
+    key = graph.digest, without()
+    found = _known.get(key)
+    if found is None:
+        made = optimise(_of_doubles(graph))
+        _check_emission(made)
+        made, values = _hoisted(made)
+        found = System(made.inputs[1].aval.size, [v.aval for v in made.inputs[2:]], graph=made), values
+        while len(_known) >= KEPT:
+            _known.pop(next(iter(_known)), None)
+        _known[key] = found
+    return found
 
 
 def _check_emission(graph):

@@ -8,7 +8,7 @@ import numpy as np
 from ..core import Tracer, user_depth
 from ..errors import InputError, InputTypeError
 from .controller import pace_of
-from .tableaus import METHODS
+from .tableaus import METHODS, Ndf
 
 #: The probe's error norm counts one part in this many (ode notes: a tenth of the state's tolerance costs no steps on ordinary problems).
 PROBE_FACTOR = 10.0
@@ -70,6 +70,8 @@ def checked_control(layout, method, options, span=None):
         raise InputError(f"solve_ivp: method {method!r} takes equal steps and estimates no error: give first_step=, their size, or steps=")
     if options.gradient_errors not in ("probe", "state"):
         raise InputError(f"solve_ivp: gradient_errors must be 'probe' or 'state', not {options.gradient_errors!r}")
+    if isinstance(METHODS[method], Ndf) and options.controller != "PI":
+        raise InputError(f"solve_ivp: method {method!r} chooses order and size together and takes no controller: remove controller=")
     rtol, atol = layout.spread(options.rtol, "rtol"), layout.spread(options.atol, "atol")
     if not np.all(rtol > 0):
         raise InputError(f"solve_ivp: rtol must be a positive number{', or several' if rtol.ndim else ''}, got {options.rtol}")

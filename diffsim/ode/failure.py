@@ -27,6 +27,10 @@ REASONS = {
         "Newton's iteration found no solution of the equations of a step",
         "the steps given do not suit this problem: leave steps out, or give the steps of a solve near this one",
     ),
+    stepsize.UNORDERED: (
+        "the steps given do not say by which order or method each is to be taken",
+        "give sol.mesh of a solve with the same method, whole and as it is, or leave steps out",
+    ),
     stepsize.BAD_TIMES: (
         "an output time is NaN, outside the span or out of order",
         "t_eval must be sorted from t_span[0] to t_span[1] and lie between them",

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..codegen.loops import Loop
-from . import erk, esdirk, radau, rosenbrock, symplectic
+from . import bdf, erk, esdirk, radau, rosenbrock, symplectic
 from .kernels import jacobian
-from .tableaus import METHODS, Esdirk, Radau, Rosenbrock, Splitting, Tableau
+from .tableaus import METHODS, Esdirk, Ndf, Radau, Rosenbrock, Splitting, Tableau
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,13 @@ RADAU = Family(
                            "pair_pivots", "late", "wide", "wide_pivots", "z", "u", "long", "past"),
     back_work=("kappa", "g", "w", "late", "x", "pulled", "wide", "wide_pivots", "z", "long"))
 
-FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK, Radau: RADAU, Splitting: SPLITTING}
+BDF = Family(
+    forward=bdf.FORWARD, adjoint=bdf.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
+    structured=True, work=("ks", "new", "w", "est", "values", "slope", "difference", "trial", "u", "v", "turn", "mid", "psi", "d", "r",
+                           "lu", "pivots", "late", "late_lu", "late_pivots", "z", "past", "history"),
+    back_work=("bar", "w", "u", "v", "turn", "column", "values", "d_bar", "x", "g", "work", "lu", "pivots", "z"))
+
+FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK, Radau: RADAU, Ndf: BDF, Splitting: SPLITTING}
 
 
 def family_of(method):

@@ -20,7 +20,6 @@ IMPLICIT = ("jac", "jac_sparsity")
 #: Methods of SciPy that are not here, and what to use instead.
 _STIFF = "use 'Rodas5P' or 'Kvaerno5' for stiff problems; "
 MISSING = {
-    "BDF": _STIFF,
     "LSODA": "nothing switches between stiff and non-stiff methods by itself: use 'Tsit5', or 'Rodas5P' if the problem is stiff; ",
 }
 

@@ -7,7 +7,7 @@ import math
 
 from diffsim.codegen.loops import exponent, mantissa, power_of_two, rhs, row, unroll
 
-DONE, FULL, UNDERFLOW, MAX_STEPS, NOT_FINITE, BAD_TIMES, SINGULAR, UNSOLVED = range(8)
+DONE, FULL, UNDERFLOW, MAX_STEPS, NOT_FINITE, BAD_TIMES, SINGULAR, UNSOLVED, UNORDERED = range(9)
 
 EPS = 2.0**-52
 SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0

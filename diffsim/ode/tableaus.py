@@ -1,5 +1,6 @@
 """The methods by name: rows of exact numbers of every family."""
 
+from .bdf_tableaus import BDF, Ndf
 from .esdirk_tableaus import ESDIRK, Esdirk
 from .explicit_tableaus import EULER, RK4, RK23, RK45, TSIT5, Tableau
 from .high_order_tableaus import DOP853, VERN7
@@ -10,10 +11,11 @@ from .symplectic_tableaus import SYMPLECTIC, VERLET, Splitting
 ADAPTIVE = (TSIT5, RK45, RK23, DOP853, VERN7)
 FIXED = (RK4, EULER)
 EXPLICIT = (*ADAPTIVE, *FIXED)
-METHODS = {tableau.name: tableau for tableau in (*EXPLICIT, *ROSENBROCK, *ESDIRK, RADAU, *SYMPLECTIC)} | {"leapfrog": VERLET}
+METHODS = {tableau.name: tableau for tableau in (*EXPLICIT, *ROSENBROCK, *ESDIRK, RADAU, BDF, *SYMPLECTIC)} | {"leapfrog": VERLET}
 
 __all__ = [
            "ADAPTIVE",
+           "BDF",
            "DOP853",
            "ESDIRK",
            "EULER",
@@ -29,6 +31,7 @@ __all__ = [
            "TSIT5",
            "VERN7",
            "Esdirk",
+           "Ndf",
            "Radau",
            "Rosenbrock",
            "Splitting",

@@ -121,6 +121,7 @@ def test_cotangents_in_place_of_a_loss_and_an_output_at_the_start():
     (lambda: ds.grad(lambda p: ds.ode.continuous_adjoint(lotka_volterra, (0, 10), Y0, TIMES, loss, (p,)).value)(P), InputTypeError,
      "differentiate solve_ivp instead"),
     (lambda: continuous("gauss", 1e-6, max_steps=3), SolveError, "max_steps"),
+    (lambda: continuous("gauss", 1e-6, "Rodas5P", mass=np.ones(2)), InputError, "mass matrix"),
 ])  # fmt: skip
 def test_wrong_arguments_are_named(call, error, says):
     with pytest.raises(error, match=says):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import diffsim as ds
 from diffsim.errors import InputError, InputTypeError
@@ -88,6 +89,17 @@ def test_compiled_and_second_order():
     product = ds.jit(lambda p: ds.jvp(ds.grad(cost), (p,), (v,))[1])(P)
     np.testing.assert_allclose(product, ds.grad(lambda p: ds.grad(cost)(p) @ v)(P), rtol=1e-9)
     np.testing.assert_allclose(value, cost(P), rtol=1e-7)
+
+
+@pytest.mark.parametrize("form", [lambda m: m, np.diag, lambda m: scipy.sparse.csr_array(np.diag(m))], ids=["vector", "matrix", "sparse"])
+def test_integrals_of_a_problem_with_a_mass_matrix(form):
+    """2 y' = -y and 0 = y0 - y1: the integral of y1 over (0, 4) is 2 (1 - exp(-2))."""
+    def f(t, y):
+        return np.array([-y[0], y[0] - y[1]])
+
+    mass = form(np.array([2.0, 0.0]))
+    sol = ds.ode.quadrature(f, lambda t, y: y[1], (0.0, 4.0), [1.0, 1.0], "Rodas5P", mass=mass, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(sol.q[-1], 2 * (1 - np.exp(-2.0)), rtol=1e-6)
 
 
 def test_dense_output_of_state_and_integrals():

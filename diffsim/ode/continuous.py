@@ -102,6 +102,9 @@ def continuous_adjoint(fun, t_span, y0, t_eval, cotangents, args=(), *, kind="in
     """
     if kind not in KINDS:
         raise InputError(f"continuous_adjoint: kind is one of {', '.join(KINDS)}, not {kind!r}")
+    if options.get("mass") is not None:
+        raise InputError("continuous_adjoint: problems with a mass matrix have adjoint equations of another form, which are not here; "
+                         "differentiate solve_ivp")
     split = Arguments(tuple(args))
     if any(isinstance(x, Tracer) for x in (y0, t_eval, *t_span, *split.leaves)):
         raise InputTypeError("continuous_adjoint: an argument is being differentiated; differentiate solve_ivp instead")

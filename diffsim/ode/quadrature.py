@@ -66,6 +66,8 @@ def quadrature(fun, g, t_span, y0, method="Tsit5", t_eval=None, dense_output=Fal
     n, shape = int(y0.shape[0]), _shape_of_rate(g, t_span[0], y0, args)
     k = int(np.prod(shape, dtype=int))
     both = _Both(fun, g, n, shape)
+    if options.get("mass") is not None:
+        options["mass"] = _with_ones(options["mass"], n, k)
     if not error_test:
         rtol, atol = _state_alone(n, k, rtol, atol)
     sol = solve_ivp(both, t_span, concatenate(y0, np.zeros(k), axis=0), method, t_eval, dense_output, args=args, rtol=rtol, atol=atol,
@@ -130,6 +132,21 @@ def _state_alone(n, k, rtol, atol):
         raise InputError(f"quadrature: atol must be a number or have shape ({n},), not {np.shape(atol)}")
     fewer = np.sqrt(n / (n + k))
     return np.multiply(rtol, fewer), np.concatenate([np.broadcast_to(np.multiply(atol, fewer), (n,)), np.full(k, np.inf)])
+
+
+def _with_ones(mass, n, k):
+    """The mass matrix of the state and the integrals."""
+    if hasattr(mass, "tocoo"):
+        from scipy.sparse import block_diag, eye_array  # noqa: PLC0415  (imported late: it costs 0.1 s)
+
+        return block_diag([mass, eye_array(k)])
+    if isinstance(mass, Tracer) or np.shape(mass) not in ((n,), (n, n)):
+        return mass                                         # an error that solve_ivp explains
+    if np.ndim(mass) == 1:
+        return np.append(mass, np.ones(k))
+    whole = np.eye(n + k)
+    whole[:n, :n] = mass
+    return whole
 
 
 def _integrals(states, n, k, shape):

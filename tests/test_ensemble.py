@@ -206,6 +206,27 @@ def test_a_failed_member_gives_no_gradient_of_the_ensemble():
         ds.grad(lambda a: np.sum(ds.ode.ensemble(lambda a: blow_up(a)[0], a).values))(np.array([0.5, 2.0]))
 
 
+def test_vmap_names_the_member_that_failed():
+    with pytest.raises(SolveError, match=r"member 2 of 3: solve_ivp stopped"):
+        ds.vmap(lambda a: blow_up(a)[0])(np.array([0.5, 0.25, 2.0]))
+
+
+def test_a_gradient_of_many_members_runs_compiled():
+    """Uncompiled, each member costs a handful of calls of NumPy and of compiled programs."""
+    k, entered = np.linspace(0.5, 1.5, 4000), []
+
+    def total(k):
+        return np.sum(ds.ode.ensemble(decay, k).values ** 2)
+
+    slope = ds.grad(total)(k)
+    np.testing.assert_allclose(slope, -2 * np.exp(-2 * k), rtol=1e-5)
+    original = ds.ode.odeint.run.compiled
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ds.ode.odeint.run, "compiled", lambda *x: entered.append(1) or original(*x))
+        np.testing.assert_array_equal(ds.grad(total)(k), slope)
+    assert len(entered) < 10
+
+
 # ---------------------------------------------------------------- who runs them
 def test_threads_of_the_users():
     members = cycles()

@@ -5,6 +5,7 @@ from collections import OrderedDict
 
 from ..codegen.program import Program
 from ..core import REGISTRY, Eqn, Graph, Var
+from ..core.emission import Call
 from ..errors import MissingRule
 from ..transforms.strong import STRONG
 from ..transforms.watch import WATCH
@@ -12,6 +13,8 @@ from .bodies import ASSUMED, avals_of
 
 #: Seconds: an operation of a step as Python; compiling a loop, and an operation of its body.
 STEP, COMPILE, COMPILE_EACH = 2e-6, 0.2, 2e-3
+#: Operations that a solve as a program of its own takes as long as, without its steps.
+CALL = 60
 #: Programs kept for later calls.
 KEPT = 64
 _programs, _lock = OrderedDict(), threading.Lock()
@@ -20,7 +23,12 @@ _programs, _lock = OrderedDict(), threading.Lock()
 def worth(steps, body):
     """Whether compiling a loop takes less time than this many steps of it as Python."""
     n = len(body.eqns) + 1
-    return STEP * steps * n > COMPILE + COMPILE_EACH * n
+    return STEP * steps * (n + CALL * sum(map(_calls, body.eqns))) > COMPILE + COMPILE_EACH * n
+
+
+def _calls(eqn):
+    """Whether an equation is a call that keeps memory of its own: a solve."""
+    return isinstance(eqn.prim.emit, Call) and eqn.prim.emit.request is not None
 
 
 def by_program(name, x, body, steps, params):

@@ -20,10 +20,11 @@ def members(f, n, operands, batched, verb="vmap"):
     try:
         return batch(f, n, operands, batched, verb, told=n > FEW)
     except Alone:
-        return _looped(f, n, operands, batched, verb)
+        return looped(f, n, operands, batched, verb)
 
 
-def _looped(f, n, operands, batched, verb):
+def looped(f, n, operands, batched, verb="vmap"):
+    """As :func:`members`, by a loop over the members in any case."""
     beside = []
 
     def member(*x):
@@ -63,4 +64,4 @@ def _reached(graph, inputs):
     return found
 
 
-__all__ = ["members"]
+__all__ = ["looped", "members"]

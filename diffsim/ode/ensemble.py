@@ -3,9 +3,14 @@
 import numpy as np
 
 from .. import tree
-from ..api.batching import vmap
+from ..api.arguments import array
+from ..control.members import looped
+from ..control.members import members as batched
 from ..core import Tracer
-from ..errors import InputError, InputTypeError
+from ..errors import ConcretizationError, InputError, InputTypeError, MissingRule
+from ..numpy.lending import taken
+from ..numpy.rebind import rebound
+from ..numpy.stacking import is_value
 from .ensemble_job import Job, Varying, compiled, split
 from .ensemble_pools import bar, pool, processors
 from .ensemble_result import EnsembleResult, Gathered
@@ -62,8 +67,8 @@ def ensemble(simulate, members, args=(), *, threads=None, executor=None, chunk=N
     by machine code in a loop of its own, without Python's lock.
 
     Gradients of each member: run ``value_and_grad(loss)`` (or ``jacobian``, or a vjp).  The gradient of a sum over members with respect to
-    ``args`` is the sum of theirs.  A transform around an ensemble (``grad`` of a function that calls it, ``jit``) works too; it goes the
-    way of ``vmap``, in one thread.
+    ``args`` is the sum of theirs.  A transform around an ensemble (``grad`` of a function that calls it, ``jit``) works too; the members
+    are then a compiled loop, in one thread.
 
     Examples
     --------
@@ -83,7 +88,7 @@ def ensemble(simulate, members, args=(), *, threads=None, executor=None, chunk=N
         job = Job(simulate, struct, leaves)
         traced = bool(n) and job.prepare([x[0] for x in columns])
     if traced or not n:
-        return _mapped(simulate, members, args, struct, leaves, n, executor)
+        return _mapped(simulate, struct, leaves, columns, n, executor)
     with pool(job, threads or min(processors(), -(-n // EACH)), executor) as runner:
         return _run(runner, columns, n, _chunk(chunk, n, runner.workers, executor is not None), progress, out)
 
@@ -98,14 +103,26 @@ def _run(runner, columns, n, size, progress, out):
     return gathered.result()
 
 
-def _mapped(simulate, members, args, struct, leaves, n, executor):
-    """What a transform outside can see through: ``vmap``."""
+def _mapped(simulate, struct, leaves, columns, n, executor):
+    """What a transform outside can see through: a loop over the members, or ``vmap``."""
     if executor is not None:
         raise InputError("ensemble: an executor cannot run what a transform (grad, jit, ...) around the ensemble traces; transform the "
                          "simulation instead: ensemble(value_and_grad(loss), members, executor=...)")
-    axes = tree.unflatten(struct, [0 if isinstance(x, Varying) else None for x in leaves])
-    values = vmap(compiled(simulate).__wrapped__, in_axes=axes, axis_size=n)(members, *args)
-    return EnsembleResult(values, np.zeros(n, np.int8), {})
+    f, found = compiled(simulate).__wrapped__, []
+
+    def member(*rows):
+        rows = iter(rows)
+        out, made = tree.flatten(rebound(f)(*tree.unflatten(struct, [taken(next(rows)) if isinstance(x, Varying) else x for x in leaves])))
+        found[:] = [made]
+        return [array(x) if is_value(x) else x for x in out]
+
+    own = [True] * len(columns)
+    try:
+        y, moving = (looped if n else batched)(member, n, columns, own, "ensemble")
+    except (ConcretizationError, MissingRule):              # a simulation that no graph can hold
+        y, moving = batched(member, n, columns, own, "ensemble")
+    y = [x if on or not is_value(x) else np.broadcast_to(x, (n, *np.shape(x))) for x, on in zip(y, moving, strict=True)]
+    return EnsembleResult(tree.unflatten(found[0], y), np.zeros(n, np.int8), {})
 
 
 def _stacked(members):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core import NO_PARAMS, Absent, ArrayTracer, Aval, Opaque, Trace, Tracer, aval_of, bind, user_line, wrap
 from ..core.emission import Call
-from ..errors import ConcretizationError, InputError
+from ..errors import ConcretizationError, InputError, SolveError
 from ..prims.layout import Basic, aligned, index, stack
 from .operands import strong
 from .rest import CLOSED_OVER
@@ -105,7 +105,11 @@ class BatchTrace(Trace):
             raise Alone
         rows = []
         for i in range(self.n):
-            y = bind(prim, tuple(_pick(x, i) if on else x for x, on in zip(operands, batched, strict=True)), params)
+            try:
+                y = bind(prim, tuple(_pick(x, i) if on else x for x, on in zip(operands, batched, strict=True)), params)
+            except SolveError as error:
+                error.args = (f"member {i} of {self.n}: {error}",)
+                raise
             rows.append(y if prim.multiple else (y,))
         made = tuple(self.wrapped(_together(column)) for column in zip(*rows, strict=True))
         return made if prim.multiple else made[0]

@@ -227,6 +227,24 @@ def test_a_program_counts_its_work():
 
 
 # ---------------------------------------------------------------- cache
+@pytest.mark.parametrize(("f", "flops"), [
+    (lambda a: a @ a, 2 * 40**3),
+    (lambda a: np.stack([a, a]) @ a, 4 * 40**3),
+    (np.linalg.cholesky, round(40**3 / 3)),
+    (lambda a: np.linalg.solve(a, a[:, :5]), round(2 * 40**3 / 3) + 2 * 40**2 * 5),
+    (np.linalg.det, round(2 * 40**3 / 3)),
+    (np.linalg.eigvalsh, round(4 * 40**3 / 3)),
+    (lambda a: np.linalg.svd(a, compute_uv=False), round(8 * 40**3 / 3)),
+    (lambda a: np.linalg.qr(a[:, :20])[1], round((2 * 40 * 20**2 - 2 * 20**3 / 3) * 2)),
+], ids=["product", "products", "cholesky", "solve", "det", "eigvalsh", "singular values", "qr"])  # fmt: skip
+def test_routines_of_libraries_count(f, flops, rng):
+    run = ds.jit(f)
+    run(np.eye(40) + 0.01 * np.ones((40, 40)))
+    assert abs(run.stats["flops"] - flops) <= 1
+    assert run.stats["bytes"] >= 8 * 40 * 20
+    assert run.stats["library"]
+
+
 def test_a_second_program_comes_from_the_cache_without_compiling(monkeypatch):
     graph = graph_of(lambda x: [e.sin(x)], (3,))
     assert not Program(graph).stats["cached"]

@@ -63,3 +63,43 @@ def test_nan_is_put_into_the_bin_behind_all_numbers(step, right):
 def test_infinity_has_no_fraction():
     same(ds.jit(np.modf)(ODD), np.modf(ODD))
     np.testing.assert_array_equal(ds.vjp(lambda x: np.modf(x)[0], ODD)[1](np.ones(8))[0][[1, 4, 5]], 1.0)
+
+
+BITS = {
+    "and": lambda x, y: x & y, "or": lambda x, y: x | 3, "xor": lambda x, y: 5 ^ x, "not": lambda x, y: ~x, "left": lambda x, y: x << y,
+    "right": lambda x, y: x >> y, "of a number": lambda x, y: (1 << y) ^ x, "of truths": lambda x, y: (x > 2) & (y > 3) | ~(x > y),
+    "of a truth": lambda x, y: (x > 2) & y, "together": lambda x, y: np.invert(x) + np.right_shift(x ^ y, 1),
+    "in place": lambda x, y: masked(x),
+}  # fmt: skip
+
+
+def masked(x):
+    x = x.copy()
+    x &= 6
+    x <<= 1
+    return x
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8])
+@pytest.mark.parametrize("name", BITS)
+def test_bit_operations_are_numpys(name, dtype, rng):
+    f, x = BITS[name], rng.integers(-90, 90, (3, 20)).astype(dtype)
+    y = rng.integers(-3, 70, 20) if dtype is np.int64 else rng.integers(0, 8, 20).astype(dtype)
+    same(ds.jit(f)(x, y), f(x, y))
+    same(ds.vmap(f, in_axes=(0, None))(x, y), f(x, y))
+
+
+def test_bits_of_floats_are_refused_as_by_numpy():
+    for f in (lambda x: x & 1, lambda x: ~x, lambda x: x << 2):
+        with pytest.raises(TypeError, match="takes integers and truth values"):
+            ds.jit(f)(np.ones(3))
+
+
+def test_a_generator_of_random_numbers_compiles():
+    def loss(x, seed):
+        for _ in range(3):
+            seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
+            x = x * (seed >> 16) / 2**15
+        return x
+    got = ds.jit(ds.value_and_grad(loss))(2.0, np.int64(3))
+    np.testing.assert_allclose(got, (loss(2.0, np.int64(3)), loss(1.0, np.int64(3))), rtol=1e-14)

@@ -5,7 +5,7 @@ import weakref
 from .context import carried
 from .emissions import emission
 from .lower import nest_of
-from .nest import WIDTH, Choice, Link, Literal, Loop, Store, Value
+from .nest import WIDTH, Choice, Link, Literal, Loop, Store, Value, canonical
 
 FREE = frozenset({"load", "same", "convert", "select", "carried", "after", "chosen"})
 
@@ -19,8 +19,12 @@ def note(graph, body):
 
 
 def _carried(eqn):
-    """``(flops, bytes)`` of the programs an equation carries."""
-    programs, cost = carried(eqn), emission(eqn).cost
+    """``(flops, bytes)`` of the programs an equation carries, or of the routine of a library that it calls."""
+    programs, emit = carried(eqn), emission(eqn)
+    cost = emit.cost
+    if emit.work is not None:
+        avals_in, avals_out = [x.aval for x in eqn.inputs], [v.aval for v in eqn.outputs]
+        return emit.work(avals_in, avals_out, **eqn.params), sum(a.size * WIDTH[canonical(a.dtype)] for a in (*avals_in, *avals_out))
     for g in programs:
         if g not in _known:
             note(g, nest_of("body", g).body)

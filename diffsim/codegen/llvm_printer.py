@@ -24,7 +24,8 @@ SUFFIX = {d: {"f8": "f64", "f4": "f32", "i8": "i64", "i4": "i32", "b1": "i1"}[d.
 FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul contract", "div": "fdiv", "sum": "fadd reassoc contract", "<": "fcmp olt",
              "<=": "fcmp ole", "==": "fcmp oeq", "!=": "fcmp une"}  # fmt: skip
 INT_OPS = {"add": "add", "sub": "sub", "mul": "mul", "sum": "add", "iadd": "add nsw", "imul": "mul nsw", "idiv": "sdiv", "irem": "srem",
-           "<": "icmp slt", "<=": "icmp sle", "==": "icmp eq", "!=": "icmp ne", "and": "and", "or": "or", "xor": "xor"}  # fmt: skip
+           "<": "icmp slt", "<=": "icmp sle", "==": "icmp eq", "!=": "icmp ne", "and": "and", "or": "or", "xor": "xor",
+           "bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "xor", "left_shift": "shl", "right_shift": "ashr"}  # fmt: skip
 #: Reductions of floats take the intrinsics, which the vectoriser knows; among zeros of both signs these choose by the sign.
 EXTREMES = {"maximum": "llvm.smax", "minimum": "llvm.smin", "reduce_maximum": "llvm.maximum", "reduce_minimum": "llvm.minimum"}
 #: First line of a module with nests of loops long enough to vectorise, and how long that is in all (7 x 7 gains half, 2 x 21 nothing).

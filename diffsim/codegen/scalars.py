@@ -243,6 +243,24 @@ class Scalars:
             return self.const(False, BOOL) if op == "xor" else x
         return self.emit(op, (x, y) if x.number <= y.number else (y, x), BOOL)
 
+    def bits(self, op, x, y):
+        """``bitwise_and``, ``bitwise_or`` or ``bitwise_xor`` of two integers; of truths what is said of them."""
+        x, y = self._common(x, y)
+        if x.dtype is BOOL:
+            return self.logical(op.removeprefix("bitwise_"), x, y)
+        if type(x) is Literal and type(y) is Literal:
+            return self._fold(getattr(np, op), x.dtype, x, y)
+        return self.emit(op, (x, y), x.dtype)
+
+    def shift(self, op, x, y):
+        """``left_shift`` or ``right_shift`` of an integer; by a number of bits that it has not, as by all, like NumPy."""
+        x, y = self._common(x, y)
+        zero, all_ = self.const(0, x.dtype), self.const(8 * x.dtype.itemsize, x.dtype)
+        inside = self.logical("and", self.compare("<=", zero, y), self.compare("<", y, all_))
+        moved = self.emit(op, (x, self.select(inside, y, zero)), x.dtype)
+        gone = zero if op == "left_shift" else self.select(self.compare("<", x, zero), self.const(-1, x.dtype), zero)
+        return self.select(inside, moved, gone)
+
     def logical_not(self, x):
         x = self.truth(x)
         if type(x) is Literal:

@@ -52,6 +52,7 @@ class Call:
     rule calls (``k.run(i, ins, outs)``), with requests of their own for the calls in them.
 
     ``cost(costs, **params) -> (flops, bytes)``: what it costs, from the costs of these programs; their sum if it is left out.
+    ``work(avals_in, avals_out, **params) -> flops``: operations of a routine of a library.
 
     ``request(params, avals_in, avals_out)`` is what a call needs from the caller of the program (None: nothing), an object with
 
@@ -73,6 +74,7 @@ class Call:
     inside: bool = False
     graphs: Any = None
     cost: Any = None
+    work: Any = None
 
 
 @dataclass(frozen=True, slots=True)

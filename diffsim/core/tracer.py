@@ -170,6 +170,8 @@ class Tracer:
     __and__, __rand__ = _binary(np.bitwise_and)
     __or__, __ror__ = _binary(np.bitwise_or)
     __xor__, __rxor__ = _binary(np.bitwise_xor)
+    __lshift__, __rlshift__ = _binary(np.left_shift)
+    __rshift__, __rrshift__ = _binary(np.right_shift)
     __lt__, __le__ = _binary(np.less)[0], _binary(np.less_equal)[0]
     __gt__, __ge__ = _binary(np.greater)[0], _binary(np.greater_equal)[0]
     __eq__, __ne__ = _binary(np.equal)[0], _binary(np.not_equal)[0]

@@ -75,7 +75,7 @@ def _of_values(ufunc):
     return rule
 
 
-for _ufunc in (np.spacing, np.gcd, np.lcm, np.left_shift, np.right_shift, np.bitwise_count):
+for _ufunc in (np.spacing, np.gcd, np.lcm, np.bitwise_count):
     _of_values(_ufunc)
 
 __all__ = ["apply_along_axis", "apply_over_axes"]

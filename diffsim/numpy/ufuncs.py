@@ -140,34 +140,42 @@ def signbit(x):
 
 @ufunc_row(np.bitwise_and, value=True)
 def bitwise_and(x, y):
-    return _logical(np.bitwise_and, ew.logical_and, x, y)
+    return _bits(ew.logical_and, ew.bitwise_and, x, y)
 
 
 @ufunc_row(np.bitwise_or, value=True)
 def bitwise_or(x, y):
-    return _logical(np.bitwise_or, ew.logical_or, x, y)
+    return _bits(ew.logical_or, ew.bitwise_or, x, y)
 
 
 @ufunc_row(np.bitwise_xor, value=True)
 def bitwise_xor(x, y):
-    return _logical(np.bitwise_xor, ew.logical_xor, x, y)
+    return _bits(ew.logical_xor, ew.bitwise_xor, x, y)
 
 
 @ufunc_row(np.invert, value=True)
 def invert(x):
-    return ew.logical_not(x) if x.dtype == bool else _refuse_bits("invert")
+    return _bits(ew.logical_not, ew.invert, x)
 
 
-def _logical(ufunc, prim, x, y):
-    if not isinstance(x, Tracer) and not isinstance(y, Tracer):
-        return ufunc(x, y)
-    if any((a.dtype if hasattr(a, "dtype") else np.asarray(a).dtype).kind != "b" for a in (x, y)):
-        return _refuse_bits(ufunc.__name__)
-    return prim(x, y)
+@ufunc_row(np.left_shift, value=True)
+def left_shift(x, y):
+    return _bits(ew.left_shift, ew.left_shift, x, y)
 
 
-def _refuse_bits(name):
-    raise TypeError(f"np.{name} of traced numbers: bit operations are defined for traced truth values only")
+@ufunc_row(np.right_shift, value=True)
+def right_shift(x, y):
+    return _bits(ew.right_shift, ew.right_shift, x, y)
+
+
+def _bits(of_truths, of_integers, *x):
+    """A bit operation: of truth values it is a logical one."""
+    if not any(isinstance(a, Tracer) for a in x):
+        return of_integers.impl(*x)
+    kinds = {(a.dtype if hasattr(a, "dtype") else np.asarray(a).dtype).kind for a in x}
+    if kinds - set("biu"):
+        raise TypeError(f"np.{of_integers.name} takes integers and truth values, not floating-point or complex numbers; as in NumPy")
+    return (of_truths if kinds == {"b"} else of_integers)(*x)
 
 
 # ---------------------------------------------------------------- products of matrices and vectors

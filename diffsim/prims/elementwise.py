@@ -315,6 +315,29 @@ logical_xor = valued("xor", np.logical_xor, emit=lambda k, x, y: k.logical("xor"
 logical_not = valued("not", np.logical_not, emit=lambda k, x: k.logical_not(x), domain=REAL)
 
 
+# ---------------------------------------------------------------- bits of integers
+def _of_bits(ufunc, rule, low=-9, high=9):
+    """A row of integers and truths; ``low`` and ``high`` bound the samples of the second operand."""
+    def samples(rng):
+        shapes = (((3,), (3,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2,)), ((0,), ()))
+        drawn = [(rng.integers(-9, 9, a), rng.integers(low, high, b)) for a, b in shapes]
+        drawn.append((rng.integers(-9, 9, 4).astype(np.int32), rng.integers(0, 9, 4).astype(np.int32)))
+        return [(x[: ufunc.nin], {}) for x in drawn]
+
+    name = ufunc.__name__
+    prim = UFUNCS[ufunc] = nondifferentiable(name, impl=ufunc, aval=ufunc_aval(ufunc), batch=batch_elementwise(lambda: prim),
+                                             emit=Scalar(rule), samples=samples)
+    return prim
+
+
+bitwise_and = _of_bits(np.bitwise_and, lambda k, x, y: k.bits("bitwise_and", x, y))
+bitwise_or = _of_bits(np.bitwise_or, lambda k, x, y: k.bits("bitwise_or", x, y))
+bitwise_xor = _of_bits(np.bitwise_xor, lambda k, x, y: k.bits("bitwise_xor", x, y))
+invert = _of_bits(np.invert, lambda k, x: k.bits("bitwise_xor", x, k.const(x.dtype.kind == "b" or -1, x.dtype)))
+left_shift = _of_bits(np.left_shift, lambda k, x, y: k.shift("left_shift", x, y), -1, 70)
+right_shift = _of_bits(np.right_shift, lambda k, x, y: k.shift("right_shift", x, y), -1, 70)
+
+
 # ---------------------------------------------------------------- choices
 def _where_aval(c, x, y):
     return Aval(broadcast_shapes(c.shape, x.shape, y.shape), np.result_type(x.dtype, y.dtype))

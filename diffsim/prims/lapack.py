@@ -39,7 +39,7 @@ class Failing:
         return np.linalg.LinAlgError(self.message(int(words[0])))
 
 
-def lowered(rule, why, message=None, suits=None):
+def lowered(rule, why, message=None, suits=None, work=None):
     """Emission of a row: ``rule(k, letter, width, outs, ins, **params)`` on non-empty real arrays of one precision, else calls back.
 
     Parameters
@@ -51,11 +51,13 @@ def lowered(rule, why, message=None, suits=None):
         See :class:`Failing`.
     suits : callable, optional
         ``suits(**params)``: whether the rule serves these parameters.
+    work : callable, optional
+        ``work(avals_in, avals_out, **params)``: operations, as Golub & Van Loan (Matrix Computations, 4th ed. 2013) count them.
     """
     def write(k, outs, ins, **params):
         width = ins[0].dtype.itemsize
         rule(k, letter(width), width, outs, ins, **params)
-    call = Call(write, None if message is None else lambda params, ins, outs: Failing(message), inside=True)
+    call = Call(write, None if message is None else lambda params, ins, outs: Failing(message), inside=True, work=work)
 
     def choose(ins, outs, **params):
         real = {a.dtype for a in ins if a.dtype.kind != "i"} == {ins[0].dtype} and ins[0].dtype.kind == "f"
@@ -68,6 +70,11 @@ def lowered(rule, why, message=None, suits=None):
 def members(a):
     """How many matrices an array holds."""
     return int(np.prod(a.shape[:-2], dtype=int))
+
+
+def cubic(share):
+    """Operations on square matrices: a share of n^3."""
+    return lambda ins, outs, **params: round(share * ins[0].size * ins[0].shape[-1])
 
 
 def stepped(k, n, body, down=False):
@@ -161,7 +168,7 @@ def _cholesky(k, kind, width, outs, ins, *, lower):
 
 
 def cholesky(why):
-    return lowered(_cholesky, why, lambda info: "Matrix is not positive definite")
+    return lowered(_cholesky, why, lambda info: "Matrix is not positive definite", work=cubic(1 / 3))
 
 
 # ---------------------------------------------------------------- systems
@@ -231,7 +238,8 @@ def _triangular(k, kind, width, outs, ins, *, lower, unit, transposed=False, rig
 
 
 def triangular(why):
-    return lowered(_triangular, why, lambda info: f"singular matrix: diagonal element {info - 1} of a triangular matrix is zero")
+    return lowered(_triangular, why, lambda info: f"singular matrix: diagonal element {info - 1} of a triangular matrix is zero",
+                   work=lambda ins, outs, **params: outs[0].size * ins[0].shape[-1])
 
 
 def _exchanged(k, kind, n, m, pivots, x, *, back, first):
@@ -272,7 +280,8 @@ def _solve(k, kind, width, outs, ins, *, factors=None):
 
 
 def solve(why):
-    return lowered(_solve, why, lambda info: "Singular matrix")
+    return lowered(_solve, why, lambda info: "Singular matrix", work=lambda ins, outs, factors=None: (
+        round(2 / 3 * ins[0].size * ins[0].shape[-1]) + 2 * outs[0].size * ins[0].shape[-1]))
 
 
 def _factored(k, kind, width, outs, ins, *, transposed):
@@ -299,7 +308,7 @@ def _factored(k, kind, width, outs, ins, *, transposed):
 
 
 def factored(why):
-    return lowered(_factored, why, lambda info: "Singular matrix")
+    return lowered(_factored, why, lambda info: "Singular matrix", work=lambda ins, outs, **params: 2 * outs[0].size * ins[0].shape[-1])
 
 
 def _banded(k, kind, width, outs, ins, *, low, up):
@@ -332,7 +341,8 @@ def _banded(k, kind, width, outs, ins, *, low, up):
 
 
 def banded(why):
-    return lowered(_banded, why, lambda info: "singular matrix")
+    return lowered(_banded, why, lambda info: "singular matrix", work=lambda ins, outs, *, low, up: (
+        2 * low * (low + up) * ins[0].shape[-1] * members(ins[0]) + 2 * (2 * low + up) * outs[0].size))
 
 
 # ---------------------------------------------------------------- LU and determinants
@@ -356,7 +366,12 @@ def _lu(k, kind, width, outs, ins):
 
 
 def lu(why):
-    return lowered(_lu, why)
+    return lowered(_lu, why, work=_lu_work)
+
+
+def _lu_work(ins, outs):
+    (m, n), k = ins[0].shape[-2:], min(ins[0].shape[-2:])
+    return round(members(ins[0]) * (2 * m * n * k - (m + n) * k**2 + 2 * k**3 / 3))
 
 
 def _factorised(k, kind, a, i, width):
@@ -397,7 +412,7 @@ def _det(k, kind, width, outs, ins):
 
 
 def det(why):
-    return lowered(_det, why)
+    return lowered(_det, why, work=cubic(2 / 3))
 
 
 def _slogdet(k, kind, width, outs, ins):
@@ -421,8 +436,8 @@ def _slogdet(k, kind, width, outs, ins):
 
 
 def slogdet(why):
-    return lowered(_slogdet, why)
+    return lowered(_slogdet, why, work=cubic(2 / 3))
 
 
-__all__ = ["banded", "cholesky", "det", "factored", "flipped", "info_of", "lowered", "lu", "members", "real", "slogdet", "solve",
+__all__ = ["banded", "cholesky", "cubic", "det", "factored", "flipped", "info_of", "lowered", "lu", "members", "real", "slogdet", "solve",
            "told", "triangular"]

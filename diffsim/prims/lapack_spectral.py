@@ -1,6 +1,6 @@
 """Eigenvalues, singular values and QR as calls of LAPACK: NumPy's routines, on matrices laid out by columns, so that signs agree."""
 
-from .lapack import flipped, info_of, lowered, members, real, told
+from .lapack import cubic, flipped, info_of, lowered, members, real, told
 
 NOT_CONVERGED = "Eigenvalues did not converge"
 
@@ -27,13 +27,13 @@ def _symmetric(k, kind, width, a, values, vectors, outs, lower):
 def eigh(why):
     def rule(k, kind, width, outs, ins, *, lower, driver=None):
         _symmetric(k, kind, width, ins[0], *outs, outs, lower)
-    return lowered(rule, why, lambda info: NOT_CONVERGED, lambda lower, driver=None: driver is None)
+    return lowered(rule, why, lambda info: NOT_CONVERGED, lambda lower, driver=None: driver is None, cubic(9))
 
 
 def eigvalsh(why):
     def rule(k, kind, width, outs, ins, *, lower):
         _symmetric(k, kind, width, ins[0], outs[0], None, outs, lower)
-    return lowered(rule, why, lambda info: NOT_CONVERGED)
+    return lowered(rule, why, lambda info: NOT_CONVERGED, work=cubic(4 / 3))
 
 
 # ---------------------------------------------------------------- singular values
@@ -61,13 +61,21 @@ def _singular(k, kind, width, a, outs, job):
 def svd(why):
     def rule(k, kind, width, outs, ins, *, full):
         _singular(k, kind, width, ins[0], outs, "A" if full else "S")
-    return lowered(rule, why, lambda info: "SVD did not converge")
+
+    def work(ins, outs, *, full):
+        n, m = sorted(ins[0].shape[-2:])
+        return members(ins[0]) * (4 * m**2 * n + 8 * m * n**2 + 9 * n**3 if full else 14 * m * n**2 + 8 * n**3)
+    return lowered(rule, why, lambda info: "SVD did not converge", work=work)
 
 
 def svdvals(why):
     def rule(k, kind, width, outs, ins):
         _singular(k, kind, width, ins[0], outs, "N")
-    return lowered(rule, why, lambda info: "SVD did not converge")
+
+    def work(ins, outs):
+        n, m = sorted(ins[0].shape[-2:])
+        return round(members(ins[0]) * (4 * m * n**2 - 4 * n**3 / 3))
+    return lowered(rule, why, lambda info: "SVD did not converge", work=work)
 
 
 # ---------------------------------------------------------------- QR
@@ -110,7 +118,12 @@ def _qr(k, kind, width, outs, ins, *, complete):
 
 
 def qr(why):
-    return lowered(_qr, why)
+    def work(ins, outs, *, complete):
+        (m, n), few = ins[0].shape[-2:], min(ins[0].shape[-2:])
+        triangle = 4 * m * n * few - 2 * (m + n) * few**2 + 4 * few**3 / 3
+        factor = 4 * (m**2 * few - m * few**2 + few**3 / 3) if complete else 2 * m * few**2 - 2 * few**3 / 3
+        return round(members(ins[0]) * (triangle + factor))
+    return lowered(_qr, why, work=work)
 
 
 __all__ = ["eigh", "eigvalsh", "qr", "svd", "svdvals"]

@@ -126,6 +126,10 @@ def times_vector(k, width, of, vector, out, inner):
         k.routine("blas", name, "T", inner, rows, 1.0, address, max(side.free, inner), *vector, 0.0, out, 1)
 
 
-blas_call = Call(_rule, None, inside=True)
+def _work(ins, outs, *, contract, batch):
+    return 2 * outs[0].size * prod(ins[0].shape[i] for i in contract[0])
+
+
+blas_call = Call(_rule, None, inside=True, work=_work)
 
 __all__ = ["Product", "Side", "as_product", "blas_call", "letter", "worthwhile"]

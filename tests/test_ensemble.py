@@ -81,6 +81,13 @@ def test_a_list_of_members_is_a_tree_of_their_rows():
         ds.ode.ensemble(cycle, [])
 
 
+def test_integers_that_are_the_same_in_a_list_of_members_are_constants():
+    def powers(member):
+        return sum(member["x"] ** i for i in range(member["n"]))
+
+    np.testing.assert_array_equal(ds.ode.ensemble(powers, [{"x": 2.0, "n": 3}, {"x": 3.0, "n": 3}]).values, [7.0, 13.0])
+
+
 def test_numbers_texts_and_args_are_the_same_for_all():
     def power(member, exponent, table):
         base = member["x"] * member["factor"]
@@ -98,6 +105,21 @@ def test_columns_of_any_order_and_dtype():
     assert ds.ode.ensemble(lambda x: 2 * x, np.arange(4)).values.dtype.kind == "i"
     assert ds.ode.ensemble(lambda x: 2 * x, np.arange(4, dtype=np.float32)).values.dtype == np.float32
     np.testing.assert_array_equal(ds.ode.ensemble(lambda z: z * z, np.array([1j, 2.0])).values, [-1.0, 4.0])
+
+
+def test_what_each_member_took_is_told():
+    members = cycles(6)
+    got = ds.ode.solve_ensemble(lotka_volterra, (0.0, members["end"]), members["y0"], args=(members["p"],), chunk=4)
+    for i in range(6):
+        one = ds.solve_ivp(lotka_volterra, (0.0, members["end"][i]), members["y0"][i], args=(members["p"][i],))
+        assert got.counts["accepted"][i] == one.accepted
+        assert got.counts["rejected"][i] == one.rejected
+        assert got.counts["rhs_calls"][i] == one.nfev
+    stiff = ds.ode.solve_ensemble(lotka_volterra, (0.0, 1.0), members["y0"], "Rodas5P", args=(members["p"],)).counts
+    assert np.all(stiff["factorisations"] >= stiff["accepted"])
+    assert np.all(stiff["jac_calls"] > 0)
+    plain = ds.ode.ensemble(np.sum, np.ones((3, 2))).counts
+    np.testing.assert_array_equal(plain["accepted"], [0, 0, 0])
 
 
 def test_an_ensemble_without_members_has_shapes():
@@ -248,6 +270,8 @@ def test_processes(monkeypatch):
             ds.ode.ensemble(lambda x: x * local, RATES, executor=processes)
         again = ds.ode.ensemble(decay, RATES, executor=processes)     # a function of a module needs none
     np.testing.assert_array_equal(got.values[1]["p"], want.values[1]["p"])
+    np.testing.assert_array_equal(got.counts["rhs_calls"], want.counts["rhs_calls"])
+    assert got.counts["accepted"][3] == 0                          # it failed
     np.testing.assert_array_equal(again.values, ds.ode.ensemble(decay, RATES).values)
     assert got.messages == want.messages
     assert list(got.messages) == [3]

@@ -22,10 +22,11 @@ class MembersText(EntryText):
     """LLVM IR of ``i64 diffsim_members(ptr frame, ptr table, i64 first, i64 last, ptr reached)``.
 
     The table holds an address and a stride in bytes for each array, and for the numbers; ``reached`` is left at the member that gave up,
-    whose status is returned, or at ``last``.  Parameters are those of ``EntryText``.
+    whose status is returned, or at ``last``.  Parameters are those of ``EntryText``, and ``counts``, context words of which each member's
+    are kept in one more array.
     """
 
-    def __init__(self, places, constants, scratch, watch, attributes="nounwind", seen=()):
+    def __init__(self, places, constants, scratch, watch, attributes="nounwind", seen=(), counts=()):
         self.attributes = attributes
         self.lines, self.kinds, self._number = [], set(), 0
         free = len(places.inputs) - constants
@@ -33,7 +34,7 @@ class MembersText(EntryText):
             self.load(name, "ptr", "%frame", 8 * at)
         for i, place in enumerate(places.inputs[free:]):
             self.load(place.base, "ptr", "%frame", 8 * (CONSTANTS + i))
-        bases = moved(places, constants)
+        bases = [*moved(places, constants), *["counts"] * bool(counts)]
         for i, name in enumerate(bases):
             self.load(f"{name}.base", "ptr", "%table", 16 * i)
             self.load(f"{name}.stride", "i64", "%table", 16 * i + 8)
@@ -44,7 +45,12 @@ class MembersText(EntryText):
         self.line("status", f"call i64 @{BODY}({', '.join(f'ptr {row.get(name, chr(37) + name)}' for name in names)})")
         result = self.watched(places.outputs, seen) if watch else "%status"
         self.line("good", f"icmp eq i64 {result}, 0")
-        self.lines += ["  br i1 %good, label %fine, label %stop", "fine:", "  %next = add i64 %i, 1", "  br label %each",
+        self.lines += ["  br i1 %good, label %fine, label %stop", "fine:"]
+        for i, word in enumerate(counts):
+            self.load(f"count{i}", "i64", "%ctx", 8 * word)
+            to = self.line(f"count{i}.to", f"getelementptr i8, ptr %counts, i64 {8 * i}")
+            self.lines.append(f"  store i64 %count{i}, ptr {to}")
+        self.lines += ["  %next = add i64 %i, 1", "  br label %each",
                        "stop:", "  store i64 %i, ptr %reached", f"  ret i64 {result}",
                        "done:", "  store i64 %last, ptr %reached", "  ret i64 0"]  # fmt: skip
 
@@ -73,6 +79,12 @@ def moved(places, constants):
     return [*names, *["numbers"] * bool(places.numbers)]
 
 
+def counted(context):
+    """Context words of what the solves of a program count, request by request; solves within loops, which run many times, are not told."""
+    return [base + word for (path, base), request in zip(context.bases.items(), context.requests, strict=True)
+            if len(path) == 1 for word in getattr(request, "counts", ())]
+
+
 class Members:
     """Calls of a program for many members.
 
@@ -89,7 +101,7 @@ class Members:
     def __init__(self, code, calling, places, constants, context):
         self._run = _SIGNATURE(code.address(MEMBERS))
         self._code, self._calling, self._places, self._context = code, calling, places, context
-        self.free = len(places.inputs) - constants
+        self.free, self._counts = len(places.inputs) - constants, len(counted(context))
 
     def outputs(self, n):
         """Fresh arrays for the results of n members: one for each output, numbers of all members together."""
@@ -119,14 +131,16 @@ class Members:
         -------
         list of array
             One for each output, members along axis 0.
+        ndarray of int, shape (n, counts)
+            What the solves counted (``counted``); 0 for members that gave up.
         """
         inputs = [self._fit(place, x, one) for place, x, one in zip(self._places.inputs, inputs, shared, strict=False)]
-        out, numbers = self.outputs(n)
+        (out, numbers), counts = self.outputs(n), np.zeros((n, self._counts), np.int64)
         if not n:
-            return out
+            return out, counts
         rows = [(x.ctypes.data, 0 if one else x.strides[0]) for x, one in zip(inputs, shared, strict=True)]
         rows += [(y.ctypes.data, y.strides[0]) for y, p in zip(out, self._places.outputs, strict=True) if p.base != "numbers"]
-        rows += [(numbers.ctypes.data, numbers.strides[0])]
+        rows += [(numbers.ctypes.data, numbers.strides[0])] * bool(self._places.numbers) + [(counts.ctypes.data, counts.strides[0])]
         table, reached = np.array(rows, np.int64), np.zeros(1, np.int64)
         with self._calling.frame() as (frame, ctx, memory):
             at = 0
@@ -136,7 +150,7 @@ class Members:
                 at = int(reached[0])
                 if status:
                     at += self._settled(at, status, ctx, memory, failed)
-        return out
+        return out, counts
 
     def _settled(self, i, status, ctx, memory, failed):
         """Do what the status of member i asks for; returns how many members to go on by: none where it is to be tried again."""
@@ -158,4 +172,4 @@ class Members:
         return whole if whole.ndim else whole.reshape(1)
 
 
-__all__ = ["MEMBERS", "Members", "MembersText"]
+__all__ = ["MEMBERS", "Members", "MembersText", "counted"]

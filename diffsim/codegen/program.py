@@ -20,6 +20,7 @@ from .entry import BODY, ENTRY, EntryText, builtin
 from .llvm_printer import LONG_LOOPS, Text
 from .lower import lower
 from .many import MEMBERS, Members, MembersText
+from .many import counted as counted_words
 from .python_printer import python_source
 from .sub import Assembly
 from .watching import WatchingPrinter, seen
@@ -124,7 +125,8 @@ class Program:
         release = calls or flops + moved // 8 > BRIEF
         text.functions.append(str(EntryText(self._places, self._fixed, not on_stack, release, self._watch, text.attributes, watched)))
         if self._many:
-            text.functions.append(str(MembersText(self._places, self._fixed, not on_stack, self._watch, text.attributes, watched)))
+            more = text.attributes, watched, counted_words(self._context)
+            text.functions.append(str(MembersText(self._places, self._fixed, not on_stack, self._watch, *more)))
         scratch = 0 if on_stack else printer.scratch_size
         header = {"scratch": scratch, "checks": assembly.report[2], "counts": {"flops": flops, "bytes": moved},
                   "outside": engine.outside([str(text), *modules])}  # fmt: skip

@@ -17,7 +17,7 @@ from .control import PROBE_FACTOR, REPLAYING, Control, probe_signs
 from .failure import failure
 from .families import family_of, fixed, order_of_error, steering, work_sizes
 from .linking import linked_loop, offsets, start
-from .record import COUNTS_AT, LAST_AT, NOTED_AT, SPAN_AT, START_AT, WORDS, Record
+from .record import COUNTED_AT, COUNTS_AT, LAST_AT, NOTED_AT, SPAN_AT, START_AT, WORDS, Record
 from .system import System
 from .tableaus import METHODS
 
@@ -43,6 +43,8 @@ class RecordRequest:
     """
 
     words = WORDS
+    #: Words an ensemble tells of each member.
+    counts = ()
 
     def __init__(self, work, n_rec, stages, spec):
         self.work, self.n_rec, self.stages, self.spec, self.cap = work, n_rec, stages, spec, FIRST_CAP
@@ -285,7 +287,9 @@ def _odeint_request(params, avals_in, avals_out):
     system, method = params["system"], params["method"]
     heap = _Memory(**_size(_odeint_system(system, params["probe"]), method, params["control"])).heap
     keep = params["keep"]
-    return RecordRequest(heap, system.n if keep else 0, METHODS[method].kept, (system.digest, method) if keep else ())
+    request = RecordRequest(heap, system.n if keep else 0, METHODS[method].kept, (system.digest, method) if keep else ())
+    request.counts = COUNTED_AT
+    return request
 
 
 def _odeint_rule(k, outs, ins, *, system, method, rate, control, probe, keep):

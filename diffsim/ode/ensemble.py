@@ -32,7 +32,8 @@ def ensemble(simulate, members, args=(), *, threads=None, executor=None, chunk=N
         ``simulate(member, *args)``: a pytree of arrays and numbers, such as ``solve_ivp(...).y``; or a derivative, such as
         ``value_and_grad(loss)``.  It is compiled once for one member, if it can be compiled.
     members : pytree of ndarray, or list
-        Arrays with one row a member along axis 0, in any structure; numbers and strings in it are the same for all.  Or a list of members.
+        Arrays with one row a member along axis 0, in any structure; numbers and strings in it are the same for all.  Or a list of members,
+        in which integers and strings that are the same for all stay constants.
     args : tuple
         Further arguments, the same for all members.
     threads : int, optional
@@ -50,7 +51,7 @@ def ensemble(simulate, members, args=(), *, threads=None, executor=None, chunk=N
     Returns
     -------
     EnsembleResult
-        ``values``, with the members along axis 0, ``success``, ``status`` and ``messages``.
+        ``values``, with the members along axis 0, ``success``, ``status``, ``messages`` and ``counts``.
 
     Raises
     ------
@@ -137,10 +138,11 @@ def _stacked(members):
     columns = []
     for j, x in enumerate(flat[0][0]):
         rows = [leaves[j] for leaves, _ in flat]
-        if isinstance(x, (str, bytes)) or callable(x):
-            if any(row != x for row in rows):
-                raise InputError(f"ensemble: leaf {j} of the members is {x!r} and other texts or functions; these must be the same for all")
+        same = isinstance(x, (str, bytes, bool, int)) or callable(x)
+        if same and all(type(row) is type(x) and row == x for row in rows):
             columns.append(x)
+        elif isinstance(x, (str, bytes)) or callable(x):
+            raise InputError(f"ensemble: leaf {j} of the members is {x!r} and other texts or functions; these must be the same for all")
         else:
             columns.append(np.stack([np.asarray(row) for row in rows]))
     return tree.unflatten(struct, columns)

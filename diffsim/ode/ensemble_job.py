@@ -13,6 +13,7 @@ from ..core import Tracer
 from ..errors import InputTypeError, SolveError
 from ..numpy.stacking import is_value
 from ..transforms.strong import finite
+from .record import COUNTED
 
 #: What a member may fail with, its numbers being at fault; other exceptions are a mistake in the program and go to the user.
 FAILURES = (ArithmeticError, np.linalg.LinAlgError, ValueError, IndexError)
@@ -45,12 +46,12 @@ VARYING = Varying()
 
 
 class Chunk:
-    """Results of some members: a tree of arrays with the members along axis 0 (None where none came to its end), and what failed."""
+    """Results of some members: a tree of arrays, members along axis 0 (None where none came to its end); what failed; counts."""
 
-    __slots__ = ("failures", "values")
+    __slots__ = ("counts", "failures", "values")
 
-    def __init__(self, values, failures):
-        self.values, self.failures = values, failures
+    def __init__(self, values, failures, counts=None):
+        self.values, self.failures, self.counts = values, failures, counts
 
 
 class Job:
@@ -115,14 +116,14 @@ class Job:
                     error = reason
             failures.append(_failure(i, error))
 
-        out = self._entry.many()(n, inputs, shared, failed)
+        out, counts = self._entry.many()(n, inputs, shared, failed)
         for i, _, _, _ in failures:
             for y in out:
                 y[i] = missing(y.dtype)
         for i, flat in repaired.items():
             for y, x in zip(out, filter(is_value, flat), strict=True):
                 y[i] = x
-        return Chunk(self._entry.result(list(out)), failures)
+        return Chunk(self._entry.result(list(out)), failures, counts.reshape(n, -1, len(COUNTED)).sum(1))
 
     # ------------------------------------------------------------ uncompiled
     def _one_by_one(self, columns, n):

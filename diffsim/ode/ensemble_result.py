@@ -6,6 +6,7 @@ from .. import tree
 from ..errors import InputError, InputTypeError
 from ..numpy.stacking import is_value
 from .ensemble_job import missing
+from .record import COUNTED
 
 #: Messages of so many failed members are kept.
 MESSAGES = 1000
@@ -23,12 +24,15 @@ class EnsembleResult:
         0: fine; -1: failed.
     messages : dict of int to str
         Why a member failed, for the first thousand of them.
+    counts : dict of str to ndarray of int, shape (n,), or None
+        ``accepted`` and ``rejected`` steps, ``rhs_calls``, ``jac_calls`` and ``factorisations`` of the solves (0 where a member failed);
+        None where the simulation runs uncompiled or under a transform.  Solves within loops (``scan``) are not among them.
     """
 
-    __slots__ = ("messages", "status", "success", "values")
+    __slots__ = ("counts", "messages", "status", "success", "values")
 
-    def __init__(self, values, status, messages):
-        self.values, self.status, self.messages = values, status, messages
+    def __init__(self, values, status, messages, counts=None):
+        self.values, self.status, self.messages, self.counts = values, status, messages, counts
         self.success = status == 0
 
     def __len__(self):
@@ -53,7 +57,7 @@ class EnsembleSolution(EnsembleResult):
     __slots__ = ("t",)
 
     def __init__(self, t, result):
-        super().__init__(result.values, result.status, result.messages)
+        super().__init__(result.values, result.status, result.messages, result.counts)
         self.t = t
 
     @property
@@ -74,6 +78,7 @@ class Gathered:
     def __init__(self, n, out=None):
         self._n, self._given, self._struct, self._leaves = n, out, None, None
         self._status, self._messages, self._bugs = np.zeros(n, np.int8), {}, 0
+        self._counts = np.zeros((n, len(COUNTED)), np.int64)
 
     def put(self, first, chunk):
         """Results of the members from ``first`` on."""
@@ -88,6 +93,10 @@ class Gathered:
         if self._leaves is None:
             self._allocate(flat, struct)
         size = next((len(x) for x in flat if is_value(x)), 0)
+        if chunk.counts is None:
+            self._counts = None
+        elif self._counts is not None:
+            self._counts[first : first + size] = chunk.counts
         for target, x in zip(self._leaves, flat, strict=True):
             if is_value(x):
                 target[first : first + size] = x
@@ -122,7 +131,8 @@ class Gathered:
         if self._leaves is None and self._bugs:
             raise InputError(f"ensemble: every member failed, the first with {self._messages[min(self._messages)]}")
         values = None if self._leaves is None else tree.unflatten(self._struct, self._leaves)
-        return EnsembleResult(values, self._status, self._messages)
+        counts = None if self._counts is None else dict(zip(COUNTED, self._counts.T, strict=True))
+        return EnsembleResult(values, self._status, self._messages, counts)
 
 
 __all__ = ["EnsembleResult", "EnsembleSolution", "Gathered"]

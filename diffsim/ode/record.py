@@ -11,6 +11,10 @@ WORDS = 19
 #: Words of the counts, of the last values, of start and span, of where attempts are noted; ``emit`` names the ones before.
 COUNTS_AT, LAST_AT, START_AT, SPAN_AT, NOTED_AT = 5, 12, 16, 17, 18
 
+#: Counts that are told of each member of an ensemble.
+COUNTED = ("accepted", "rejected", "rhs_calls", "jac_calls", "factorisations")
+COUNTED_AT = tuple(COUNTS_AT + COUNTS.index(name) for name in COUNTED)
+
 
 class Record:
     """Memory of one solve.

@@ -1,6 +1,8 @@
 """solve_ivp where scipy.integrate.solve_ivp stood: its documented examples, a table of calls through both, errors, warnings, the span."""
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -254,25 +256,48 @@ def test_fun_is_never_evaluated_outside_the_span(method, span):
 # ---------------------------------------------------------------- atol and the scale of the state
 def test_a_state_below_its_atol_is_told():
     with pytest.warns(ToleranceWarning, match=r"y\[1\]: smaller than atol = 1e-06 throughout") as caught:
-        ds.solve_ivp(lambda t, y: -y, (0, 1), [1.0, 1e-8], atol=1e-6)
+        ds.solve_ivp(lambda t, y: -y, (0, 1), [1.0, 1e-7], atol=1e-6)
     assert caught[0].filename == __file__
     with pytest.warns(ToleranceWarning, match=r"y\['a'\]\[0\], y\['a'\]\[1\], y\['a'\]\[2\] and 2 more: smaller"):
         ds.solve_ivp(lambda t, y: {"a": -y["a"]}, (0, 1), {"a": np.full(5, 1e-9)}, atol=1e-6)
-    with pytest.warns(ToleranceWarning):
+    with pytest.warns(ToleranceWarning, match=r"y\[0\]: smaller than"):
         ds.grad(lambda k: np.sum(ds.solve_ivp(lambda t, y: -k * y, (0, 1), [1e-9], t_eval=[1.0], atol=1e-6).y))(1.0)
+
+
+def test_what_is_large_between_the_outputs_is_seen():
+    """A -> B -> C: at the one output, and at the start, there is next to nothing of B."""
+    def chain(t, y, k):
+        return np.stack([-k * y[0], k * y[0] - k * y[1]])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sol = ds.solve_ivp(chain, (0, 30), [1.0, 0.0], t_eval=[30.0], args=(1.0,), atol=1e-6)
+        ds.grad(lambda k: ds.solve_ivp(chain, (0, 30), [1.0, 0.0], t_eval=[30.0], args=(k,), atol=1e-6).y[1, 0])(1.0)
+    assert 0 < abs(sol.y[1, 0]) < 1e-6
 
 
 @pytest.mark.parametrize("call", [
     {"y0": [1.0, 0.0]},                                                          # zero all the time
-    {"y0": [1.0, 1e-15]},                                                        # rounding errors beside the other
-    {"y0": [1.0, 1e-8], "atol": [1e-6, 1e-12]},                                  # atol by component
-    {"y0": [1.0, 1e-8], "atol": [1e-6, np.inf]},                                 # explicitly not controlled
+    {"y0": [1.0, 1e-9]},                                                        # next to nothing beside the other
+    {"y0": [1.0, 1e-7], "atol": [1e-6, 1e-12]},                                  # atol by component
+    {"y0": [1.0, 1e-7], "atol": [1e-6, np.inf]},                                 # explicitly not controlled
+    {"y0": np.exp(-np.linspace(0, 20, 40))},                                     # the far end of a profile
     {"fun": lambda t, y: np.stack([-y[0], y[0]]), "y0": [1.0, 0.0]},             # zero at the start, then visible
     {"fun": lambda t, y: -40 * y, "y0": [1.0, 1.0]},                             # visible at the start, then gone
-    {"fun": lambda t, y: 1j * y, "y0": [1 + 1e-8j]},                             # the modulus counts
-    {"y0": [1.0, 1e-8], "atol": 1e-6, "steps": [0.5, 0.5]},                      # no tolerance is used
+    {"fun": lambda t, y: 1j * y, "y0": [1 + 1e-7j]},                             # the modulus counts
+    {"y0": [1.0, 1e-7], "atol": 1e-6, "steps": [0.5, 0.5]},                      # no tolerance is used
 ])
 def test_what_is_zero_or_seen_is_not_told(call):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ds.solve_ivp(**{"fun": lambda t, y: -y, "t_span": (0, 1), "atol": 1e-6} | call)
+
+
+def test_the_page_for_those_who_come_from_scipy(capsys):
+    page = (Path(__file__).parent.parent / "docs" / "from_scipy.md").read_text()
+    scope = {}
+    for kind, text in re.findall(r"```(python|text)\n(.*?)```", page, re.DOTALL):
+        if kind == "python":
+            exec(compile(text, "docs/from_scipy.md", "exec"), scope)
+        else:
+            assert capsys.readouterr().out == text

@@ -213,6 +213,31 @@ def test_a_wrong_number_of_arguments_is_told(fun, args, said):
         ds.solve_ivp(fun, (0, 1), [1.0], args=args)
 
 
+def as_python(t, y):
+    return -y[0] if t >= 0 else None
+
+
+@pytest.mark.filterwarnings("ignore::diffsim.errors.FallbackWarning")
+@pytest.mark.parametrize("fun", [lambda t, y: -y[0], as_python])
+def test_an_element_of_a_number_is_told(fun):
+    with pytest.raises(InputTypeError, match=r"takes an element of y, and y is a number because y0 is one: give y0 = \[\.\.\.\]"):
+        ds.solve_ivp(fun, (0, 1), 1.0)
+
+
+def test_members_of_a_batch_may_be_trees_of_complex_numbers():
+    end = ds.vmap(lambda y0: ds.solve_ivp(lambda t, y: {"a": 1j * y["a"], "b": -y["b"]}, (0, 1), y0, t_eval=[0.5, 1.0], **TIGHT).y)
+    out = end({"a": np.ones((3, 2), complex), "b": np.arange(3.0)})
+    np.testing.assert_allclose(out["a"], np.broadcast_to(np.exp(np.array([0.5j, 1j])), (3, 2, 2)), rtol=1e-8)
+    np.testing.assert_allclose(out["b"], np.arange(3)[:, None] * np.exp([-0.5, -1]), rtol=1e-8)
+
+
+def test_second_derivatives_through_complex_states():
+    def part(c):
+        return np.real(ds.solve_ivp(lambda t, y: 1j * c * y, (0, 1), [1 + 0j], t_eval=[1.0], **TIGHT).y[0, 0])
+
+    assert ds.hessian(part)(1.0) == pytest.approx(-np.cos(1), rel=1e-7)
+
+
 def test_a_failure_names_the_component_in_the_users_words():
     def rhs(t, y):
         return {"still": 0.0 * y["still"], "hot": np.stack([0.0 * y["hot"][0], y["hot"][1] ** 2])}

@@ -39,6 +39,9 @@ class Interpolant:
         self.ascending, self.n_segments = bool(self.ts[-1] >= self.ts[0]), len(self.ts) - 1
         self.ts_sorted = self.ts if self.ascending else self.ts[::-1]
 
+    def __repr__(self):
+        return f"<solution from t = {self.ts[0]:g} to {self.ts[-1]:g}, {self.n_segments} steps>"
+
     @property
     def interpolants(self):
         return [Segment(self, *ends) for ends in zip(self.ts[:-1], self.ts[1:], strict=True)]

@@ -44,6 +44,11 @@ class Problem:
         """Outputs on a mesh, shape (m, n), and their record."""
         return replay(mesh, self.times.t0, self.y0, sigma, *self.leaves, system=self.system, method=self.method, rate=0)
 
+    def plain_states(self, mesh, sigma):
+        """Outputs on a mesh as numbers, of which no derivative is taken."""
+        t0, y0, *leaves = map(concrete, (self.times.t0, self.y0, *self.leaves))
+        return replay(mesh, t0, y0, sigma, *leaves, system=self.system, method=self.method, rate=0)[0]
+
     def integrated(self, sigma, keep):
         """Outputs at sigma, the record, and the :class:`Attempts` if they are to be kept: a solve with steps of its own choice.
 

@@ -87,8 +87,11 @@ def _flat(fun, split, layout):
         given = (t, layout.argument(y), *split.rebuild(leaves))
         try:
             f = run(*given)
-        except TypeError as error:
+        except (TypeError, IndexError) as error:
             _explain(fun, given, error)
+            if layout.scalar and any(word in str(error) for word in ("subscriptable", "index to scalar", "too many indices")):
+                raise InputTypeError(f"solve_ivp: {described(fun)} takes an element of y, and y is a number because y0 is one: give "
+                                     f"y0 = [...] for a vector") from error
             raise
         return [layout.flat(f, _told(fun, given[2:]))]
     return flat

@@ -108,7 +108,7 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     if events is not None:
         raise InputError("solve_ivp: events are not supported; remove events=, or end the span at the event and solve on from there")
     method = checked_method(method)
-    times, (y0, layout) = checked_times(t_span, t_eval), initial_state(y0, vectorized)
+    times, (y0, layout) = checked_times(t_span, t_eval, endless=events is not None), initial_state(y0, vectorized)
     options = checked_options(method, options, layout.vector)
     matrix = checked_mass(options.mass, y0.shape[0], method)
     control = checked_control(layout, method, options, concrete(times.span))
@@ -148,7 +148,7 @@ def _solved(problem, dense_output):
         ys, t = _at_steps(problem, record, traced)
     else:
         t = times.t_eval
-    warn_of_scale(problem, ys)
+    warn_of_scale(problem, ys, record)
     return result_of(problem, t, ys, record, dense_output, tried)
 
 

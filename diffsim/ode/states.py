@@ -83,6 +83,11 @@ class Layout:
         only = self.leaves[0] if self.struct == tree.LEAF else None
         return only.size if only is not None and len(only.shape) == 1 else None
 
+    @property
+    def scalar(self):
+        """Whether the user's state is a number."""
+        return self.struct == tree.LEAF and not self.leaves[0].shape
+
     # ------------------------------------------------------------ to the user
     def state(self, y):
         """The user's state from the vector, shape (n,)."""

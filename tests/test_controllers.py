@@ -81,6 +81,11 @@ def test_gradients_do_not_depend_on_the_controller_beyond_its_tolerance():
         np.testing.assert_allclose(ds.jit(ds.grad(lambda p, c=controller: loss(p, c)))(P), want, rtol=1e-5)
 
 
+def test_a_method_that_steers_itself_takes_no_controller():
+    with pytest.raises(InputError, match="method 'BDF' takes no controller=, it chooses order and size together"):
+        solve(method="BDF", controller="I")
+
+
 @pytest.mark.parametrize(("given", "error", "message"), [
     ({"beta": ()}, InputError, "beta must be one to 3 finite numbers"),
     ({"beta": (1, 2, 3, 4)}, InputError, "beta must be one to 3 finite numbers"),
@@ -128,7 +133,7 @@ def test_a_failed_solve_gives_what_was_reached_at_the_times_wanted():
 
 
 # ---------------------------------------------------------------- what is seen
-@pytest.mark.parametrize("method", ["Tsit5", "DOP853", "Rodas5P", "Kvaerno5", "Radau"])
+@pytest.mark.parametrize("method", {type(row): name for name, row in ds.ode.METHODS.items() if not row.fixed}.values())
 def test_the_history_of_a_solve_changes_nothing_and_misses_nothing(method):
     plain, seen = solve(method=method), solve(method=method, history=True)
     np.testing.assert_array_equal(plain.y, seen.y)

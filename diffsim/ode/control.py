@@ -8,6 +8,7 @@ import numpy as np
 from ..core import Tracer, user_depth
 from ..errors import InputError, InputTypeError
 from .controller import pace_of
+from .families import family_of
 from .tableaus import METHODS, Ndf
 
 #: The probe's error norm counts one part in this many (ode notes: a tenth of the state's tolerance costs no steps on ordinary problems).
@@ -68,6 +69,8 @@ def checked_control(layout, method, options, span=None):
     """
     if METHODS[method].fixed and options.first_step is None and options.steps is None:
         raise InputError(f"solve_ivp: method {method!r} takes equal steps and estimates no error: give first_step=, their size, or steps=")
+    if not family_of(method).steered and options.controller != "PI":
+        raise InputError(f"solve_ivp: method {method!r} takes no controller=, it chooses order and size together: leave it out")
     if options.gradient_errors not in ("probe", "state"):
         raise InputError(f"solve_ivp: gradient_errors must be 'probe' or 'state', not {options.gradient_errors!r}")
     if isinstance(METHODS[method], Ndf) and options.controller != "PI":

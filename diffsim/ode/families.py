@@ -27,6 +27,8 @@ class Family:
         Whether they solve linear systems, and so are told where the Jacobian may differ from zero.
     massive : bool
         Whether they take mass matrices.
+    steered : bool
+        Whether a controller chooses their sizes, and can be another one.
     """
 
     forward: Loop
@@ -37,6 +39,7 @@ class Family:
     back_work: tuple
     tangent_kernels: tuple = ()
     structured: bool = False
+    steered: bool = True
     massive: bool = False
 
 
@@ -70,8 +73,8 @@ RADAU = Family(
 BDF = Family(
     forward=bdf.FORWARD, adjoint=bdf.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
     structured=True, work=("ks", "new", "w", "est", "values", "slope", "difference", "trial", "u", "v", "turn", "mid", "psi", "d", "r",
-                           "lu", "pivots", "late", "late_lu", "late_pivots", "z", "past", "history"),
-    back_work=("bar", "w", "u", "v", "turn", "column", "values", "d_bar", "x", "g", "work", "lu", "pivots", "z"))
+                           "lu", "pivots", "late", "late_lu", "late_pivots", "z", "past"),
+    steered=False, back_work=("bar", "w", "u", "v", "turn", "column", "values", "d_bar", "x", "g", "work", "lu", "pivots", "z"))
 
 FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK, Radau: RADAU, Ndf: BDF, Splitting: SPLITTING}
 

@@ -11,6 +11,7 @@ import pytest
 from diffsim.codegen import engine, loops
 from diffsim.errors import InputError
 from diffsim.ode import erk, stepsize
+from diffsim.ode.families import watching
 from diffsim.ode.tableaus import ADAPTIVE, DOP853, TSIT5
 
 EACH = pytest.mark.parametrize("tableau", ADAPTIVE, ids=attrgetter("name"))
@@ -92,7 +93,7 @@ class Solve:
             "probe_atol": np.full(n, tol), "sigma": np.asarray(sigma, dtype=float), "out": self.out, "mesh": self.mesh, "nodes": self.nodes,
             "stages": self.stages, "ks": np.full((rows, big), np.nan), "new": np.full(big, np.nan), "w": np.full(rows, np.nan),
             "counts": self.counts, "last": self.last, "pace": np.zeros(0), "past": np.zeros(0), "history": np.zeros((0, 3)),
-            "at": np.zeros(0, np.int64), "kept": np.zeros((0, 2, n)), **more,
+            "at": np.zeros(0, np.int64), "kept": np.zeros((0, 2, n)), **watching(), **more,
         }  # fmt: skip
         self.status = run(erk.FORWARD, model, self.values)
         self.steps = int(self.counts[0])
@@ -431,7 +432,7 @@ CALLBACKS = {symbol: callback(PREY, symbol) for symbol in loops.SYMBOLS}
 @cache
 def compiled(loop, form):
     if form == "linked":
-        kernels = [LV_RHS]
+        kernels = [LV_RHS, loops.unused("ds_event", "ds_event")]
     else:
         kernels = [loops.trampoline(symbol, ctypes.cast(CALLBACKS[symbol], ctypes.c_void_p).value) for symbol in loops.SYMBOLS]
     text = loop.text
@@ -480,7 +481,8 @@ def test_compiled_failures_are_those_of_the_python_loop():
 
 def test_instances_with_other_names_share_a_module():
     texts = [LV_RHS.replace("@ds_rhs", "@first"), LV_RHS.replace("@ds_rhs", "@second")]
-    texts += [erk.FORWARD.instance({"ds_rhs": name, "erk_forward": f"loop_{name}"}) for name in ("first", "second")]
+    texts += [loops.unused("ds_event", "event")]
+    texts += [erk.FORWARD.instance({"ds_rhs": name, "ds_event": "event", "erk_forward": f"loop_{name}"}) for name in ("first", "second")]
     code = engine.compile_ir(texts, ["loop_first", "loop_second"])
     assert code.address("loop_first") != code.address("loop_second")
 
@@ -519,12 +521,14 @@ def specialised():
     values |= {"probe_atol": "%atol", "e_low": "%atol", "mid": "%new", "C": 0, "P": 0, "H": 0}
     values |= dict.fromkeys(("pace", "past", "history"), "%atol")
     values |= {"room": 1000, "slots": 0, "n_kept": 2, "at": "%mesh", "kept": "%mesh"}
+    values |= {name: "null" if isinstance(x, np.ndarray) else x for name, x in watching().items()}
     values |= {name: f"@tsit5_{name}" for name in ("a", "c", "e", "dense")}
     tables = [loops.constant(f"tsit5_{name}", getattr(TSIT5, name)) for name in ("a", "c", "e", "dense")]
     call = erk.FORWARD.call("status", values, "loop_3")
     entry = "".join(tables) + erk.FORWARD.declaration("loop_3") + ENTRY.replace("CALL", call)
-    loop = erk.FORWARD.instance({"ds_rhs": "prey", "erk_forward": "loop_3"}, S=6, X=0, L=0, end=6, degree=4, C=0, P=0, H=0)
-    return [entry, LV_RHS.replace("@ds_rhs", "@prey"), loop]
+    loop = erk.FORWARD.instance({"ds_rhs": "prey", "ds_event": "prey_event", "erk_forward": "loop_3"}, S=6, X=0, L=0, end=6, degree=4,
+                                 C=0, P=0, H=0, G=0, n_stops=0)
+    return [entry, LV_RHS.replace("@ds_rhs", "@prey"), loop, loops.unused("ds_event", "prey_event")]
 
 
 @pytest.mark.parametrize("long_loops", [True, False])

@@ -80,51 +80,31 @@ def _kernels():
 
     number = types.float64
 
-    @intrinsic
-    def rhs(typingctx, k, t, y, p, out):
-        return types.void(k, number, y, p, out), _emit_kernel("ds_rhs")
+    def of_point(symbol):
+        @intrinsic
+        def kernel(typingctx, k, t, y, p, out):
+            return types.void(k, number, y, p, out), _emit_kernel(symbol)
+        return kernel
 
-    @intrinsic
-    def jac(typingctx, k, t, y, p, out):
-        return types.void(k, number, y, p, out), _emit_kernel("ds_jac")
+    def of_vector(symbol):
+        @intrinsic
+        def kernel(typingctx, k, t, y, v, p, out):
+            return types.void(k, number, y, v, p, out), _emit_kernel(symbol)
+        return kernel
 
-    @intrinsic
-    def rhs_t(typingctx, k, t, y, p, out):
-        return types.void(k, number, y, p, out), _emit_kernel("ds_rhs_t")
-
-    @intrinsic
-    def push(typingctx, k, t, y, v, p, out):
-        return types.void(k, number, y, v, p, out), _emit_kernel("ds_push")
-
-    @intrinsic
-    def pull(typingctx, k, t, y, w, p, out):
-        return types.void(k, number, y, w, p, out), _emit_kernel("ds_pull")
+    def cotangents(symbol):
+        @intrinsic
+        def kernel(typingctx, k, t, y, p, w, y_bar, p_bar, t_bar):
+            return types.void(k, number, y, p, w, y_bar, p_bar, t_bar), _emit_kernel(symbol)
+        return kernel
 
     @intrinsic
     def bend(typingctx, k, t, y, v, tau, p, w, y_bar, p_bar, t_bar):
         return types.void(k, number, y, v, number, p, w, y_bar, p_bar, t_bar), _emit_kernel("ds_bend")
 
-    @intrinsic
-    def vjp(typingctx, k, t, y, p, w, y_bar, p_bar, t_bar):
-        return types.void(k, number, y, p, w, y_bar, p_bar, t_bar), _emit_kernel("ds_vjp")
-
-    @intrinsic
-    def drift(typingctx, k, t, y, p, out):
-        return types.void(k, number, y, p, out), _emit_kernel("ds_drift")
-
-    @intrinsic
-    def kick(typingctx, k, t, y, p, out):
-        return types.void(k, number, y, p, out), _emit_kernel("ds_kick")
-
-    @intrinsic
-    def drift_vjp(typingctx, k, t, y, p, w, y_bar, p_bar, t_bar):
-        return types.void(k, number, y, p, w, y_bar, p_bar, t_bar), _emit_kernel("ds_drift_vjp")
-
-    @intrinsic
-    def kick_vjp(typingctx, k, t, y, p, w, y_bar, p_bar, t_bar):
-        return types.void(k, number, y, p, w, y_bar, p_bar, t_bar), _emit_kernel("ds_kick_vjp")
-
-    return {f.__name__: f for f in (rhs, jac, rhs_t, push, pull, bend, vjp, drift, kick, drift_vjp, kick_vjp)}
+    groups = {of_point: ("rhs", "jac", "rhs_t", "drift", "kick", "event"), of_vector: ("push", "pull"),
+              cotangents: ("vjp", "drift_vjp", "kick_vjp")}
+    return {name: make(f"ds_{name}") for make, names in groups.items() for name in names} | {"bend": bend}
 
 
 def _parts():

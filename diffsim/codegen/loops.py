@@ -90,6 +90,11 @@ def reverse(k, frame, y, slope, first, last, begin, end):
     return k.reverse(y, slope, first, last, begin, end)
 
 
+def event(k, t, y, p, out):
+    """Kernel: out = the values of the event functions."""
+    k.event(t, y, p, out)
+
+
 def row(array, i):
     """Row i of a matrix, not copied."""
     return array[i]
@@ -126,6 +131,7 @@ SYMBOLS = {                                                                     
     "ds_drift": ["double"] + ["ptr"] * 3, "ds_kick": ["double"] + ["ptr"] * 3,
     "ds_drift_vjp": ["double"] + ["ptr"] * 6, "ds_kick_vjp": ["double"] + ["ptr"] * 6,
     "ds_walk": ["ptr"] * 3 + ["i64"] * 2, "ds_reverse": ["ptr"] * 3 + ["i64"] * 4,
+    "ds_event": ["double"] + ["ptr"] * 3,
 }
 
 

@@ -13,9 +13,10 @@ from ..core.emission import Call
 from ..prims.elementwise import absolute, equal, mul, where
 from ..prims.layout import concatenate
 from . import attempts, erk
+from .conditions import NOTHING, Conditions
 from .control import PROBE_FACTOR, REPLAYING, Control, probe_signs
 from .failure import failure
-from .families import family_of, fixed, order_of_error, steering, work_sizes
+from .families import family_of, fixed, order_of_error, steering, watching, work_sizes
 from .linking import linked_loop, offsets, start
 from .record import COUNTED_AT, COUNTS_AT, LAST_AT, NOTED_AT, SPAN_AT, START_AT, WORDS, Record
 from .system import System
@@ -126,6 +127,10 @@ class Run:
     control : Control
     probe : bool
         Whether the second half of the state is a probe.
+    conditions : Conditions
+        Event functions to watch.
+    n_stops : int
+        Number of times to land on.
     """
 
     system: System
@@ -136,6 +141,12 @@ class Run:
     n_rec: int
     control: Control = REPLAYING
     probe: bool = False
+    conditions: Conditions = NOTHING
+    n_stops: int = 0
+
+
+#: What a loop is told that watches nothing.
+IDLE = {name: value if isinstance(value, int) else "null" for name, value in watching().items()}
 
 
 def _size(system, method, control=REPLAYING):
@@ -156,7 +167,7 @@ def _told(k, values):
     return {name: k.constants(x) if isinstance(x, np.ndarray) else x for name, x in values.items()}
 
 
-def _forward(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0):
+def _forward(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0, watch=None):
     """Call the forward loop.
 
     Parameters
@@ -172,11 +183,14 @@ def _forward(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0):
         Address of the outputs.
     mesh, steps : str, str or int
         Address and number of the steps to replay; none to choose them.
+    watch : dict, optional
+        What :func:`watching` says, arrays by address; nothing is watched by default.
     """
     system, control, family = run.system, run.control, family_of(run.method)
     idle = () if system.depth else family.tangent_kernels
     told = steering(control)
-    loop = linked_loop(k, family.forward, family.kernels, METHODS[run.method], system, idle=idle, told=told)
+    loop = linked_loop(k, family.forward, family.kernels, METHODS[run.method], system, idle=idle, told=told,
+                       watch=(run.conditions, run.n_stops))
     rtol, atol = k.constants(control.rtol_vector(run.n)), k.constants(control.atol_vector(run.n))
     values = {
         **_told(k, fixed(run.method, system) | told), "n": run.n, "n_out": run.n_out, "n_rec": run.n_rec,
@@ -187,7 +201,7 @@ def _forward(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0):
         "probe_atol": atol, "sigma": k.pointer(sigma), "out": out, "mesh": k.context(MESH) if mesh is None else mesh,
         "nodes": k.context(NODES), "stages": k.context(STAGES), "at": k.context(MESH), "kept": k.context(MESH),
         "counts": k.context_address(COUNTS_AT), "last": k.context_address(LAST_AT), "history": k.context(NOTED_AT),
-        **{x: at[x] for x in ("y", "p", *family.work)},
+        **{x: at[x] for x in ("y", "p", *family.work)}, **(watch or IDLE),
     }  # fmt: skip
     k.context_store(START_AT, t0, "double")
     k.context_store(SPAN_AT, span, "double")

@@ -41,6 +41,8 @@ from diffsim.ode.stepsize import (
     worst_component,
 )
 from diffsim.ode.sweep import KEEPING, KEPT_SIZES, keep_state, put
+from diffsim.ode.watch import HELPERS, after_landing, begin_watch, end_watch, next_goal, rest, wants_inside, watched
+from diffsim.ode.watch import SHAPES as WATCH_SHAPES
 
 COUNTS = ("accepted", "rejected", "rhs_calls", "worst", "jac_calls", "factorisations", "kept")   # columns of the integer statistics
 LAST = ("s", "h", "error", "next_h")                            # columns of the real statistics
@@ -89,14 +91,6 @@ def extend(k, end, a, c, t, h, y, p, step, stages, ks, mid):
         for q in range(stages.shape[2]):
             stages[step, i - 1, q] = mid[q]
         rhs(k, t + c[i] * h, mid, p, row(ks, i))
-
-
-def interpolates(o, sigma, sign, rate, following, landed, recorded, first):
-    """Whether a step's interpolant is wanted: for output number o, or later for the derivatives of what is recorded."""
-    if recorded and first:
-        return sigma.shape[0] > 0
-    here = o < sigma.shape[0] and (landed or sigma[o] * sign <= following * sign)
-    return here and (recorded or rate > 0 or sigma[o] != following)
 
 
 def weights(dense, theta, h, rate, w):
@@ -213,7 +207,8 @@ def tell(accepted, rejected, calls, worst, jacobians, factorisations, held, s, h
 
 def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, end, a, c, e, e_low, dense, y, p, atol,
-    probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, mid, w, past, history, counts, last,
+    probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, mid, w, past, history, counts, last, stops,
+    ways, sides, marks, news,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -264,6 +259,10 @@ def forward(
         Written: start, increment and squared error norm of the last H attempted steps, see ``stepsize.note``.
     counts, last : ndarray, shapes (7,), (4,)
         Written: see ``COUNTS`` and ``LAST``.
+    stops : ndarray, shape (n_stops,)
+        Relative times to land on, sorted.
+    ways, sides, marks, news : ndarray, shapes (2, G), (2, G), (3, G), (n_news,)
+        What is watched, work, and what was seen: see ``watch.py``. Outputs after the end become the state there.
 
     Returns
     -------
@@ -278,12 +277,15 @@ def forward(
     sign = 1.0 if span > 0.0 else -1.0
     n_rec, room = stages.shape[2], stages.shape[0] - 1
     s, h, error, landed, cap, before = nodes[0], 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
-    accepted, rejected = 0, 0
+    accepted, rejected, passed, sought = 0, 0, 0, False
     status, worst, o, calls, size = begin(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
                                           probe_factor, ks, new, out)
     held = keep_state(0, 0, y, row(ks, 0), at, kept)
+    begin_watch(k, t0, y, p, sides, marks, news)
     while status == DONE and not landed:
-        status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
+        passed, goal = next_goal(stops, passed, s, sign, span)
+        wanted = size
+        status, h, size, landed = propose(size, s, goal, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
             place = min(accepted, room)
             advance(k, end, a, c, t0 + s, h, y, p, place, stages, ks, new)
@@ -292,15 +294,19 @@ def forward(
                 error = paired_error(e, e_low, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
                 note(history, accepted + rejected, s, h, error)
                 size, remembered = steer(size, error, before, order, cap, pace, past)
-            if error <= 1.0:
-                following = span if landed else s + h
-                if c.shape[0] > end + 1 and interpolates(o, sigma, sign, rate, following, landed, n_rec > 0, s == 0.0):
-                    extend(k, end, a, c, t0 + s, h, y, p, place, stages, ks, mid)
-                    calls += c.shape[0] - 1 - end
+            reaches, following = landed, goal if landed else s + h
+            landed = landed and goal == span
+            if wants_inside(error, end, c, ways, o, sigma, sign, rate, following, landed, n_rec, s == 0.0):
+                extend(k, end, a, c, t0 + s, h, y, p, place, stages, ks, mid)
+                calls += c.shape[0] - 1 - end
+            sought = watched(error <= 1.0, k, t0, s, h, s == 0.0, dense, y, new, ks, p, w, mid, ways, sides, marks, news)
+            if sought:
+                landed = rest(o, y, out)
+            elif error <= 1.0:
                 o = step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out)
                 if replay == 0:
                     mesh[accepted] = h
-                    size, cap, before = min(max_step, size), LOG_GROW, remembered
+                    size, cap, before = min(max_step, after_landing(size, wanted, reaches, passed, stops)), LOG_GROW, remembered
                 s = following
                 accepted += 1
                 nodes[accepted] = s
@@ -312,6 +318,7 @@ def forward(
                 rejected += 1
                 cap = LOG_KEEP
                 landed = False
+    end_watch(s, sought, marks, news)
     for q in range(n_rec):
         stages[min(accepted, room), 0, q] = y[q]
     status, worst = verdict(status, worst, e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
@@ -466,19 +473,19 @@ STEERED = ("C", "P", "H")
 SHAPES = {
     "a": "S + 1 + X, S + X", "c": "S + 1 + X", "e": "S + 1", "e_low": "L", "dense": "S + 1 + X, degree", "p": "n_p", "y": "N", "atol": "n",
     "probe_atol": "n", "sigma": "m", "mesh": "cap", "nodes": "cap + 1", "ks": "S + 1 + X, N", "new": "N", "mid": "N", "w": "S + 1 + X",
-    "counts": "7", "last": "4", **KEEPING, **STEERING,
+    "counts": "7", "last": "4", **KEEPING, **STEERING, **WATCH_SHAPES,
 }  # fmt: skip
 FORWARD = Loop(
     "erk_forward",
     forward,
-    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "X", "L", "degree", "m", "cap", *STEERED, *KEPT_SIZES),
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "X", "L", "degree", "m", "cap", *STEERED, *KEPT_SIZES, "G", "n_stops", "n_news"),
     integers=("max_steps", "replay", "rate", "end"),
     shapes={**SHAPES, "out": "m, n_out", "stages": "room + 1, S + X, n_rec"},
     integer_arrays=("counts", "at"),
     helpers=(
-        copy, mean_square, start_norm, first_step_size, advance, extend, interpolates, error_square, worst_component, weights,
+        copy, mean_square, start_norm, first_step_size, advance, extend, error_square, worst_component, weights,
         observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, paired_error,
-        first_not_finite, begin_with_slopes, begin, verdict, tell, put, keep_state,
+        first_not_finite, begin_with_slopes, begin, verdict, tell, put, keep_state, *HELPERS,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

@@ -68,6 +68,8 @@ from diffsim.ode.stepsize import (
     worst_component,
 )
 from diffsim.ode.sweep import KEEPING, KEPT_SIZES, keep_state, put
+from diffsim.ode.watch import HELPERS, after_landing, begin_watch, end_watch, next_goal, rest, watched
+from diffsim.ode.watch import SHAPES as WATCH_SHAPES
 
 KAPPA = 1e-2             # part of the tolerance that may be left of an iteration whose derivatives nobody wants
 TURNS, MANY_TURNS = 8, 50        # iterations before a stage counts as unsolved: down to KAPPA, down to rounding
@@ -210,7 +212,7 @@ def base_jacobian(k, t, y, p, base, values, z):
 def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, gamma, filtered, a, c, guess, e,
     one, dense, plan, mass, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, est, values, mid, rise, r,
-    lu, pivots, late, late_lu, late_pivots, z, past, history, counts, last,
+    lu, pivots, late, late_lu, late_pivots, z, past, history, counts, last, stops, ways, sides, marks, news,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -230,7 +232,7 @@ def forward(
         Work: shapes (S + 1, N), (N,), (S + 1,), (1, N), (nnz,), (N,), (N,), (N,), (n_lu,), (nb + 1,) of int, (nb,).
     late, late_lu, late_pivots : ndarray
         Work: the Jacobian at a stage and its factors, as ``values``, ``lu`` and ``pivots``.
-    pace, past, history, counts, last
+    pace, past, history, counts, last, stops, ways, sides, marks, news
         As in ``erk.forward``.
 
     Returns
@@ -242,11 +244,15 @@ def forward(
     end, n_rec, room, fresh = c.shape[0] - 1, stages.shape[2], stages.shape[0] - 1, True
     s, h, error, landed, cap, before = nodes[0], 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
     accepted, rejected, jacobians, factorisations, tight = 0, 0, 0, 0, replay > 0 or n_rec > 0 or kept.shape[0] > 0
+    passed, sought = 0, False
     status, worst, o, calls, size = begin_implicit(k, order, t0, s, span, y, p, base, plan, mass, sigma, rate, replay, first_step, max_step,
                                                    rtol, atol, probe_atol, probe_factor, values, r, lu, pivots, z, ks, new, out)
     held = keep_state(0, 0, y, row(ks, 0), at, kept)
+    begin_watch(k, t0, y, p, sides, marks, news)
     while status == DONE and not landed:
-        status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
+        passed, goal = next_goal(stops, passed, s, sign, span)
+        wanted = size
+        status, h, size, landed = propose(size, s, goal, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
             if fresh:
                 base_jacobian(k, t0 + s, y, p, base, values, z)
@@ -263,12 +269,17 @@ def forward(
                 size, remembered = steer(size, error, before, order, cap, pace, past)
             else:
                 status = found
-            if error <= 1.0 and status == DONE:
-                following = span if landed else s + h
+            reaches, following = landed, goal if landed else s + h
+            landed = landed and goal == span
+            good = error <= 1.0 and status == DONE
+            sought = watched(good, k, t0, s, h, s == 0.0, dense, y, new, ks, p, w, mid, ways, sides, marks, news)
+            if sought:
+                landed = rest(o, y, out)
+            elif good:
                 o = step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out)
                 if replay == 0:
                     mesh[accepted] = h
-                    size, cap, before = min(max_step, size), LOG_GROW, remembered
+                    size, cap, before = min(max_step, after_landing(size, wanted, reaches, passed, stops)), LOG_GROW, remembered
                 s, fresh = following, True
                 accepted += 1
                 nodes[accepted] = s
@@ -277,6 +288,7 @@ def forward(
                 held = keep_state(accepted, held, y, row(ks, 0), at, kept)
             else:
                 rejected, cap, landed = rejected + 1, LOG_KEEP, False
+    end_watch(s, sought, marks, news)
     for q in range(n_rec):
         stages[min(accepted, room), 0, q] = y[q]
     status, worst = verdict(status, worst, one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
@@ -377,10 +389,12 @@ SHAPES = {
 FORWARD = Loop(
     "esdirk_forward",
     forward,
-    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "n_plan", "n_mass", "n_lu", *STEERED, *KEPT_SIZES),
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "n_plan", "n_mass", "n_lu", *STEERED, *KEPT_SIZES,
+           "G", "n_stops", "n_news"),
     integers=("max_steps", "replay", "rate", "base", "depth", "filtered"),
     shapes={
-        **SHAPES, "guess": "S + 1, S + 1", "e": "S + 1", "one": "1", "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out",
+        **SHAPES, **WATCH_SHAPES,
+        "guess": "S + 1, S + 1", "e": "S + 1", "one": "1", "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out",
         "stages": "room + 1, S, n_rec", "ks": "S + 1, N", "new": "N", "est": "1, N", "mid": "N", "rise": "N", "r": "N", "counts": "7",
         "last": "4", **STEERING, **KEEPING, "late": "nnz", "late_lu": "n_lu", "late_pivots": "nb + 1",
     },
@@ -389,7 +403,7 @@ FORWARD = Loop(
         *MATRICES, copy, mean_square, start_norm, first_step_size, modest_first_step, error_square, worst_component, weights, observe,
         times_in_order, start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, first_not_finite,
         begin_with_slopes, begin_implicit, verdict, tell, put, keep_state, change,
-        settled, base_jacobian, tangents, stage, attempt, estimate,
+        settled, base_jacobian, tangents, stage, attempt, estimate, *HELPERS,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

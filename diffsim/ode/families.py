@@ -6,6 +6,7 @@ import numpy as np
 
 from ..codegen.loops import Loop
 from . import bdf, erk, esdirk, radau, rosenbrock, symplectic
+from .conditions import NOTHING
 from .kernels import jacobian
 from .tableaus import METHODS, Esdirk, Ndf, Radau, Rosenbrock, Splitting, Tableau
 
@@ -120,6 +121,14 @@ def _widths(stages, n, kl, ku):
     wide_kl, wide_ku = stages * (kl + 1) - 1, stages * (ku + 1) - 1
     return {"wide_kl": wide_kl, "wide_ku": wide_ku, "width": min(2 * kl + ku + 1, n + kl),
             "wide_width": min(2 * wide_kl + wide_ku + 1, stages * n + wide_kl)}
+
+
+def watching(conditions=NOTHING, stops=(), sides=()):
+    """What a forward loop is told of event functions and of times to land on, by its arguments' names; nothing by default."""
+    count = conditions.count
+    return {"G": count, "n_stops": len(stops), "n_news": conditions.room, "stops": np.asarray(stops, float), "ways": conditions.ways,
+            "sides": np.zeros((2, count)) if not len(sides) else np.asarray(sides, float), "marks": np.zeros((3, count)),
+            "news": np.zeros(conditions.room)}
 
 
 def work(loop, names, values):

@@ -184,11 +184,15 @@ def bend_graph(system, wrt):
 class PythonKernels:
     """Kernels of a system for the uncompiled loops."""
 
-    def __init__(self, system, wrt=None):
-        self.system, self.wrt = system, wrt
+    def __init__(self, system, wrt=None, conditions=None):
+        self.system, self.wrt, self.conditions = system, wrt, conditions
 
     def rhs(self, t, y, p, out):
         out[:] = self.system.call(np.float64(t), y.copy(), *self.system.unpack(p))
+
+    def event(self, t, y, p, out):
+        leaves = self.system.unpack(p)[:len(self.conditions.p_avals)]
+        out[:] = self.conditions.call(np.float64(t), y[:self.conditions.n_states].copy(), *leaves)
 
     def jac(self, t, y, p, out):
         base = self.system.base

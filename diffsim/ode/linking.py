@@ -84,7 +84,18 @@ def linked_kernel(k, name, system, wrt, called):
     return symbol
 
 
-def linked_loop(k, loop, names, tab, system, wrt=None, idle=(), told=None):
+def linked_event(k, conditions):
+    """Symbol of the kernel of event functions, linked."""
+    symbol, n = k.unique("event"), conditions.count
+    if n:
+        inputs = [("t", 0), ("y", 0), *[("p", at) for at in offsets(conditions.p_avals)[0]]]
+        k.link(kernel_ir(symbol, [("t", "double"), *_pointers("y", "p", "out")], conditions.graph, inputs, [("out", 0, False)]))
+    else:
+        k.link(unused("ds_event", symbol))
+    return symbol
+
+
+def linked_loop(k, loop, names, tab, system, wrt=None, idle=(), told=None, watch=None):
     """Symbol of an instance of a loop linked with its kernels.
 
     A few calls get an instance each, which becomes part of the program around it; many calls that are alike share one that stays
@@ -104,18 +115,24 @@ def linked_loop(k, loop, names, tab, system, wrt=None, idle=(), told=None):
         Kernels among ``names`` that will not be called.
     told : dict, optional
         What steers the steps (``families.steering``).
+    watch : (Conditions, int), optional
+        For loops that step forward: event functions, and the number of times to land on.
     """
     known = {"S": tab.stages, "end": tab.stages, "degree": tab.degree, "X": getattr(tab, "extra", 0), "L": len(getattr(tab, "e_low", ()))}
     known |= {name: x for name, x in (told or {}).items() if name != "pace"}
+    if watch is not None:                                  # where nothing is watched, nothing is left of it in the code
+        known |= {name: 0 for name, count in (("G", watch[0].count), ("n_stops", watch[1])) if not count}
     sizes = {name: known[name] for name, _ in loop.signature if name in known}
 
     def link():
         symbol = k.unique(loop.symbol)
         symbols = {f"ds_{name}": linked_kernel(k, name, system, wrt, name not in idle) for name in names}
+        if watch is not None:
+            symbols["ds_event"] = linked_event(k, watch[0])
         text = loop.instance({**symbols, loop.symbol: symbol}, **sizes)
         k.link(apart(text) if k.repeats > INLINED else text)
         return symbol
-    return k.once((loop.symbol, tab.name, system.digest, wrt, *sizes.items()), link) if k.repeats > INLINED else link()
+    return k.once((loop.symbol, tab.name, system.digest, wrt, watch, *sizes.items()), link) if k.repeats > INLINED else link()
 
 
 def start(k, fun, ins, targets):

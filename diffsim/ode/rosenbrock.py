@@ -67,6 +67,8 @@ from diffsim.ode.stepsize import (
     worst_component,
 )
 from diffsim.ode.sweep import KEEPING, KEPT_SIZES, keep_state, put
+from diffsim.ode.watch import HELPERS, after_landing, begin_watch, end_watch, next_goal, rest, watched
+from diffsim.ode.watch import SHAPES as WATCH_SHAPES
 
 
 def slopes_at(k, t, y, p, base, f0, ft, values, z):
@@ -136,7 +138,7 @@ def keep(y, ks, step, stages):
 def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, gamma, a, c, d, alpha, b, e, dense,
     plan, mass, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, f0, ft, values, r,
-    work, lu, pivots, z, past, history, counts, last,
+    work, lu, pivots, z, past, history, counts, last, stops, ways, sides, marks, news,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -156,7 +158,7 @@ def forward(
         As in ``erk.forward``; there is no slope to be kept.
     ks, new, w, f0, ft, values, r, work, lu, pivots, z : ndarray
         Work: shapes (S, N), (N,), (S,), (N,), (N,), (nnz,), (N,), (N,), (n_lu,), (nb + 1,) of int, (nb,).
-    pace, past, history, counts, last
+    pace, past, history, counts, last, stops, ways, sides, marks, news
         As in ``erk.forward``.
 
     Returns
@@ -167,18 +169,19 @@ def forward(
     sign = 1.0 if span > 0.0 else -1.0
     n_rec, room, fresh = stages.shape[2], stages.shape[0] - 1, True
     s, h, error, landed, cap, before = nodes[0], 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
-    accepted, rejected, jacobians, factorisations = 0, 0, 0, 0
+    accepted, rejected, jacobians, factorisations, passed, sought = 0, 0, 0, 0, 0, False
     status, worst, o, calls, size = begin_implicit(k, order, t0, s, span, y, p, base, plan, mass, sigma, rate, replay, first_step, max_step,
                                                    rtol, atol, probe_atol, probe_factor, values, r, lu, pivots, z, ks, new, out)
     held = keep_state(0, 0, y, row(ks, 0), at, kept)
+    begin_watch(k, t0, y, p, sides, marks, news)
     while status == DONE and not landed:
-        status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
+        passed, goal = next_goal(stops, passed, s, sign, span)
+        wanted = size
+        status, h, size, landed = propose(size, s, goal, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
             if fresh:
                 status = slopes_at(k, t0 + s, y, p, base, f0, ft, values, z)
-                calls += 1
-                jacobians += 1
-                fresh = False
+                calls, jacobians, fresh = calls + 1, jacobians + 1, False
             regular = attempt(k, gamma, a, c, d, alpha, b, t0 + s, h, y, p, base, depth, plan, mass, f0, ft, values, ks, new, r,
                               work, lu, pivots, z)
             factorisations += 1
@@ -191,13 +194,18 @@ def forward(
                 size, remembered = steer(size, error, before, order, cap, pace, past)
             elif not regular:
                 status = SINGULAR
-            if error <= 1.0 and status == DONE:
-                following = span if landed else s + h
+            reaches, following = landed, goal if landed else s + h
+            landed = landed and goal == span
+            good = error <= 1.0 and status == DONE
+            sought = watched(good, k, t0, s, h, s == 0.0, dense, y, new, ks, p, w, work, ways, sides, marks, news)
+            if sought:
+                landed = rest(o, y, out)
+            elif good:
                 o = step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out)
                 keep(y, ks, min(accepted, room), stages)
                 if replay == 0:
                     mesh[accepted] = h
-                    size, cap, before = min(max_step, size), LOG_GROW, remembered
+                    size, cap, before = min(max_step, after_landing(size, wanted, reaches, passed, stops)), LOG_GROW, remembered
                 s = following
                 accepted += 1
                 nodes[accepted] = s
@@ -206,6 +214,7 @@ def forward(
                 held = keep_state(accepted, held, y, row(ks, 0), at, kept)
             else:
                 rejected, cap, landed = rejected + 1, LOG_KEEP, False
+    end_watch(s, sought, marks, news)
     for q in range(n_rec):
         stages[min(accepted, room), 0, q] = y[q]
     status, worst = verdict(status, worst, e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
@@ -323,17 +332,19 @@ SHAPES = {
 FORWARD = Loop(
     "rosenbrock_forward",
     forward,
-    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "n_plan", "n_mass", "n_lu", *STEERED, *KEPT_SIZES),
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "n_plan", "n_mass", "n_lu", *STEERED, *KEPT_SIZES,
+           "G", "n_stops", "n_news"),
     integers=("max_steps", "replay", "rate", "base", "depth"),
     shapes={
         **SHAPES, "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out", "stages": "room + 1, S + 1, n_rec", "ks": "S, N", "new": "N",
-        "f0": "N", "ft": "N", "r": "N", "work": "N", "counts": "7", "last": "4", **STEERING, **KEEPING,
+        "f0": "N", "ft": "N", "r": "N", "work": "N", "counts": "7", "last": "4", **STEERING, **KEEPING, **WATCH_SHAPES,
     },
     integer_arrays=("counts", "at", "plan", "pivots"),
     helpers=(
         *MATRICES, copy, mean_square, start_norm, first_step_size, modest_first_step, error_square, worst_component, weights,
         observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error,
         first_not_finite, begin_with_slopes, begin_implicit, verdict, tell, put, keep_state, slopes_at, stage_state, load, attempt, keep,
+        *HELPERS,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

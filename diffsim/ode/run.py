@@ -10,9 +10,10 @@ from ..core import REGISTRY, Eqn, Graph, Var, aval_of, user_depth
 from ..errors import SolveError, StrongZeroWarning
 from ..transforms.strong import STRONG, strong_zeros
 from . import attempts, erk
+from .conditions import NOTHING
 from .control import PROBE_FACTOR, REPLAYING, probe_signs
 from .failure import failure
-from .families import family_of, fixed, order_of_error, steering, work
+from .families import family_of, fixed, order_of_error, steering, watching, work
 from .kernels import PythonKernels
 from .record import Record
 from .system import pack
@@ -100,8 +101,12 @@ def _increments(mesh):
     return mesh.increments if isinstance(mesh, Record) else np.asarray(mesh, float)
 
 
-def _forward(system, method, rate, t0, span, y0, sigma, p, n_out, n_rec, *, control=REPLAYING, probe=False, mesh=None):
-    """Run the forward loop uncompiled, with buffers that grow; returns (out, Record)."""
+def forward(system, method, rate, t0, span, y0, sigma, p, n_out, n_rec, *, control=REPLAYING, probe=False, mesh=None, conditions=NOTHING,
+            seen=None):
+    """Run the forward loop uncompiled, with buffers that grow; returns (out, Record).
+
+    ``seen`` is what ``watching`` makes of ``conditions``.
+    """
     loop, tab, told = family_of(method).forward, METHODS[method], fixed(method, system) | steering(control)
     n_all = len(y0)
     n = n_all // 2 if probe else n_all
@@ -112,6 +117,7 @@ def _forward(system, method, rate, t0, span, y0, sigma, p, n_out, n_rec, *, cont
         "probe_factor": PROBE_FACTOR if probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
         "max_steps": control.max_steps, "replay": 0 if mesh is None else len(mesh), "rate": rate, "p": p, "atol": control.atol_vector(n),
         "probe_atol": control.atol_vector(n), "sigma": sigma, "out": out, "history": attempts.memory()[:control.history],
+        **(seen or watching()),
     }  # fmt: skip
     while True:
         increments, nodes = np.zeros(cap), np.zeros(cap + 1)
@@ -122,7 +128,7 @@ def _forward(system, method, rate, t0, span, y0, sigma, p, n_out, n_rec, *, cont
                   "at": np.zeros(0, np.int64), "kept": np.zeros((0, 2, n)),
                   **work(loop, family_of(method).work, told)}
         with np.errstate(all="ignore"):                   # overflow is the loop's to find: it rejects the step
-            status = loop.function(PythonKernels(system), *[values[name] for name in loop.arguments])
+            status = loop.function(PythonKernels(system, conditions=conditions), *[values[name] for name in loop.arguments])
         if status != erk.FULL:
             break
         cap *= 2
@@ -139,7 +145,7 @@ def _odeint_python(t0, span, y0, sigma, *p, system, method, rate, control, probe
     if probe is not None:
         whole = system.augmented(probe, tangent_first=False)
         start, leaves = probe_start(probe, y0, p)
-    out, record = _forward(whole, method, rate, t0, span, start, sigma, pack(leaves), system.n, system.n if keep else 0, control=control,
+    out, record = forward(whole, method, rate, t0, span, start, sigma, pack(leaves), system.n, system.n if keep else 0, control=control,
                            probe=probe is not None)
     return out, record.of((system.digest, method) if keep else ())
 
@@ -169,7 +175,7 @@ def _span(mesh):
 
 
 def _replay_python(mesh, t0, y0, sigma, *p, system, method, rate):
-    return _forward(system, method, rate, float(t0), _span(mesh), y0, sigma, pack(p), system.n, system.n, mesh=_increments(mesh))
+    return forward(system, method, rate, float(t0), _span(mesh), y0, sigma, pack(p), system.n, system.n, mesh=_increments(mesh))
 
 
 def _directions(system, wrt, rest):
@@ -183,7 +189,7 @@ def _directions(system, wrt, rest):
 def _tangent_python(mesh, t0, y0, sigma, *rest, system, method, rate, wrt):
     p, y0_dot, extra = _directions(system, wrt, rest)
     start = np.concatenate([y0_dot, y0])
-    return _forward(system.augmented(wrt), method, rate, float(t0), _span(mesh), start, sigma, pack([*p, *extra]), system.n, 0,
+    return forward(system.augmented(wrt), method, rate, float(t0), _span(mesh), start, sigma, pack([*p, *extra]), system.n, 0,
                     mesh=_increments(mesh))[0]
 
 
@@ -215,7 +221,7 @@ def _curvature_python(record, t0, y0, sigma, *rest, system, method, rate, wrt, a
     bigger = system.augmented(along)
     start, leaves = np.concatenate([y0_dot, y0]), [*p, *extra]
     whole = (float(t0), _span(record), start, sigma, pack(leaves), bigger.n, bigger.n)
-    _, own = _forward(bigger, method, rate, *whole, mesh=_increments(record))
+    _, own = forward(bigger, method, rate, *whole, mesh=_increments(record))
     flags = (wrt[0], True, *wrt[2:], *[False] * (sum(along[2:]) + along[0]))
     weights = np.concatenate([w, w_dot], 1)
     bars = list(_adjoint_python(own, t0, start, sigma, *leaves, weights, system=bigger, method=method, rate=rate, wrt=flags))

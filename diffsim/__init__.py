@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         vmap,
         while_loop,
     )
-    from .ode import solve_ivp
+    from .ode import solve_ivp, where_event
 
 __version__ = "0.1.0"
 
@@ -109,11 +109,12 @@ __all__ = [
     "value_and_grad",
     "vjp",
     "vmap",
+    "where_event",
     "while_loop",
 ]
 
 _PACKAGES = ("errors", "fit", "linalg", "numpy", "ode", "optimize", "special", "testing", "tree")
-_ODE = ("solve_ivp",)
+_ODE = ("solve_ivp", "where_event")
 _HOME = {name: "ode" if name in _ODE else "api" for name in __all__ if name not in _PACKAGES}
 
 

@@ -154,7 +154,7 @@ def test_a_loop_s_text_needs_its_kernels_and_libm_alone():
     assert {name for name in declared if not name.startswith("llvm.")} <= {"ds_rhs", "ds_event", "sqrt", "pow", "exp", "log"}
     defined = re.findall(r"^define (?!internal)[^@]*@([\w.]+)\(", erk.FORWARD.text, re.MULTILINE)
     assert defined == ["erk_forward"]
-    for text in (erk.FORWARD.text, erk.FORWARD.instance({"ds_rhs": "f"}, S=6, X=0, L=0, end=6, degree=4, G=0, n_stops=0)):
+    for text in (erk.FORWARD.text, erk.FORWARD.instance({"ds_rhs": "f"}, S=6, X=0, L=0, end=6, degree=4, G=0, n_stops=0, n_news=0)):
         assert "llvm.loop.unroll.full" not in text
 
 

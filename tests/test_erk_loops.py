@@ -527,7 +527,7 @@ def specialised():
     call = erk.FORWARD.call("status", values, "loop_3")
     entry = "".join(tables) + erk.FORWARD.declaration("loop_3") + ENTRY.replace("CALL", call)
     loop = erk.FORWARD.instance({"ds_rhs": "prey", "ds_event": "prey_event", "erk_forward": "loop_3"}, S=6, X=0, L=0, end=6, degree=4,
-                                 C=0, P=0, H=0, G=0, n_stops=0)
+                                 C=0, P=0, H=0, G=0, n_stops=0, n_news=0)
     return [entry, LV_RHS.replace("@ds_rhs", "@prey"), loop, loops.unused("ds_event", "prey_event")]
 
 

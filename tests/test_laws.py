@@ -17,9 +17,9 @@ PRIMITIVES = [p for p in REGISTRY.values() if not isinstance(p.samples, Absent) 
 #: Whole simulations and control flow are checked by the tests of `diffsim.ode` and by tests/test_control.py, functions of users by those
 #: of their verbs; stop_gradient denies its derivative on purpose.
 WITHOUT_SAMPLES = {
-    "checkpoint", "custom", "custom_tangent", "external", "external_pull", "external_push", "kernel", "kernel_pull",
-    "kernel_push", "odeint", "odeint_adjoint", "odeint_curvature", "odeint_tangent", "operator_solve", "replay", "scan",
-    "solution", "stop_gradient", "switch", "while", "while_derivative"
+    "checkpoint", "crossing", "custom", "custom_tangent", "eager_pull", "eager_push", "eagerly", "external", "external_pull",
+    "external_push", "kernel", "kernel_pull", "kernel_push", "odeint", "odeint_adjoint", "odeint_curvature", "odeint_tangent",
+    "odeint_until", "operator_solve", "replay", "scan", "solution", "stop_gradient", "switch", "while", "while_derivative"
 }
 
 

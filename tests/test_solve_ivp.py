@@ -467,7 +467,7 @@ def solve(**change):
     ({"controller": "P"}, InputError, "controller must be one of 'PI', 'I', 'PID', 'predictive' or a ds.ode.Controller, not 'P'"),
     ({"method": "RK4"}, InputError, "'RK4' takes equal steps and estimates no error: give first_step="),
     ({"method": None}, InputError, "there is no method None"),
-    ({"events": lambda t, y: y[0]}, InputError, "events are not supported"),
+    ({"events": 3.0}, InputTypeError, "events must be a function"),
     ({"first_step": 0.0}, InputError, "first_step must be a positive"),
     ({"max_step": 0.0}, InputError, "max_step must be a positive"),
     ({"max_steps": 0}, InputError, "max_steps must be a positive"),

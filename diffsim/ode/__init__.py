@@ -6,13 +6,16 @@ from .controller import CONTROLLERS, Controller
 from .ensemble import ensemble
 from .ensemble_result import EnsembleResult, EnsembleSolution
 from .ensemble_solve import solve_ensemble
+from .events import Event
 from .quadrature import quadrature
 from .record import Mesh
 from .result import OdeResult
+from .schedule import Dose
 from .shooting import Shooting, shooting
 from .shooting_solve import ShootingResult
 from .solve import solve_ivp
 from .steady import SteadyState, steady_state
+from .switches import where_event
 from .tableaus import METHODS, Tableau
 
 __all__ = [
@@ -21,8 +24,10 @@ __all__ = [
            "AdjointResult",
            "Control",
            "Controller",
+           "Dose",
            "EnsembleResult",
            "EnsembleSolution",
+           "Event",
            "Mesh",
            "OdeResult",
            "Shooting",
@@ -36,4 +41,5 @@ __all__ = [
            "solve_ensemble",
            "solve_ivp",
            "steady_state",
+           "where_event",
 ]

@@ -23,14 +23,16 @@ class Conditions:
         ``fun(t, y, *p)``: the same as Python.
     digest : str
         Equal for those that compute the same; of the graph if left out.
+    names : sequence of str
+        For messages.
     """
 
-    __slots__ = ("active", "count", "digest", "directions", "fun", "graph", "n_states", "p_avals")
+    __slots__ = ("active", "count", "digest", "directions", "fun", "graph", "n_states", "names", "p_avals")
 
-    def __init__(self, n_states, p_avals, directions, active, graph=None, fun=None, digest=None):
+    def __init__(self, n_states, p_avals, directions, active, graph=None, fun=None, digest=None, names=()):
         self.n_states, self.p_avals, self.graph, self.fun = n_states, tuple(p_avals), graph, fun
         self.directions, self.active = tuple(map(float, directions)), tuple(map(bool, active))
-        self.count = len(self.directions)
+        self.count, self.names = len(self.directions), tuple(names)
         self.digest = f"{digest or graph.digest} {self.directions} {self.active}"
 
     def __eq__(self, other):
@@ -55,7 +57,7 @@ class Conditions:
     def room(self):
         """Length of ``news``: enough for what happens in one step, and more where crossings are written down."""
         passive = self.count - sum(self.active)
-        return 3 + 2 * self.count + 2 * (passive and 64 + 9 * passive)
+        return 0 if self is NOTHING else 3 + 2 * self.count + 3 * (passive and 64 + 9 * passive)
 
 
 #: No event functions, for solves without any.

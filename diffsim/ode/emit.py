@@ -306,7 +306,7 @@ def _odeint_request(params, avals_in, avals_out):
     return request
 
 
-def _odeint_rule(k, outs, ins, *, system, method, rate, control, probe, keep):
+def _odeint_rule(k, outs, ins, *, system, method, rate, control, probe, keep, conditions=NOTHING, stops=0, watch=None):
     t0, span, y0, sigma, *p = ins
     n, whole = system.n, _odeint_system(system, probe)
     at = _Memory(**_size(whole, method, control)).addresses(k)
@@ -315,11 +315,22 @@ def _odeint_rule(k, outs, ins, *, system, method, rate, control, probe, keep):
         start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *leaves])
     else:
         start(k, _probe_fun(probe, n, [a.size for a in system.p_avals]), [y0, *p], [(at["y"], 0), (at["y"], n), *leaves])
-    run = Run(whole, method, rate, n, n, n if keep else 0, control, probe is not None)
-    _forward(k, run, at, t0=k.scalar(t0), span=k.scalar(span), sigma=sigma, out=k.pointer(outs[0]))
+    run = Run(whole, method, rate, n, n, n if keep else 0, control, probe is not None, conditions, stops)
+    _forward(k, run, at, t0=k.scalar(t0), span=k.scalar(span), sigma=sigma, out=k.pointer(outs[0]), watch=watch)
 
 
 odeint_call = Call(_odeint_rule, _odeint_request)
+
+
+def _until_rule(k, outs, ins, *, conditions, **params):
+    stops, sides = ins[4:6]
+    count = conditions.count
+    watch = {"G": count, "n_stops": stops.size, "n_news": conditions.room, "stops": k.pointer(stops), "sides": k.pointer(sides),
+             "ways": k.constants(conditions.ways), "marks": k.alloca(max(3 * count, 1)), "news": k.pointer(outs[2])}
+    _odeint_rule(k, outs, [*ins[:4], *ins[6:]], rate=0, conditions=conditions, stops=stops.size, watch=watch, **params)
+
+
+until_call = Call(_until_rule, _odeint_request)
 
 
 # ---------------------------------------------------------------- replay

@@ -41,8 +41,7 @@ from diffsim.ode.stepsize import (
     worst_component,
 )
 from diffsim.ode.sweep import KEEPING, KEPT_SIZES, keep_state, put
-from diffsim.ode.watch import HELPERS, after_landing, begin_watch, end_watch, next_goal, rest, wants_inside, watched
-from diffsim.ode.watch import SHAPES as WATCH_SHAPES
+from diffsim.ode.watch import HELPERS, WATCH_SHAPES, after_landing, begin_watch, end_watch, next_goal, rest, wants_inside, watched
 
 COUNTS = ("accepted", "rejected", "rhs_calls", "worst", "jac_calls", "factorisations", "kept")   # columns of the integer statistics
 LAST = ("s", "h", "error", "next_h")                            # columns of the real statistics
@@ -315,10 +314,8 @@ def forward(
                     ks[0, q] = ks[end, q]
                 held = keep_state(accepted, held, y, row(ks, 0), at, kept)
             else:
-                rejected += 1
-                cap = LOG_KEEP
-                landed = False
-    end_watch(s, sought, marks, news)
+                rejected, cap, landed = rejected + 1, LOG_KEEP, False
+    end_watch(s, sought, news)
     for q in range(n_rec):
         stages[min(accepted, room), 0, q] = y[q]
     status, worst = verdict(status, worst, e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)

@@ -121,7 +121,7 @@ def linked_loop(k, loop, names, tab, system, wrt=None, idle=(), told=None, watch
     known = {"S": tab.stages, "end": tab.stages, "degree": tab.degree, "X": getattr(tab, "extra", 0), "L": len(getattr(tab, "e_low", ()))}
     known |= {name: x for name, x in (told or {}).items() if name != "pace"}
     if watch is not None:                                  # where nothing is watched, nothing is left of it in the code
-        known |= {name: 0 for name, count in (("G", watch[0].count), ("n_stops", watch[1])) if not count}
+        known |= {name: 0 for name, count in (("G", watch[0].count), ("n_stops", watch[1]), ("n_news", watch[0].room)) if not count}
     sizes = {name: known[name] for name, _ in loop.signature if name in known}
 
     def link():

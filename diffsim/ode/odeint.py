@@ -79,7 +79,7 @@ def _tangent_of(record, t0, y0, sigma, p, dots, *, system, method, rate):
     return tangent(record, t0, y0, sigma, *p, *given, system=system, method=method, rate=rate, wrt=wrt)
 
 
-def _solve_jvp(x, y, x_dot, *, system, method, rate):
+def solve_jvp(x, y, x_dot, *, system, method, rate):
     """Tangent of the states: along z, and along sigma by the time derivative of the interpolant."""
     t0, y0, sigma, *p = x
     t0_dot, y0_dot, sigma_dot, *p_dot = x_dot
@@ -94,7 +94,7 @@ def _solve_jvp(x, y, x_dot, *, system, method, rate):
 def _odeint_jvp(x, y, x_dot, *, system, method, rate, control, probe, keep):
     t0, _, y0, sigma, *p = x
     t0_dot, _, y0_dot, sigma_dot, *p_dot = x_dot
-    return _solve_jvp((t0, y0, sigma, *p), y, (t0_dot, y0_dot, sigma_dot, *p_dot), system=system, method=method, rate=rate)
+    return solve_jvp((t0, y0, sigma, *p), y, (t0_dot, y0_dot, sigma_dot, *p_dot), system=system, method=method, rate=rate)
 
 
 def _prepare(x, active, params):
@@ -124,7 +124,7 @@ odeint = Primitive(
 replay = Primitive(
     "replay", impl=run.replay,
     aval=lambda mesh, t0, y0, sigma, *p, system, method, rate: (_states(system.n, sigma.shape[0]), record_aval(system, method)),
-    jvp=lambda x, y, x_dot, **params: _solve_jvp(x[1:], y, x_dot[1:], **params),
+    jvp=lambda x, y, x_dot, **params: solve_jvp(x[1:], y, x_dot[1:], **params),
     transpose=NOT_LINEAR, emit=replay_call, samples=NO_SAMPLES, multiple=True)
 
 

@@ -20,7 +20,8 @@ from ..passes import inline, optimise
 from ..prims.complexes import imag, make_complex, real
 from ..prims.layout import convert
 from ..transforms import trace
-from .arguments import recorded
+from .arguments import concrete, recorded
+from .conditions import Conditions
 from .states import COMPLEX, vector_layout
 from .system import FLOAT, SCALAR, System
 
@@ -79,11 +80,11 @@ def _explain(fun, given, error):
                              f"it is {getattr(original(fun), '__name__', 'fun')}{signature}, and so {reason}") from error
 
 
-def _flat(fun, split, layout):
-    """The right-hand side as a function of t, the vector of the state and the leaves, to a list of one vector."""
+def _flat(fun, split, layout, hybrid=None):
+    """The right-hand side as a function of t, the vector of the state and the leaves, to one vector, or to two if it is ``hybrid``."""
     run = rebound(fun)
 
-    def flat(t, y, *leaves):
+    def slopes(t, y, leaves):
         given = (t, layout.argument(y), *split.rebuild(leaves))
         try:
             f = run(*given)
@@ -93,12 +94,14 @@ def _flat(fun, split, layout):
                 raise InputTypeError(f"solve_ivp: {described(fun)} takes an element of y, and y is a number because y0 is one: give "
                                      f"y0 = [...] for a vector") from error
             raise
-        return [layout.flat(f, _told(fun, given[2:]))]
-    return flat
+        return layout.flat(f, _told(fun, given[2:]))
+    return hybrid.flat(slopes, split, layout) if hybrid else lambda t, y, *leaves: [slopes(t, y, leaves)]
 
 
-def system_of(fun, t0, y0, args, layout=None):
+def system_of(fun, t0, y0, args, layout=None, hybrid=None):
     """System of the right-hand side and its parameter leaves (outer values it closes over included).
+
+    If it is ``hybrid``, the leaves that differ between its stretches come first, and it learns its conditions.
 
     Parameters
     ----------
@@ -108,21 +111,44 @@ def system_of(fun, t0, y0, args, layout=None):
     args : tuple or None
     layout : Layout, optional
         How the user's state lies in the vector; default: it is the vector.
+    hybrid : Hybrid, optional
+        Events and scheduled times.
     """
     if not callable(fun):
         raise InputTypeError(f"solve_ivp: fun must be callable, not a {type(fun).__name__}")
     layout, split = layout or vector_layout(y0.shape[0]), Arguments(args)
     n = layout.n
-    avals = [Aval(tuple(x.shape), FLOAT) for x in split.leaves]
-    flat = _flat(fun, split, layout)
+    leaves = split.leaves if hybrid is None else [*map(np.zeros, hybrid.extras(n)), *split.leaves]
+    avals = [Aval(tuple(x.shape), FLOAT) for x in leaves]
+    flat = _flat(fun, split, layout, hybrid)
     try:
         graph, captured = trace(flat, [SCALAR, Aval((n,), FLOAT), *avals], verb="solve_ivp", hoist=True)
-        if _met_once(graph) and not any(map(recorded, (t0, y0, *split.leaves))):
-            return _python_system(flat, avals, split.leaves, y0, t0, (fun, None)), split.leaves
-        system, values = _traced_system(graph)
-    except (ConcretizationError, DerivativeLost, MissingRule) as reason:
-        return _python_system(flat, avals, split.leaves, y0, t0, (fun, reason)), split.leaves
-    return system, [*split.leaves, *[part for x in captured for part in _in_double(x)], *values]
+        reason = None
+        if _met_once(graph) and not any(map(recorded, (t0, y0, *leaves))):
+            graph = None
+        else:
+            system, conditions, values = _traced_system(graph)
+    except (ConcretizationError, DerivativeLost, MissingRule) as why:
+        graph, reason = None, why
+    if graph is None and hybrid is not None and not any(map(recorded, (t0, y0, *leaves))):
+        flat(*map(concrete, (t0, y0, *leaves)))              # so that it tells what is to be watched
+    if hybrid is not None and hybrid.learnt():
+        return system_of(fun, t0, y0, args, layout, hybrid)
+    if graph is None:
+        system = _python_system(flat, avals, leaves, y0, t0, (fun, reason))
+        _watch(hybrid, system, fun=lambda t, y, *p: flat(t, y, *p)[1])
+        return system, leaves
+    _watch(hybrid, system, graph=conditions)
+    return system, [*leaves, *[part for x in captured for part in _in_double(x)], *values]
+
+
+def _watch(hybrid, system, graph=None, fun=None):
+    """Let a solve of stretches know its conditions, as a graph or as Python."""
+    if hybrid is not None:
+        digest = None if fun is None else f"{system.digest} conditions"
+        if not hybrid.count:
+            graph, fun, digest = None, None, "stops"
+        hybrid.conditions = Conditions(system.n, system.p_avals, *hybrid.ways(), graph=graph, fun=fun, digest=digest, names=hybrid.names())
 
 
 #: Systems of the programs met last, and values of the inputs added to them (see ``_hoisted``), by what was traced.
@@ -131,7 +157,7 @@ KEPT = 128
 
 
 def _traced_system(graph):
-    """The system of a traced right-hand side, and values of the inputs added to it.
+    """The system of a traced right-hand side, the graph of its conditions (None without), and values of the inputs added to it.
 
     A program that comes back, as in a loop of solves, has its system back, with what was derived from it.
     """
@@ -141,7 +167,9 @@ def _traced_system(graph):
         made = optimise(_of_doubles(graph))
         _check_emission(made)
         made, values = _hoisted(made)
-        found = System(made.inputs[1].aval.size, [v.aval for v in made.inputs[2:]], graph=made), values
+        parts = [made] if len(made.outputs) == 1 else [optimise(Graph(made.inputs, made.eqns, [x])) for x in made.outputs]
+        system = System(made.inputs[1].aval.size, [v.aval for v in made.inputs[2:]], graph=parts[0])
+        found = system, parts[1] if len(parts) > 1 else None, values
         while len(_known) >= KEPT:
             _known.pop(next(iter(_known)), None)
         _known[key] = found

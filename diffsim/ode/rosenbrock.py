@@ -67,8 +67,7 @@ from diffsim.ode.stepsize import (
     worst_component,
 )
 from diffsim.ode.sweep import KEEPING, KEPT_SIZES, keep_state, put
-from diffsim.ode.watch import HELPERS, after_landing, begin_watch, end_watch, next_goal, rest, watched
-from diffsim.ode.watch import SHAPES as WATCH_SHAPES
+from diffsim.ode.watch import HELPERS, WATCH_SHAPES, after_landing, begin_watch, end_watch, next_goal, rest, watched
 
 
 def slopes_at(k, t, y, p, base, f0, ft, values, z):
@@ -214,7 +213,7 @@ def forward(
                 held = keep_state(accepted, held, y, row(ks, 0), at, kept)
             else:
                 rejected, cap, landed = rejected + 1, LOG_KEEP, False
-    end_watch(s, sought, marks, news)
+    end_watch(s, sought, news)
     for q in range(n_rec):
         stages[min(accepted, room), 0, q] = y[q]
     status, worst = verdict(status, worst, e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)

@@ -48,7 +48,7 @@ def compiled(prim, args, params):
 WITH_TANGENT = ("odeint_tangent", "odeint_curvature")
 #: Position of the output times among the operands; primitives whose first value has a row for each of them.
 SIGMA = 3
-STATES_FIRST = ("odeint", "replay", "odeint_tangent")
+STATES_FIRST = ("odeint", "odeint_until", "replay", "odeint_tangent")
 
 
 def _padded(prim, args, params, m):
@@ -139,15 +139,21 @@ def forward(system, method, rate, t0, span, y0, sigma, p, n_out, n_rec, *, contr
     return out, record
 
 
-def _odeint_python(t0, span, y0, sigma, *p, system, method, rate, control, probe, keep):
+def _odeint_python(t0, span, y0, sigma, *p, system, method, rate, control, probe, keep, conditions=NOTHING, seen=None):
     t0, span, y0 = float(t0), float(span), np.asarray(y0, float)
     whole, start, leaves = system, y0, p
     if probe is not None:
         whole = system.augmented(probe, tangent_first=False)
         start, leaves = probe_start(probe, y0, p)
     out, record = forward(whole, method, rate, t0, span, start, sigma, pack(leaves), system.n, system.n if keep else 0, control=control,
-                           probe=probe is not None)
+                          probe=probe is not None, conditions=conditions, seen=seen)
     return out, record.of((system.digest, method) if keep else ())
+
+
+def _until_python(t0, span, y0, sigma, stops, sides, *p, conditions, **params):
+    seen = watching(conditions, stops, sides)
+    out, record = _odeint_python(t0, span, y0, sigma, *p, rate=0, conditions=conditions, seen=seen, **params)
+    return out, record, seen["news"]
 
 
 def _sized(x):
@@ -232,6 +238,7 @@ def _curvature_python(record, t0, y0, sigma, *rest, system, method, rate, wrt, a
 
 
 odeint = _either("odeint", _odeint_python)
+odeint_until = _either("odeint_until", _until_python)
 replay = _either("replay", _replay_python)
 tangent = _either("odeint_tangent", _tangent_python)
 adjoint = _either("odeint_adjoint", _adjoint_python)

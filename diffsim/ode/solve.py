@@ -7,12 +7,14 @@ from ..errors import ConcretizationError, InputError, SolveError
 from ..prims.layout import concatenate, reshape
 from .arguments import checked_times, concrete
 from .control import checked_control
+from .hybrid import MAX_EVENTS, Hybrid
 from .mass import checked_mass, consistent, with_mass
 from .options import checked_method, checked_options, with_options
 from .outcome import failed, result_of, warn_of_scale
 from .problem import Problem
 from .record import Mesh
 from .rhs import system_of
+from .segments import solve_in_stretches
 from .separable import check_separable
 from .states import initial_state
 from .tableaus import METHODS, Splitting
@@ -21,7 +23,8 @@ __all__ = ["solve_ivp"]
 
 
 @with_options
-def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, events=None, vectorized=False, args=None, **options):
+def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, events=None, vectorized=False, args=None, *,
+              tstops=None, doses=None, max_events=MAX_EVENTS, **options):
     """Solve y' = fun(t, y, *args) from t_span[0] to t_span[1]; the result is differentiable in y0, args, t_eval and t_span.
 
     Parameters
@@ -52,12 +55,21 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
         shapes must be known).
     dense_output : bool
         Whether to return ``sol.sol``, the interpolant (not inside jit and vmap).
-    events
-        SciPy's; refused.
+    events : callable, Event, or list of them, optional
+        ``event(t, y, *args) -> float``, with SciPy's attributes ``terminal`` and ``direction``, or :class:`Event` with a reset: the solve
+        finds where they change their signs. Times and states go to ``t_events`` and ``y_events``, differentiable. Events that end the
+        solve or change the state stop a step where they happen.
     vectorized : bool
         Whether fun wants y as a column, shape (n, 1), and returns one. It is not called with several columns.
     args : tuple, optional
         Further arguments of fun; pytrees.  Floating-point leaves are parameters, everything else is constant.
+    tstops : array_like, optional
+        Times at which the right-hand side may jump: steps end there, with values from before, and go on with values from after. They may
+        be traced: the derivative with respect to the time of a jump is right.
+    doses : list of Dose, optional
+        What is added to components of the state at known times, at once or over a time.
+    max_events : int
+        An error says so if more happen.
     rtol, atol : float, or shaped like y0
         A step is accepted when the RMS of error / (atol + rtol |y|) is at most 1, over all components, real and imaginary parts counted
         apart.  Tighter by default than SciPy's 1e-3 and 1e-6: the error of a gradient is ten to a hundred times that of the state.
@@ -102,22 +114,23 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     Derivatives are those of the discrete solution on the accepted steps, which move with t0: exact to rounding, in both modes and to any
     order.
 
-    Where the right-hand side jumps as the state crosses a surface, the derivative of the solution has a jump of its own, which steps do not
-    see: gradients through such a crossing are wrong, at any tolerance. Solve up to the crossing and on from there. Kinks are harmless.
+    Where the right-hand side jumps as the state crosses a surface, write the choice as ``ds.where_event(condition, a, b)``: the crossing is
+    found, and the derivative has its jump there too. A plain ``np.where`` that jumps gives wrong gradients, at any tolerance, because steps
+    do not see it. Kinks are harmless. An output at the time of an event, a dose or a stop is the state before it.
     """
-    if events is not None:
-        raise InputError("solve_ivp: events are not supported; remove events=, or end the span at the event and solve on from there")
-    method = checked_method(method)
-    times, (y0, layout) = checked_times(t_span, t_eval, endless=events is not None), initial_state(y0, vectorized)
+    method, hybrid = checked_method(method), Hybrid(events, tstops, doses, max_events)
+    times, (y0, layout) = checked_times(t_span, t_eval, hybrid.ends), initial_state(y0, vectorized)
     options = checked_options(method, options, layout.vector)
     matrix = checked_mass(options.mass, y0.shape[0], method)
     control = checked_control(layout, method, options, concrete(times.span))
-    system, leaves = system_of(fun, times.t0, y0, args, layout)
+    system, leaves = system_of(fun, times.t0, y0, args, layout, hybrid)
     system = with_mass(system, matrix, method)
     y0 = consistent(system, matrix, times.t0, y0, leaves)
     if isinstance(METHODS[method], Splitting):
         check_separable(system, fun, method, times.t0, y0, leaves)
     problem = Problem(system, leaves, method, control, times, y0, layout, options)
+    if hybrid.needed:
+        return solve_in_stretches(problem, hybrid, args, dense_output)
     steps = options.steps
     if steps is None and METHODS[method].fixed:
         steps = _equal_steps(times, method, min(control.first_step, control.max_step))

@@ -10,7 +10,8 @@ closely, at places that crowd at its start.
 
 ``news`` holds, one after the other: the time up to which was solved, the size of the step in which an active function changes its sign (0
 if none does), how many crossings were written down; for each function, where in that step it changes its sign first (inf if it does not)
-and the size of its values around there; then the crossings written down, each as the function's number and the time.
+and the size of its values around there; then the crossings written down, each as the function's number, the time
+and the mean rate of change around there.
 
 Source of the root finder: Oliveira & Takahashi, ACM Trans. Math. Softw. 47 (2020) 5 (ITP).
 """
@@ -75,9 +76,9 @@ def begin_watch(k, t0, y, p, sides, marks, news):
     news[COUNT] = 0.0
 
 
-def end_watch(s, sought, marks, news):
+def end_watch(s, sought, news):
     """Write down where the solve ended."""
-    if marks.shape[1] > 0:
+    if news.shape[0] > 0:
         news[END] = s
         if not sought:
             news[SIZE] = 0.0
@@ -164,7 +165,7 @@ def watched(accepted, k, t0, s, h, first, dense, y, new, ks, p, w, mid, ways, si
             settled = abs(now) > sides[0, g] or not first
             if settled and changes(marks[0, g], now, ways[0, g]):
                 found = locate(k, g, t, h, before, marks[0, g], theta, now, dense, y, ks, p, w, mid, row(marks, 2))
-                ends = jot(g, s, found * h, max(abs(marks[0, g]), abs(now)), count, ways, news) or ends
+                ends = jot(g, s, h, found * h, max(abs(marks[0, g]), abs(now)), count, ways, news) or ends
                 if ways[1, g] <= 0.0:
                     count += 1
             if settled:
@@ -181,19 +182,19 @@ def watched(accepted, k, t0, s, h, first, dense, y, new, ks, p, w, mid, ways, si
     return False
 
 
-def jot(g, s, delta, size, count, ways, news):
+def jot(g, s, h, delta, size, count, ways, news):
     """Write down that function g changes its sign at s + delta; True if there is no room."""
     if ways[1, g] > 0.0:
         if not news[HITS + g] < math.inf:
             news[HITS + g], news[HITS + ways.shape[1] + g] = delta, size
         return False
-    at = HITS + 2 * ways.shape[1] + 2 * count
-    if at + 1 >= news.shape[0]:
+    at = HITS + 2 * ways.shape[1] + 3 * count
+    if at + 2 >= news.shape[0]:
         return True
-    news[at], news[at + 1] = g, s + delta
+    news[at], news[at + 1], news[at + 2] = g, s + delta, size / h
     return False
 
 
-SHAPES = {"stops": "n_stops", "ways": "2, G", "sides": "2, G", "marks": "3, G", "news": "n_news"}
+WATCH_SHAPES = {"stops": "n_stops", "ways": "2, G", "sides": "2, G", "marks": "3, G", "news": "n_news"}
 #: In the order in which they call each other.
 HELPERS = (interpolates, wants_inside, next_goal, after_landing, rest, begin_watch, end_watch, changes, inside, locate, place, jot, watched)

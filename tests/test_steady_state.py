@@ -64,6 +64,17 @@ def test_conserved_quantities_of_the_user():
         ds.ode.steady_state(enzyme, ENZYME, (K,), conservation=[1.0, 1.0])
 
 
+def test_a_start_at_the_edge_of_where_the_rates_are_defined():
+    def f(t, y):
+        return np.array([np.log(0.5001 - y[0]) - y[0], np.sqrt(0.5001 - y[0]) - y[1]])
+
+    with np.errstate(invalid="ignore"):
+        rest = ds.ode.steady_state(f, [0.5, 0.0])
+    assert rest.success
+    assert not len(rest.conserved)
+    np.testing.assert_allclose(np.exp(rest.y[0]), 0.5001 - rest.y[0], rtol=1e-12)
+
+
 @pytest.mark.parametrize("y0", [(2.0, 1.0), (1.0, 2.0), (0.0, 4.0)])
 def test_of_several_steady_states_it_is_the_one_the_solution_leads_to(y0):
     end = ds.solve_ivp(toggle, (0.0, 60.0), y0, args=(A,), rtol=1e-10).y[:, -1]

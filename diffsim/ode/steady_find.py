@@ -25,6 +25,8 @@ NEAR, NEWTON = 0.3, 25
 EPS = float(np.finfo(float).eps)
 #: Relative singular values below which a combination of rates is zero everywhere, and how well it must be zero.
 LAW, EXACT = 1e-12, 1e-9
+#: States at which they must be so, and how far these are from the start, tried one after the other.
+SAMPLES, SAMPLED = 4, (0.3, 1e-2, 1e-4)
 #: Up to so many states matrices are dense, and conserved quantities and eigenvalues are looked for.
 DENSE = 512
 
@@ -94,19 +96,25 @@ def solved(matrix, shift, b):
 
 
 # ---------------------------------------------------------------- conserved quantities
-def sample_points(y0, count=4):
-    """States near y0, none of whose components is 0."""
+def sample_points(rest, y0):
+    """States near y0, none of whose components is 0 as a rule, at which f and its Jacobian are finite; none if they are hard to find."""
     rng, scale = np.random.default_rng(1988), np.max(np.abs(y0), initial=0.0) or 1.0
-    return [y0 * np.exp(0.3 * rng.normal(size=y0.shape)) + 0.1 * scale * rng.random(y0.shape) for _ in range(count)]
+    for far in SAMPLED:
+        tried = [y0 * np.exp(far * rng.normal(size=y0.shape)) + 0.3 * far * scale * rng.random(y0.shape) for _ in range(2 * SAMPLES)]
+        found = [y for y in tried if np.all(np.isfinite(rest.f(y))) and np.all(np.isfinite(rest.jacobian(y)))]
+        if len(found) >= SAMPLES:
+            return found[:SAMPLES]
+    return []
 
 
 def conserved(rest, y0):
     """Orthonormal rows W with W f = 0 everywhere: linear quantities that the dynamics keep.  None are looked for among many states."""
     if rest.n > DENSE:
         return np.zeros((0, rest.n))
-    points = sample_points(y0)
+    points = sample_points(rest, y0)
+    if not points:
+        return np.zeros((0, rest.n))
     columns = np.concatenate([*[rest.jacobian(y) for y in points], *[rest.f(y)[:, None] for y in points]], axis=1)
-    columns = columns[:, np.all(np.isfinite(columns), axis=0)]
     size = np.linalg.norm(columns, axis=0)
     columns = columns[:, size > 0] / size[size > 0]
     if not columns.shape[1]:
@@ -119,12 +127,10 @@ def conserved(rest, y0):
 
 def kept(rest, rows, points):
     """Number of the first row that is not conserved; None if all are."""
-    for y in points:
-        f = rest.f(y)
-        if np.all(np.isfinite(f)):
-            wrong = np.abs(rows @ f) > EXACT * (np.abs(rows) @ np.abs(f))
-            if np.any(wrong):
-                return int(np.flatnonzero(wrong)[0])
+    for f in map(rest.f, points):
+        wrong = np.abs(rows @ f) > EXACT * (np.abs(rows) @ np.abs(f))
+        if np.any(wrong):
+            return int(np.flatnonzero(wrong)[0])
     return None
 
 
@@ -139,7 +145,7 @@ def given(rest, conservation, y0):
     rows = np.atleast_2d(np.asarray(conservation, float))
     if rows.shape[1:] != (rest.n,):
         raise InputError(f"steady_state: conservation must have rows of {rest.n} weights, one for each component, not shape {rows.shape}")
-    wrong = kept(rest, rows, sample_points(y0))
+    wrong = kept(rest, rows, [y0, *sample_points(rest, y0)])
     if wrong is not None:
         raise InputError(f"steady_state: row {wrong} of conservation is not conserved: its product with fun(t, y) is not 0")
     q, r = np.linalg.qr(rows.T)

@@ -366,14 +366,23 @@ def _kill_a_worker(client, path):
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_a_dask_client_runs_the_chunks():
+    from distributed import Client  # noqa: PLC0415  (it takes a second)
+
+    want = ds.ode.ensemble(ds.value_and_grad(loss), cycles())
+    with Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
+        got = ds.ode.ensemble(ds.value_and_grad(loss), cycles(), executor=client, chunk=7)
+    np.testing.assert_array_equal(got.values[1]["p"], want.values[1]["p"])
+    np.testing.assert_array_equal(got.values[0], want.values[0])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 def test_a_cluster_that_loses_a_worker_loses_and_doubles_nothing(tmp_path):
     from distributed import Client, LocalCluster  # noqa: PLC0415  (it takes a second)
 
     x, path = np.arange(200.0), str(tmp_path / "log")
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
-        want = ds.ode.ensemble(ds.value_and_grad(loss), cycles())
-        got = ds.ode.ensemble(ds.value_and_grad(loss), cycles(), executor=client)
-        np.testing.assert_array_equal(got.values[1]["p"], want.values[1]["p"])
         killer = _kill_a_worker(client, path)
         got = ds.ode.ensemble(logged, x, (path,), executor=cluster.scheduler_address, chunk=10)
         killer.join()

@@ -404,6 +404,8 @@ def test_a_scheduler_without_dask_names_the_extra(monkeypatch):
     (lambda: ds.ode.ensemble(decay, 1.0), InputError, "no array with an axis"),
     (lambda: ds.ode.ensemble(decay, {"a": np.zeros(3), "b": np.zeros((4, 2))}), InputError, r"3 and 4 rows .*\(4, 2\).*args="),
     (lambda: ds.ode.ensemble(decay, RATES, threads=0), InputError, "threads must be at least 1"),
+    (lambda: ds.ode.ensemble(decay, RATES, threads=2, executor=Counting()), InputError, "one of the two"),
+    (lambda: ds.grad(lambda k: np.sum(ds.ode.ensemble(decay, k, out=np.zeros(N)).values))(RATES), InputError, "out= takes numbers"),
     (lambda: ds.ode.ensemble(decay, RATES, chunk=1.5), InputTypeError, "chunk must be an integer"),
     (lambda: ds.ode.ensemble(decay, RATES, executor=4), InputTypeError, "dask scheduler, not a int"),
     (lambda: ds.grad(lambda k: np.sum(ds.ode.ensemble(decay, k, executor=Counting()).values))(RATES), InputError, "transform the simul"),

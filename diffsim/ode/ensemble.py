@@ -1,5 +1,7 @@
 """``ensemble``: one simulation for many members, each with its own steps, in threads, processes or on a cluster."""
 
+import contextlib
+
 import numpy as np
 
 from .. import tree
@@ -82,6 +84,8 @@ def ensemble(simulate, members, args=(), *, threads=None, executor=None, chunk=N
     struct, leaves, columns = split(members, tuple(args))
     n = _count(members, columns)
     threads, chunk = _number(threads, "threads"), _number(chunk, "chunk")
+    if threads is not None and executor is not None:
+        raise InputError("ensemble: threads= are of this process; an executor has its own: give one of the two")
     job = None
     traced = any(isinstance(x, Tracer) for x in (*leaves, *columns))
     if not traced:
@@ -89,7 +93,7 @@ def ensemble(simulate, members, args=(), *, threads=None, executor=None, chunk=N
         job = Job(simulate, struct, leaves)
         traced = bool(n) and job.prepare([x[0] for x in columns])
     if traced or not n:
-        return _mapped(simulate, struct, leaves, columns, n, executor)
+        return _mapped(simulate, struct, leaves, columns, n, (executor, out))
     with pool(job, threads or min(processors(), -(-n // EACH)), executor) as runner:
         return _run(runner, columns, n, _chunk(chunk, n, runner.workers, executor is not None), progress, out)
 
@@ -97,15 +101,18 @@ def ensemble(simulate, members, args=(), *, threads=None, executor=None, chunk=N
 def _run(runner, columns, n, size, progress, out):
     gathered = Gathered(n, out)
     pieces = ((first, [x[first : first + size] for x in columns]) for first in range(0, n, size))
-    with bar(n, progress) as tick:
-        for first, done in runner.chunks(pieces):
+    with bar(n, progress) as tick, contextlib.closing(runner.chunks(pieces)) as chunks:
+        for first, done in chunks:
             gathered.put(first, done)
             tick(min(size, n - first))
     return gathered.result()
 
 
-def _mapped(simulate, struct, leaves, columns, n, executor):
+def _mapped(simulate, struct, leaves, columns, n, given):
     """What a transform outside can see through: a loop over the members, or ``vmap``."""
+    executor, out = given
+    if out is not None and n:
+        raise InputError("ensemble: out= takes numbers, and a transform (grad, jit, ...) around the ensemble traces them; leave it out")
     if executor is not None:
         raise InputError("ensemble: an executor cannot run what a transform (grad, jit, ...) around the ensemble traces; transform the "
                          "simulation instead: ensemble(value_and_grad(loss), members, executor=...)")

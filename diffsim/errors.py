@@ -58,12 +58,15 @@ class SolveError(DiffsimError, ArithmeticError):
         Status of the stepping loop (see ``diffsim.ode``).
     t : float
         Time the solve had reached.
+    failure : str
+        What stopped it, by name: "step_size" (it fell below the spacing of numbers), "max_steps", "not_finite", "singular", "unsolved"
+        (Newton's iteration), "unordered", "bad_times".
     not_finite : bool
         Whether a number that is not finite stopped it, which may have been a tangent.
     """
 
     def __init__(self, message, status=-1, t=float("nan"), not_finite=False):
-        self.status, self.t, self.not_finite = status, t, not_finite
+        self.status, self.t, self.not_finite, self.failure = status, t, not_finite, ""
         super().__init__(message)
 
 

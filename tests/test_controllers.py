@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import diffsim as ds
-from diffsim.errors import FallbackWarning, InputError, InputTypeError
+from diffsim.errors import FallbackWarning, InputError, InputTypeError, SolveError
 from diffsim.ode import CONTROLLERS, Controller, stepsize
 
 P, Y0 = np.array([1.5, 1.0, 3.0, 1.0]), np.array([1.0, 1.0])
@@ -119,15 +119,25 @@ def test_max_steps_is_a_guard_that_tells_where_it_stopped():
     assert (sol.status, sol.success) == (-1, False)
     assert sol.accepted + sol.rejected == 20
     assert "max_steps was reached" in sol.message
+    assert sol.failure == "max_steps"
     for part in (f"stopped at t = {sol.t[-1]:.6g} of 0 to 10", "last step size", "last error norm", "worst component y["):
         assert part in sol.message
     assert sol.y.shape == (2, sol.accepted + 1)
     assert sol.t[-1] < 10
 
 
+def test_an_error_names_what_stopped_the_solve():
+    with pytest.raises(SolveError) as caught:
+        ds.jit(lambda p: solve(args=(p,), t_eval=[10.0], max_steps=20).y)(P)
+    assert caught.value.failure == "max_steps"
+    sol = ds.solve_ivp(lambda t, y: np.sqrt(0.5 - y), (0, 1), [1.0])
+    assert (sol.failure, sol.y.shape) == ("not_finite", (1, 0))
+
+
 def test_a_failed_solve_gives_what_was_reached_at_the_times_wanted():
     sol = ds.solve_ivp(lambda t, y: y**2, (0, 2), [1.0], t_eval=[0.0, 0.5, 0.9, 1.5], rtol=1e-9)
     assert sol.status == -1
+    assert sol.failure == "step_size"
     np.testing.assert_array_equal(sol.t, [0, 0.5, 0.9])
     np.testing.assert_allclose(sol.y[0], 1 / (1 - sol.t), rtol=1e-6)
 

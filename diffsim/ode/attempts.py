@@ -100,9 +100,10 @@ def _shown(t0, span, progress):
 
     total = abs(span) if np.isfinite(span) else None
     end = f" of {t0 + span:.4g}" if total else ""
-    with tqdm(total=total, desc="solve_ivp", delay=PATIENCE, bar_format="{l_bar}{bar}|{postfix} [{elapsed}<{remaining}]") as bar:
+    look = "solve_ivp {percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]" if total else "solve_ivp {desc} [{elapsed}]"
+    with tqdm(total=total, delay=PATIENCE, bar_format=look) as bar:
         def tell(t):
-            bar.set_postfix_str(f"t = {t:.4g}{end}", refresh=False)
+            bar.set_description_str(f"t = {t:.4g}{end}", refresh=False)
             bar.update(min(abs(t - t0), total or np.inf) - bar.n)
         yield tell
         tell(t0 + span if total else t0 + bar.n)

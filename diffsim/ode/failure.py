@@ -37,6 +37,12 @@ REASONS = {
     ),
 }
 
+#: Status to the name a program asks for: ``SolveError.failure`` and ``sol.failure``.
+NAMES = {
+    stepsize.UNDERFLOW: "step_size", stepsize.MAX_STEPS: "max_steps", stepsize.NOT_FINITE: "not_finite", stepsize.SINGULAR: "singular",
+    stepsize.UNSOLVED: "unsolved", stepsize.UNORDERED: "unordered", stepsize.BAD_TIMES: "bad_times",
+}  # fmt: skip
+
 
 def failure(status, record, t0, span):
     """The error of a solve that stopped before its end; its ``record`` holds the steps taken."""
@@ -45,7 +51,7 @@ def failure(status, record, t0, span):
     reason, remedy = REASONS[status]
     if status == stepsize.BAD_TIMES:
         error = SolveError(f"solve_ivp did not start: {reason}. Remedy: {remedy}.", status=int(status), t=t0)
-        error.record = record
+        error.record, error.failure = record, NAMES[status]
         return error
     n = record.n
     worst = f"the sensitivity of y[{s['worst'] - n}]" if n and s["worst"] >= n else f"y[{s['worst']}]"
@@ -53,5 +59,5 @@ def failure(status, record, t0, span):
         f"solve_ivp stopped at t = {t:.6g} of {t0:.6g} to {end:.6g}: {reason}. Accepted {s['accepted']} steps, rejected {s['rejected']}, "
         f"last step size {s['h']:.3g}, last error norm {s['error']:.3g}, worst component {worst}. Remedy: {remedy}.",
         status=int(status), t=t, not_finite=status == stepsize.NOT_FINITE)
-    error.record = record
+    error.record, error.failure = record, NAMES[status]
     return error

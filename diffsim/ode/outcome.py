@@ -88,5 +88,5 @@ def failed(problem, error, dense_output=False):
     except SolveError:                                    # not even the start is finite
         t, ys = t[:0], np.zeros((0, len(problem.y0)))
     result = result_of(problem, t, ys, record, dense_output, getattr(error, "attempts", None))
-    result.update(status=-1, message=str(error), success=False)
+    result.update(status=-1, message=str(error), success=False, failure=error.failure)
     return result

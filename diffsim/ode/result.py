@@ -23,6 +23,8 @@ class OdeResult(dict):
         0: the end was reached; -1: the solve failed.
     message : str
     success : bool
+    failure : str
+        Of a solve that failed what stopped it, as ``SolveError.failure`` names it.
     mesh : Mesh
         The accepted steps: ``solve_ivp(..., steps=sol.mesh)`` repeats them.
     accepted, rejected : int

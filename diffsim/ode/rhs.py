@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import threading
 
 import numpy as np
 
@@ -152,7 +153,7 @@ def _watch(hybrid, system, graph=None, fun=None):
 
 
 #: Systems of the programs met last, and values of the inputs added to them (see ``_hoisted``), by what was traced.
-_known = {}
+_known, _lock = {}, threading.Lock()
 KEPT = 128
 
 
@@ -170,9 +171,10 @@ def _traced_system(graph):
         parts = [made] if len(made.outputs) == 1 else [optimise(Graph(made.inputs, made.eqns, [x])) for x in made.outputs]
         system = System(made.inputs[1].aval.size, [v.aval for v in made.inputs[2:]], graph=parts[0])
         found = system, parts[1] if len(parts) > 1 else None, values
-        while len(_known) >= KEPT:
-            _known.pop(next(iter(_known)), None)
-        _known[key] = found
+        with _lock:
+            while len(_known) >= KEPT:
+                del _known[next(iter(_known))]
+            _known[key] = found
     return found
 
 

@@ -375,7 +375,7 @@ def adjoint(
         if c.shape[0] > end + 1 and o < later and (rate > 0 or sigma[o + 1] != nodes[step + 1]):
             withdraw(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g)
         vjp(k, t + c[end] * h, row3(stages, step + 1, 0), p, row(kappa, end), row(g, end), p_bar, t_bar)
-        retreat(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g)
+        retreat_explicit(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g)
     arrive(k, t0, steps, rate, o, p, nodes, stages, out_bar, y_bar, p_bar, t_bar, kappa)
     return DONE
 
@@ -449,7 +449,7 @@ def slope_cotangent(end, a, h, i, y_bar, kappa, g):
         y_bar[q] += g[i + 1, q]
 
 
-def retreat(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g):
+def retreat_explicit(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g):
     """Stages S - 1 .. 0 of one step, given g[S] and what outputs add to kappa; y_bar gains the cotangents of the states.
 
     g starts as -0.0, the one number that leaves any sum as it is: the compiler drops the addition.
@@ -494,5 +494,5 @@ ADJOINT = Loop(
         **SHAPES, "out_bar": "m, n_out", "stages": "room + 1, S + X, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1",
         "kappa": "S + 1 + X, n", "g": "S + 1 + X, n",
     },
-    helpers=(weights, clear, gather_outputs, withdraw, slope_cotangent, retreat, arrive),
+    helpers=(weights, clear, gather_outputs, withdraw, slope_cotangent, retreat_explicit, arrive),
 )  # fmt: skip

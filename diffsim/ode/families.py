@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..codegen.loops import Loop
-from . import bdf, erk, esdirk, radau, rosenbrock, symplectic
+from . import auto, bdf, erk, esdirk, radau, rosenbrock, symplectic
 from .conditions import NOTHING
 from .kernels import jacobian
-from .tableaus import METHODS, Esdirk, Ndf, Radau, Rosenbrock, Splitting, Tableau
+from .tableaus import METHODS, Auto, Esdirk, Ndf, Radau, Rosenbrock, Splitting, Tableau
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,11 @@ BDF = Family(
                            "lu", "pivots", "late", "late_lu", "late_pivots", "z", "past"),
     steered=False, back_work=("bar", "w", "u", "v", "turn", "column", "values", "d_bar", "x", "g", "work", "lu", "pivots", "z"))
 
-FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK, Radau: RADAU, Ndf: BDF, Splitting: SPLITTING}
+AUTO = Family(
+    forward=auto.FORWARD, adjoint=auto.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
+    structured=True, work=ESDIRK.work, back_work=ESDIRK.back_work)
+
+FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK, Radau: RADAU, Ndf: BDF, Auto: AUTO, Splitting: SPLITTING}
 
 
 def family_of(method):
@@ -104,6 +108,8 @@ def fixed(method, system):
         plan = j.banded if family is RADAU else j.plan
         values |= {"nb": system.base.n, "nnz": len(j.rows), "base": system.base_at, "depth": system.depth, "plan": plan.numbers,
                    "mass": plan.mass, "n_plan": len(plan.numbers), "n_mass": len(plan.mass), "n_lu": plan.size}
+        if family is AUTO:
+            values |= {"rows": np.asarray(j.rows, np.int64), "columns": np.asarray(j.columns, np.int64)}
         if family is RADAU:
             values |= {"rows": np.asarray(plan.place[j.rows], np.int64), "columns": np.asarray(plan.place[j.columns], np.int64),
                        "place": np.asarray(plan.place, np.int64), "kl": plan.kl, "ku": plan.ku}

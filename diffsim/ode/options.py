@@ -17,11 +17,6 @@ from .tableaus import METHODS
 UNUSED = ("jac", "jac_sparsity", "lband", "uband", "min_step")
 #: Those of them that its implicit methods take.
 IMPLICIT = ("jac", "jac_sparsity")
-#: Methods of SciPy that are not here, and what to use instead.
-_STIFF = "use 'Rodas5P' or 'Kvaerno5' for stiff problems; "
-MISSING = {
-    "LSODA": "nothing switches between stiff and non-stiff methods by itself: use 'Tsit5', or 'Rodas5P' if the problem is stiff; ",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +93,7 @@ def checked_method(method):
         method = method.__name__
     if isinstance(method, str) and method in METHODS:
         return method
-    why = MISSING.get(method, "") or _spelled(method) if isinstance(method, str) else ""
+    why = _spelled(method) if isinstance(method, str) else ""
     if inspect.isclass(method):
         why = "a solver of your own has no derivatives; "
     raise InputError(f"solve_ivp: there is no method {method!r}; {why}choose one of {', '.join(METHODS)}")

@@ -45,6 +45,8 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
         and "Kvaerno3", Kennedy-Carpenter 4(3) "KenCarp4", "TRBDF2"; for tight tolerances Hairer & Wanner's "Radau" of order 5, which
         solves for all stages together), and multistep formulas of the orders 1 to 5 as they suit ("BDF", the NDF of ode15s): one linear
         system of the state's size for each step, for large systems at moderate tolerances. Its steps can be repeated only as a whole.
+        Where it is not known whether a problem is stiff, or where it is only in parts: "auto", also called "LSODA" because it does what
+        that is for, begins with Tsit5, goes over to Kvaerno5 where stability limits the steps, and back.
         For separable Hamiltonian systems over long times, with equal steps of the size first_step: the symplectic methods "Verlet", also
         called "leapfrog", of order 2, and compositions of it of orders 4, 6 and 8 ("Yoshida4", "Yoshida6", "Yoshida8"; "KahanLi6" and
         "KahanLi8", with smaller errors and more stages). They take y = (positions, momenta), the first half of y and the second: the

@@ -1,5 +1,6 @@
 """The methods by name: rows of exact numbers of every family."""
 
+from .auto_tableaus import AUTO, Auto
 from .bdf_tableaus import BDF, Ndf
 from .esdirk_tableaus import ESDIRK, Esdirk
 from .explicit_tableaus import EULER, RK4, RK23, RK45, TSIT5, Tableau
@@ -11,10 +12,12 @@ from .symplectic_tableaus import SYMPLECTIC, VERLET, Splitting
 ADAPTIVE = (TSIT5, RK45, RK23, DOP853, VERN7)
 FIXED = (RK4, EULER)
 EXPLICIT = (*ADAPTIVE, *FIXED)
-METHODS = {tableau.name: tableau for tableau in (*EXPLICIT, *ROSENBROCK, *ESDIRK, RADAU, BDF, *SYMPLECTIC)} | {"leapfrog": VERLET}
+METHODS = {tableau.name: tableau for tableau in (*EXPLICIT, *ROSENBROCK, *ESDIRK, RADAU, BDF, AUTO, *SYMPLECTIC)}
+METHODS |= {"leapfrog": VERLET, "LSODA": AUTO}
 
 __all__ = [
            "ADAPTIVE",
+           "AUTO",
            "BDF",
            "DOP853",
            "ESDIRK",
@@ -30,6 +33,7 @@ __all__ = [
            "SYMPLECTIC",
            "TSIT5",
            "VERN7",
+           "Auto",
            "Esdirk",
            "Ndf",
            "Radau",

@@ -24,6 +24,28 @@ MOST_REPEATS = 40
 REPEATS = 3
 
 
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+
+def memory_bytes(memory, verb="scan"):
+    """Bytes of a budget: a number, or a text such as "20 MB" or "1.5 GiB"."""
+    if isinstance(memory, str):
+        number = memory.strip().rstrip("BbKkMmGgTtIi").strip()
+        unit = memory.strip()[len(number):].strip().upper() or "B"
+        try:
+            size = float(number) * _UNITS[unit]
+        except (ValueError, KeyError):
+            raise InputError(f"{verb}: memory={memory!r}; it is a number of bytes, or a text such as '20 MB'") from None
+    else:
+        try:
+            size = float(memory)
+        except (TypeError, ValueError):
+            raise InputError(f"{verb}: memory={memory!r}; it is a number of bytes, or a text such as '20 MB'") from None
+    if not 0 < size < math.inf:
+        raise InputError(f"{verb}: memory={memory!r}; it is a positive number of bytes")
+    return int(size)
+
+
 class Action(NamedTuple):
     """What to do next.
 
@@ -154,8 +176,8 @@ def chosen(n, state_bytes, checkpoint, memory, verb="scan"):
         Size of one state.
     checkpoint : {None, "all", "sqrt", "binomial"} or int
         An int is the number of kept states.
-    memory : float, optional
-        Bytes the kept states may take.
+    memory : float or str, optional
+        Bytes the kept states may take, or a text such as "20 MB".
 
     Raises
     ------
@@ -166,8 +188,7 @@ def chosen(n, state_bytes, checkpoint, memory, verb="scan"):
         raise InputError(f"{verb}: checkpoint={checkpoint!r}; it is 'all', 'sqrt', 'binomial', or the number of states to keep")
     if memory is not None and checkpoint not in (None, "binomial"):
         raise InputError(f"{verb}: memory={memory!r} and checkpoint={checkpoint!r} both say how many states to keep; give one of them")
-    if memory is not None and not memory > 0:
-        raise InputError(f"{verb}: memory={memory!r}; it is a number of bytes")
+    asked, memory = memory, None if memory is None else memory_bytes(memory, verb)
     if n < 2 or (memory is None and checkpoint in (None, "all")):
         return "all", n
     if checkpoint == "sqrt":
@@ -175,7 +196,7 @@ def chosen(n, state_bytes, checkpoint, memory, verb="scan"):
     if memory is not None:
         s = n if state_bytes == 0 else int(memory // state_bytes)
         if s < 1:
-            raise InputError(f"{verb}: memory={memory!r} bytes hold no state of {state_bytes} bytes; allow at least {state_bytes}")
+            raise InputError(f"{verb}: memory={asked!r} bytes hold no state of {state_bytes} bytes; allow at least {state_bytes}")
     else:
         s = fewest_states(n) if checkpoint == "binomial" else checkpoint
     if s < 1:

@@ -172,6 +172,11 @@ def canonical_param(value):
     return str(digest) if digest is not None else repr(value)
 
 
+def _kind(aval):
+    """Text of an aval; of an opaque one with what producer and consumers agree on, on which their programs depend."""
+    return f"{aval}{aval.spec}" if aval.__class__ is Opaque else str(aval)
+
+
 def _canonical(graph):
     number = {v: i for i, v in enumerate(graph.inputs)}
 
@@ -180,12 +185,12 @@ def _canonical(graph):
             return f"c:{x.aval}:" + (repr(x.value.item()) if x.value.ndim == 0 else canonical_param(x.value))
         return str(number[x])
 
-    lines = [";".join(str(v.aval) for v in graph.inputs)]
+    lines = [";".join(_kind(v.aval) for v in graph.inputs)]
     for eqn in graph.eqns:
         for v in eqn.outputs:
             number[v] = len(number)
         params = ",".join(f"{k}={canonical_param(v)}" for k, v in sorted(eqn.params.items()))
-        lines.append(f"{eqn.prim.digest}|{params}|{','.join(map(show, eqn.inputs))}|{';'.join(str(v.aval) for v in eqn.outputs)}")
+        lines.append(f"{eqn.prim.digest}|{params}|{','.join(map(show, eqn.inputs))}|{';'.join(_kind(v.aval) for v in eqn.outputs)}")
     lines.append(",".join(map(show, graph.outputs)))
     return "\n".join(lines)
 

@@ -1,5 +1,6 @@
 """Ordinary differential equations: solving, and derivatives of solutions."""
 
+from .checkpoint import Binomial, Budget, Disk, Online, States, StoreAll, TwoLevel
 from .continuous import AdjointResult, continuous_adjoint
 from .control import Control
 from .controller import CONTROLLERS, Controller
@@ -22,18 +23,25 @@ __all__ = [
            "CONTROLLERS",
            "METHODS",
            "AdjointResult",
+           "Binomial",
+           "Budget",
            "Control",
            "Controller",
+           "Disk",
            "Dose",
            "EnsembleResult",
            "EnsembleSolution",
            "Event",
            "Mesh",
            "OdeResult",
+           "Online",
            "Shooting",
            "ShootingResult",
+           "States",
            "SteadyState",
+           "StoreAll",
            "Tableau",
+           "TwoLevel",
            "continuous_adjoint",
            "ensemble",
            "quadrature",

@@ -4,107 +4,51 @@ Each call keeps its memory in a table of context words (``RecordRequest``): work
 states, the counts.  What consumes a record reads its producer's words.
 """
 
-import ctypes
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..codegen.loops import double
 from ..core.emission import Call
 from ..prims.elementwise import absolute, equal, mul, where
 from ..prims.layout import concatenate
-from . import attempts, erk
+from . import erk
+from .checkpoint import Checkpoints
 from .conditions import NOTHING, Conditions
 from .control import PROBE_FACTOR, REPLAYING, Control, probe_signs
-from .failure import failure
 from .families import family_of, fixed, order_of_error, steering, watching, work_sizes
 from .linking import linked_loop, offsets, start
-from .record import COUNTED_AT, COUNTS_AT, LAST_AT, NOTED_AT, SPAN_AT, START_AT, WORDS, Record
+from .parts import Frame, again, reversing, walking
+from .record import (
+    AT,
+    AT_PLAN,
+    CAP,
+    COUNTED_AT,
+    COUNTS_AT,
+    INNER,
+    INNER_AT,
+    INNERS,
+    KEPT,
+    LAST_AT,
+    LENGTH,
+    LIMIT,
+    MESH,
+    NODES,
+    NOTED_AT,
+    PART,
+    ROOM,
+    SLOTS,
+    SPAN_AT,
+    STAGES,
+    START_AT,
+    TOLD,
+    policy_in,
+    record_spec,
+)
+from .requests import Memory, RecordRequest
+from .sweep import SWEEP
 from .system import System
 from .tableaus import METHODS
-
-#: Work arrays of a call of up to this many doubles in all live on the stack, where the optimiser can keep them in registers.
-ON_STACK = 4096
-WORK, CAP, MESH, NODES, STAGES = range(5)
-FIRST_CAP = 256
-
-
-# ---------------------------------------------------------------- memory
-class RecordRequest:
-    """Memory of one call.
-
-    Parameters
-    ----------
-    work : int
-        Doubles of work arrays, 0 if they are on the stack.
-    n_rec : int
-        Components of the state to record; 0 for none.
-    stages : int
-    spec : tuple
-        Of the record.
-    """
-
-    words = WORDS
-    #: Words an ensemble tells of each member.
-    counts = ()
-
-    def __init__(self, work, n_rec, stages, spec):
-        self.work, self.n_rec, self.stages, self.spec, self.cap = work, n_rec, stages, spec, FIRST_CAP
-
-    def allocate(self):
-        words, memory = np.zeros(WORDS, np.int64), {"work": np.zeros(self.work)}
-        words[WORK], words[NOTED_AT] = memory["work"].ctypes.data, attempts.memory().ctypes.data
-        self._buffers(words, memory)
-        return words, memory
-
-    def _buffers(self, words, memory):
-        cap = self.cap
-        memory.update(mesh=np.zeros(cap), nodes=np.zeros(cap + 1), stages=np.zeros((cap + 1, self.stages, self.n_rec)))
-        words[CAP] = cap
-        for word, name in ((MESH, "mesh"), (NODES, "nodes"), (STAGES, "stages")):
-            words[word] = memory[name].ctypes.data
-
-    def grow(self, status, words, memory):
-        if status != erk.FULL:
-            return False
-        self.cap = max(self.cap, 2 * int(words[CAP]))
-        self._buffers(words, memory)
-        return True
-
-    def error(self, status, words, memory):
-        t0, span = words[START_AT:SPAN_AT + 1].view(np.float64)
-        return failure(status, self.export(words, memory), t0, span)
-
-    def export(self, words, memory):
-        """The record, copied out."""
-        steps = int(words[COUNTS_AT])
-        mesh = _at(words[MESH], (steps,))
-        counts, last = words[COUNTS_AT:LAST_AT].copy(), words[LAST_AT:START_AT].view(np.float64).copy()
-        return Record(self.spec, mesh, memory["nodes"][:steps + 1].copy(), memory["stages"][:steps + 1].copy(), counts, last)
-
-
-def _at(address, shape):
-    """Copy of doubles in memory."""
-    size = int(np.prod(shape, dtype=int))
-    return np.array((ctypes.c_double * size).from_address(int(address))).reshape(shape) if size else np.zeros(shape)
-
-
-class _Memory:
-    """Work arrays of a call: a plan of names and sizes, then their addresses."""
-
-    def __init__(self, **sizes):
-        self.sizes = sizes
-        total = sum(sizes.values())
-        self.heap = total if total > ON_STACK else 0
-
-    def addresses(self, k):
-        """Operand text of each array."""
-        if not self.heap:
-            return {name: k.alloca(max(size, 1)) for name, size in self.sizes.items()}
-        base, at, out = k.context(WORK), 0, {}
-        for name, size in self.sizes.items():
-            out[name] = k.line(f"getelementptr inbounds double, ptr {base}, i64 {at}")
-            at += size
-        return out
 
 
 def _clear(k, address, n):
@@ -131,6 +75,8 @@ class Run:
         Event functions to watch.
     n_stops : int
         Number of times to land on.
+    policy : Checkpoints or None
+        What is kept, where that is not all stages or nothing.
     """
 
     system: System
@@ -143,6 +89,7 @@ class Run:
     probe: bool = False
     conditions: Conditions = NOTHING
     n_stops: int = 0
+    policy: Checkpoints | None = None
 
 
 #: What a loop is told that watches nothing.
@@ -167,8 +114,18 @@ def _told(k, values):
     return {name: k.constants(x) if isinstance(x, np.ndarray) else x for name, x in values.items()}
 
 
-def _forward(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0, watch=None):
-    """Call the forward loop.
+def _forward(k, run, at, **operands):
+    """Call the forward loop; arguments as :func:`_forward_values`."""
+    if run.policy is not None:
+        _copy(k, k.context(AT), k.context(AT_PLAN), k.context(SLOTS, "i64"))
+    loop, signature, values = _forward_values(k, run, at, **operands)
+    k.context_store(START_AT, values["t0"], "double")
+    k.context_store(SPAN_AT, values["span"], "double")
+    k.check(k.call("i64", loop, [(kind, values[name]) for name, kind in signature]))
+
+
+def _forward_values(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0, watch=None):
+    """The forward loop, linked, its signature and the values of a call.
 
     Parameters
     ----------
@@ -194,18 +151,17 @@ def _forward(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0, watch=None
     rtol, atol = k.constants(control.rtol_vector(run.n)), k.constants(control.atol_vector(run.n))
     values = {
         **_told(k, fixed(run.method, system) | told), "n": run.n, "n_out": run.n_out, "n_rec": run.n_rec,
-        "m": sigma.size, "cap": k.context(CAP, "i64"), "room": k.context(CAP, "i64"), "slots": 0, "n_kept": run.n,
+        "m": sigma.size, "cap": k.context(CAP, "i64"), "room": k.context(ROOM, "i64"),
+        "slots": 0 if run.policy is None else k.context(SLOTS, "i64"), "n_kept": run.n,
         "order": order_of_error(run.method), "t0": t0, "span": span, "rtol": rtol,
         "probe_factor": PROBE_FACTOR if run.probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
         "max_steps": control.max_steps, "replay": steps, "rate": run.rate, "atol": atol,
         "probe_atol": atol, "sigma": k.pointer(sigma), "out": out, "mesh": k.context(MESH) if mesh is None else mesh,
-        "nodes": k.context(NODES), "stages": k.context(STAGES), "at": k.context(MESH), "kept": k.context(MESH),
+        "nodes": k.context(NODES), "stages": k.context(STAGES), "at": k.context(AT), "kept": k.context(KEPT),
         "counts": k.context_address(COUNTS_AT), "last": k.context_address(LAST_AT), "history": k.context(NOTED_AT),
         **{x: at[x] for x in ("y", "p", *family.work)}, **(watch or IDLE),
     }  # fmt: skip
-    k.context_store(START_AT, t0, "double")
-    k.context_store(SPAN_AT, span, "double")
-    k.check(k.call("i64", loop, [(kind, values[name]) for name, kind in family.forward.signature]))
+    return loop, family.forward.signature, values
 
 
 def _mesh_of(k, source):
@@ -215,15 +171,28 @@ def _mesh_of(k, source):
         nodes = k.context(NODES, "ptr", source)
         end = k.line(f"getelementptr inbounds double, ptr {nodes}, i64 {steps}")
         return k.context(MESH, "ptr", source), steps, k.line(f"load double, ptr {end}")
-    address, total = k.pointer(source), 0.0
-    for i in range(source.size):
+    address, zero = k.pointer(source), double(0.0)
+
+    def add(i, total):
         h = k.line(f"load double, ptr {k.line(f'getelementptr inbounds double, ptr {address}, i64 {i}')}")
-        total = h if i == 0 else k.line(f"fadd double {total}, {h}")
+        return k.line(f"add nuw nsw i64 {i}, 1"), k.line(f"fadd double {total}, {h}")
+    _, total = k.cycle([("i64", "0"), ("double", zero)], lambda i, _: k.line(f"icmp slt i64 {i}, {source.size}"), add)
     return address, source.size, total
 
 
-def _adjoint(k, run, wrt, at, *, source, t0, sigma, w):
-    """Call the adjoint loop over the record whose context base is ``source``; cotangents are left in the work arrays.
+def _adjoint(k, run, wrt, at, **operands):
+    """Call the adjoint loop over a record; arguments as :func:`_adjoint_values`; cotangents are left in the work arrays."""
+    if run.policy is not None:
+        _swept(k, run, wrt, at, **operands)
+        return
+    loop, signature, values = _adjoint_values(k, run, wrt, at, **operands)
+    k.context_store(START_AT, values["t0"], "double")
+    k.context_store(SPAN_AT, values["span"], "double")
+    k.check(k.call("i64", loop, [(kind, values[name]) for name, kind in signature]))
+
+
+def _adjoint_values(k, run, wrt, at, *, source, t0, sigma, w):
+    """The adjoint loop, linked, its signature and the values of a call over the record whose context base is ``source``.
 
     ``run`` says which system and how wide the cotangents at address ``w`` are (``n_out``).
     """
@@ -236,21 +205,57 @@ def _adjoint(k, run, wrt, at, *, source, t0, sigma, w):
     mesh, steps, span = _mesh_of(k, source)
     values = {
         **_told(k, fixed(run.method, system)), "n": system.n, "n_out": run.n_out, "m": sigma.size, "t0": t0,
-        "cap": k.context(CAP, "i64", source), "room": k.context(CAP, "i64", source), "span": span, "steps": steps,
+        "cap": k.context(CAP, "i64", source), "room": k.context(ROOM, "i64", source), "span": span, "steps": steps,
         "rate": run.rate, "sigma": k.pointer(sigma), "mesh": mesh,
         "nodes": k.context(NODES, "ptr", source), "stages": k.context(STAGES, "ptr", source), "out_bar": w,
         **{x: at[x] for x in ("p", "y_bar", "p_bar", "t_bar")},
         **{x: at[f"back_{x}"] for x in family.back_work},
     }  # fmt: skip
+    return loop, family.adjoint.signature, values
+
+
+def _swept(k, run, wrt, at, *, source, t0, sigma, w):
+    """Sweep back over a record that does not hold the stages of all steps; arguments as :func:`_adjoint_values`."""
+    if source != k.base:                                   # the plan must be for as many steps as the producer's
+        there, here = k.context(CAP, "i64", source), k.context(CAP, "i64")
+        more = k.line(f"icmp sgt i64 {there}, {here}")
+        k.context_store(CAP, k.line(f"select i1 {more}, i64 {there}, i64 {here}"))
+        k.check(k.line(f"select i1 {more}, i64 {erk.FULL}, i64 0"))
+    loop, signature, back = _adjoint_values(k, run, wrt, at, source=source, t0=t0, sigma=sigma, w=w)
     k.context_store(START_AT, t0, "double")
-    k.context_store(SPAN_AT, span, "double")
-    k.check(k.call("i64", loop, [(kind, values[name]) for name, kind in family.adjoint.signature]))
+    k.context_store(SPAN_AT, back["span"], "double")
+    whole = "0"
+    if run.policy.holds:
+        fits = k.line(f"icmp sle i64 {back['steps']}, {back['room']}")
+        whole = k.line(f"zext i1 {fits} to i64")
+    whole = whole, back["stages"], back["room"]
+    back |= {"stages": k.context(PART), "room": k.context(LENGTH, "i64")}
+    replay = replace(run, n_rec=run.system.n, n=run.system.n, policy=None)
+    taking, kinds, values = _forward_values(k, replay, at, t0=t0, span=t0, sigma=sigma, out=w, mesh=back["mesh"], steps=0)
+    values |= {"nodes": back["nodes"], "stages": back["stages"], "room": back["room"], "counts": k.alloca(len(erk.COUNTS), "i64"),
+               "last": k.alloca(len(erk.LAST))}
+    frame = Frame()
+    taking = again(k, frame, taking, kinds, values)
+    symbols = {"ds_walk": walking(k, frame, taking), "ds_reverse": reversing(k, frame, taking, loop, signature, back, whole)}
+    symbols["ode_sweep"] = symbol = k.unique("ode_sweep")
+    k.link(SWEEP.instance(symbols))
+    address, words = frame.store(k)
+    values = {
+        "N": run.system.n, "n": run.system.n, "outers": k.context(SLOTS, "i64", source), "inners": k.context(INNERS, "i64"),
+        "m": sigma.size, "cap": back["cap"], "n_frame": words, "frame": address, "steps": back["steps"], "whole": whole[0],
+        "room": back["room"],
+        "limit": k.context(LIMIT, "i64"), "held": k.context(COUNTS_AT + erk.COUNTS.index("kept"), "i64", source), "span": back["span"],
+        "sigma": back["sigma"], "nodes": back["nodes"], "y": at["y"], "slope": at["ks"], "outer_at": k.context(AT, "ptr", source),
+        "outer": k.context(KEPT, "ptr", source), "at": k.context(INNER_AT), "kept": k.context(INNER), "told": k.context_address(TOLD),
+    }  # fmt: skip
+    k.check(k.call("i64", symbol, [(kind, values[name]) for name, kind in SWEEP.signature]))
 
 
 def _copy(k, target, source, n):
-    """Copy n doubles."""
+    """Copy n doubles; n may be the text of an i64."""
     if n:
-        k.call("void", "llvm.memcpy.p0.p0.i64", [("ptr", target), ("ptr", source), ("i64", 8 * n), ("i1", "false")])
+        size = k.line(f"shl i64 {n}, 3") if isinstance(n, str) else 8 * n
+        k.call("void", "llvm.memcpy.p0.p0.i64", [("ptr", target), ("ptr", source), ("i64", size), ("i1", "false")])
 
 
 def _bars_out(k, system, wrt, at, outs, y_from=0):
@@ -299,23 +304,32 @@ def _odeint_system(system, probe):
 
 def _odeint_request(params, avals_in, avals_out):
     system, method = params["system"], params["method"]
-    heap = _Memory(**_size(_odeint_system(system, params["probe"]), method, params["control"])).heap
-    keep = params["keep"]
-    request = RecordRequest(heap, system.n if keep else 0, METHODS[method].kept, (system.digest, method) if keep else ())
+    heap = Memory(**_size(_odeint_system(system, params["probe"]), method, params["control"])).heap
+    request = _keeping(heap, system, method, avals_out[1].spec)
     request.counts = COUNTED_AT
     return request
 
 
-def _odeint_rule(k, outs, ins, *, system, method, rate, control, probe, keep, conditions=NOTHING, stops=0, watch=None):
+def _keeping(work, system, method, spec, known=None, reverses=False):
+    """Request of a call whose record is of this spec."""
+    policy = policy_in(spec)
+    n_rec = system.n if spec and (policy is None or policy.holds) else 0
+    return RecordRequest(work, n_rec, METHODS[method].kept, spec, policy=policy, n=system.n, known=known, keeps=True, reverses=reverses)
+
+
+def _odeint_rule(
+    k, outs, ins, *, system, method, rate, control, probe, keep, checkpoint=None, conditions=NOTHING, stops=0, watch=None,
+):  # fmt: skip
     t0, span, y0, sigma, *p = ins
     n, whole = system.n, _odeint_system(system, probe)
-    at = _Memory(**_size(whole, method, control)).addresses(k)
+    at = Memory(**_size(whole, method, control)).addresses(k)
     leaves = _leaf_targets(whole.p_avals, at["p"])
     if probe is None:
         start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *leaves])
     else:
         start(k, _probe_fun(probe, n, [a.size for a in system.p_avals]), [y0, *p], [(at["y"], 0), (at["y"], n), *leaves])
-    run = Run(whole, method, rate, n, n, n if keep else 0, control, probe is not None, conditions, stops)
+    n_rec = n if keep and (checkpoint is None or checkpoint.holds) else 0
+    run = Run(whole, method, rate, n, n, n_rec, control, probe is not None, conditions, stops, checkpoint if keep else None)
     _forward(k, run, at, t0=k.scalar(t0), span=k.scalar(span), sigma=sigma, out=k.pointer(outs[0]), watch=watch)
 
 
@@ -336,16 +350,27 @@ until_call = Call(_until_rule, _odeint_request)
 # ---------------------------------------------------------------- replay
 def _replay_request(params, avals_in, avals_out):
     system, method = params["system"], params["method"]
-    return RecordRequest(_Memory(**_size(system, method)).heap, system.n, METHODS[method].kept, (system.digest, method))
+    return _keeping(Memory(**_size(system, method)).heap, system, method, avals_out[1].spec, _known(avals_in[0]))
 
 
-def _replay_rule(k, outs, ins, *, system, method, rate):
+def _known(source):
+    """Number of steps of a mesh that is an array; a record tells it when it is there."""
+    return source.shape[0] if source.shape else None
+
+
+def _replay_rule(k, outs, ins, *, system, method, rate, keep, checkpoint):
     source, t0, y0, sigma, *p = ins
-    at = _Memory(**_size(system, method)).addresses(k)
+    at = Memory(**_size(system, method)).addresses(k)
     start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *_leaf_targets(system.p_avals, at["p"])])
     mesh, steps, span = _mesh_of(k, source)
-    k.context_store(MESH, mesh, "ptr")
-    run = Run(system, method, rate, system.n, system.n, system.n)
+    if isinstance(source, int):
+        k.context_store(MESH, mesh, "ptr")
+    else:                                                   # the array may be gone when the record is read
+        own = k.context(MESH)
+        _copy(k, own, mesh, steps)
+        mesh = own
+    n_rec = system.n if keep and (checkpoint is None or checkpoint.holds) else 0
+    run = Run(system, method, rate, system.n, system.n, n_rec, policy=checkpoint if keep else None)
     _forward(k, run, at, t0=k.scalar(t0), span=span, sigma=sigma, out=k.pointer(outs[0]), mesh=mesh, steps=steps)
 
 
@@ -368,13 +393,13 @@ def _tangent_start(k, system, bigger, wrt, ins, at):
 
 def _tangent_request(params, avals_in, avals_out):
     system, method = params["system"].augmented(params["wrt"]), params["method"]
-    return RecordRequest(_Memory(**_size(system, method)).heap, 0, METHODS[method].kept, ())
+    return RecordRequest(Memory(**_size(system, method)).heap, 0, METHODS[method].kept, ())
 
 
 def _tangent_rule(k, outs, ins, *, system, method, rate, wrt):
     source, t0, y0, sigma, *rest = ins
     bigger = system.augmented(wrt)
-    at = _Memory(**_size(bigger, method)).addresses(k)
+    at = Memory(**_size(bigger, method)).addresses(k)
     _tangent_start(k, system, bigger, wrt, [y0, *rest], at)
     mesh, steps, span = _mesh_of(k, source)
     run = Run(bigger, method, rate, system.n, system.n, 0)
@@ -385,21 +410,25 @@ tangent_call = Call(_tangent_rule, _tangent_request)
 
 
 # ---------------------------------------------------------------- adjoint
-def _adjoint_memory(system, method, wrt):
-    return _Memory(p=max(system.n_p, 1), **_back_size(system, method, wrt))
+def _adjoint_memory(system, method, wrt, policy):
+    forward = {"p": max(system.n_p, 1)} if policy is None else _size(system, method)
+    return Memory(**forward, **_back_size(system, method, wrt))
 
 
 def _adjoint_request(params, avals_in, avals_out):
-    return RecordRequest(_adjoint_memory(params["system"], params["method"], params["wrt"]).heap, 0, 0, ())
+    system, method, policy = params["system"], params["method"], policy_in(avals_in[0].spec)
+    work = _adjoint_memory(system, method, params["wrt"], policy).heap
+    return RecordRequest(work, 0, METHODS[method].kept if policy else 0, (), policy=policy, n=system.n, reverses=policy is not None)
 
 
 def _adjoint_rule(k, outs, ins, *, system, method, rate, wrt):
     source, t0, _, sigma, *rest = ins
     p, w = rest[:-1], rest[-1]
-    at = _adjoint_memory(system, method, wrt).addresses(k)
+    policy = policy_in(k.eqn.inputs[0].aval.spec)
+    at = _adjoint_memory(system, method, wrt, policy).addresses(k)
     if p:
         start(k, lambda *p: list(p), p, _leaf_targets(system.p_avals, at["p"]))
-    run = Run(system, method, rate, system.n, system.n, system.n)
+    run = Run(system, method, rate, system.n, system.n, system.n, policy=policy)
     _adjoint(k, run, wrt, at, source=source, t0=k.scalar(t0), sigma=sigma, w=k.pointer(w))
     _bars_out(k, system, wrt, at, outs)
 
@@ -413,14 +442,15 @@ def _curvature_flags(wrt, along):
 
 
 def _curvature_memory(bigger, method, flags, m):
-    return _Memory(**_size(bigger, method), **_back_size(bigger, method, flags), weights=max(m * bigger.n, 1), spare=max(m * bigger.n, 1))
+    return Memory(**_size(bigger, method), **_back_size(bigger, method, flags), weights=max(m * bigger.n, 1), spare=max(m * bigger.n, 1))
 
 
 def _curvature_request(params, avals_in, avals_out):
     bigger = params["system"].augmented(params["along"])
     flags = _curvature_flags(params["wrt"], params["along"])
     method = params["method"]
-    return RecordRequest(_curvature_memory(bigger, method, flags, avals_in[3].size).heap, bigger.n, METHODS[method].kept, ())
+    work, policy = _curvature_memory(bigger, method, flags, avals_in[3].size).heap, policy_in(avals_in[0].spec)
+    return _keeping(work, bigger, method, record_spec(bigger, method, True, policy), reverses=policy is not None)
 
 
 def _curvature_rule(k, outs, ins, *, system, method, rate, wrt, along):
@@ -433,7 +463,8 @@ def _curvature_rule(k, outs, ins, *, system, method, rate, wrt, along):
     mesh, steps, span = _mesh_of(k, source)
     k.context_store(MESH, mesh, "ptr")
     t0 = k.scalar(t0)
-    run = Run(bigger, method, rate, n, 2 * n, 2 * n)
+    policy = policy_in(k.eqn.inputs[0].aval.spec)
+    run = Run(bigger, method, rate, 2 * n, 2 * n, 2 * n if policy is None or policy.holds else 0, policy=policy)
     _forward(k, run, at, t0=t0, span=span, sigma=sigma, out=at["spare"], mesh=mesh, steps=steps)
     if m:
         start(k, lambda w, w_dot: [concatenate(w, w_dot, axis=1)], [w, w_dot], [(at["weights"], 0)])

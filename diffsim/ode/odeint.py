@@ -27,15 +27,15 @@ from ..prims.family import NOT_LINEAR
 from ..prims.layout import basic, concatenate, index, reshape
 from . import run
 from .emit import adjoint_call, curvature_call, odeint_call, replay_call, tangent_call
-from .record import WORDS
+from .record import WORDS, policy_in, record_spec
 from .system import FLOAT, SCALAR
 
 NO_SAMPLES = Absent("its operands are a system and a record: tests/test_odeint.py holds its laws")
 
 
-def record_aval(system, method, keep=True):
-    """What a record is worth: its stage states serve the adjoint of the system they are of, if they were kept."""
-    return Opaque("record", (system.digest, method) if keep else (), WORDS)
+def record_aval(system, method, keep=True, checkpoint=None):
+    """What a record is worth: what was kept of its stages and states serves the adjoint of the system they are of."""
+    return Opaque("record", record_spec(system, method, keep, checkpoint), WORDS)
 
 
 def _states(n, m):
@@ -91,7 +91,7 @@ def solve_jvp(x, y, x_dot, *, system, method, rate):
     return out, None
 
 
-def _odeint_jvp(x, y, x_dot, *, system, method, rate, control, probe, keep):
+def _odeint_jvp(x, y, x_dot, *, system, method, rate, control, probe, keep, checkpoint):
     t0, _, y0, sigma, *p = x
     t0_dot, _, y0_dot, sigma_dot, *p_dot = x_dot
     return solve_jvp((t0, y0, sigma, *p), y, (t0_dot, y0_dot, sigma_dot, *p_dot), system=system, method=method, rate=rate)
@@ -113,19 +113,35 @@ def _prepare(x, active, params):
     return {**params, "keep": True, "probe": wrt if params["control"].probed else None}
 
 
-def _odeint_aval(t0, span, y0, sigma, *p, system, method, rate, control, probe, keep):
-    return _states(system.n, sigma.shape[0]), record_aval(system, method, keep)
+def _odeint_aval(t0, span, y0, sigma, *p, system, method, rate, control, probe, keep, checkpoint):
+    return _states(system.n, sigma.shape[0]), record_aval(system, method, keep, checkpoint)
 
 
-odeint = Primitive(
+odeint_p = Primitive(
     "odeint", impl=run.odeint, aval=_odeint_aval, jvp=_odeint_jvp, transpose=NOT_LINEAR, emit=odeint_call, samples=NO_SAMPLES,
     multiple=True, prepare=_prepare)
 
-replay = Primitive(
-    "replay", impl=run.replay,
-    aval=lambda mesh, t0, y0, sigma, *p, system, method, rate: (_states(system.n, sigma.shape[0]), record_aval(system, method)),
-    jvp=lambda x, y, x_dot, **params: solve_jvp(x[1:], y, x_dot[1:], **params),
-    transpose=NOT_LINEAR, emit=replay_call, samples=NO_SAMPLES, multiple=True)
+def odeint(*operands, checkpoint=None, **params):
+    """The primitive; ``checkpoint`` is a policy of what to keep for its adjoint, all stages by default."""
+    return odeint_p(*operands, checkpoint=checkpoint, **params)
+
+
+def _replay_aval(mesh, t0, y0, sigma, *p, system, method, rate, keep, checkpoint):
+    return _states(system.n, sigma.shape[0]), record_aval(system, method, keep, checkpoint)
+
+
+def _replay_jvp(x, y, x_dot, *, system, method, rate, keep, checkpoint):
+    return solve_jvp(x[1:], y, x_dot[1:], system=system, method=method, rate=rate)
+
+
+replay_p = Primitive(
+    "replay", impl=run.replay, aval=_replay_aval, jvp=_replay_jvp, transpose=NOT_LINEAR, emit=replay_call, samples=NO_SAMPLES,
+    multiple=True, prepare=lambda x, active, params: params if active is None else {**params, "keep": True})
+
+
+def replay(*operands, keep=True, checkpoint=None, **params):
+    """The primitive; ``keep`` and ``checkpoint`` say what is kept for its adjoint."""
+    return replay_p(*operands, keep=keep, checkpoint=checkpoint, **params)
 
 
 # ---------------------------------------------------------------- tangent
@@ -185,9 +201,10 @@ def _tangent_jvp(x, y, x_dot, *, system, method, rate, wrt):
 
 def own_record(record, t0, y0, sigma, p, *, system, method):
     """A record with the stage states of this very system: the one at hand, or a replay's."""
-    if aval_of(record) == record_aval(system, method):
+    spec = aval_of(record).spec
+    if spec[:2] == record_spec(system, method):
         return record
-    return replay(record, t0, y0, sigma, *p, system=system, method=method, rate=0)[1]
+    return replay(record, t0, y0, sigma, *p, system=system, method=method, rate=0, checkpoint=policy_in(spec))[1]
 
 
 def _tangent_transpose(w, *x, system, method, rate, wrt):

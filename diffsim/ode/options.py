@@ -34,6 +34,8 @@ class Options:
     mass: object = None
     progress: object = False
     history: bool = False
+    memory: object = None
+    checkpoint: object = None
 
 
 FIELDS = {field.name: field.default for field in dataclasses.fields(Options)}

@@ -7,6 +7,7 @@ import numpy as np
 from ..core import user_depth
 from ..errors import SolveError, ToleranceWarning
 from .arguments import concrete
+from .checkpoint import stats_of
 from .dense import Interpolant
 from .erk import COUNTS, NOT_FINITE
 from .record import Mesh
@@ -33,7 +34,7 @@ def result_of(problem, t, ys, record, dense_output=False, tried=None):
         t=t, y=problem.layout.outputs(ys), sol=Interpolant(problem, record) if dense_output else None, t_events=None, y_events=None,
         nfev=counts["rhs_calls"], njev=counts["jac_calls"], nlu=counts["factorisations"], status=0, message=REACHED, success=True,
         mesh=None if record is None or not record.steps else Mesh(record.increments),
-        accepted=counts["accepted"], rejected=counts["rejected"])
+        accepted=counts["accepted"], rejected=counts["rejected"], stats=stats_of(record, problem.policy))
     if tried is not None:
         result["attempts"] = tried
     return result

@@ -7,6 +7,7 @@ from ..core import Tracer
 from ..errors import SolveError
 from . import attempts
 from .arguments import concrete
+from .checkpoint import policy_of
 from .odeint import odeint, replay
 
 
@@ -26,13 +27,16 @@ class Problem:
     layout : Layout
         How the user's state lies in it.
     options : Options
+    policy : Checkpoints or None
+        What is kept for derivatives; all stages if None.
     """
 
-    __slots__ = ("control", "layout", "leaves", "method", "options", "system", "times", "y0")
+    __slots__ = ("control", "layout", "leaves", "method", "options", "policy", "system", "times", "y0")
 
     def __init__(self, system, leaves, method, control, times, y0, layout, options):
         self.system, self.leaves, self.method, self.control = system, leaves, method, control
         self.times, self.y0, self.layout, self.options = times, y0, layout, options
+        self.policy = policy_of(options.memory, options.checkpoint)
 
     @property
     def traced(self):
@@ -40,14 +44,15 @@ class Problem:
         operands = [self.times.t0, self.times.span, self.y0, *self.leaves] + ([] if self.times.sigma is None else [self.times.sigma])
         return any(isinstance(x, Tracer) for x in operands), any(concrete(x) is None for x in operands)
 
-    def states(self, mesh, sigma):
-        """Outputs on a mesh, shape (m, n), and their record."""
-        return replay(mesh, self.times.t0, self.y0, sigma, *self.leaves, system=self.system, method=self.method, rate=0)
+    def states(self, mesh, sigma, keep=False):
+        """Outputs on a mesh, shape (m, n), and their record, with all stages if ``keep``."""
+        return replay(mesh, self.times.t0, self.y0, sigma, *self.leaves, system=self.system, method=self.method, rate=0, keep=keep,
+                      checkpoint=None if keep else self.policy)
 
     def plain_states(self, mesh, sigma):
         """Outputs on a mesh as numbers, of which no derivative is taken."""
         t0, y0, *leaves = map(concrete, (self.times.t0, self.y0, *self.leaves))
-        return replay(mesh, t0, y0, sigma, *leaves, system=self.system, method=self.method, rate=0)[0]
+        return replay(mesh, t0, y0, sigma, *leaves, system=self.system, method=self.method, rate=0, keep=False)[0]
 
     def integrated(self, sigma, keep):
         """Outputs at sigma, the record, and the :class:`Attempts` if they are to be kept: a solve with steps of its own choice.
@@ -57,9 +62,11 @@ class Problem:
         SolveError
             With ``attempts``.
         """
+        policy = self.policy if self.traced[0] else None    # without derivatives the states at the steps are what is kept for
+
         def run(control):
             return odeint(self.times.t0, self.times.span, self.y0, sigma, *self.leaves, system=self.system, method=self.method, rate=0,
-                          control=control, probe=None, keep=keep)
+                          control=control, probe=None, keep=keep, checkpoint=policy)
 
         options = self.options
         if not (options.progress or options.history) or self.traced[1]:

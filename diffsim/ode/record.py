@@ -1,19 +1,47 @@
 """What a solve leaves behind for its derivatives: the mesh, the stage states, the counts."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..core import Opaque
 from ..errors import InputError
 from .erk import COUNTS, LAST
 
-#: Context words of a record in a compiled program: addresses and sizes, counts, last values, start and span (see ``emit``).
-WORDS = 19
-#: Words of the counts, of the last values, of start and span, of where attempts are noted; ``emit`` names the ones before.
-COUNTS_AT, LAST_AT, START_AT, SPAN_AT, NOTED_AT = 5, 12, 16, 17, 18
+#: Context words of a record in a compiled program: address of the work arrays, steps there is room for, addresses of mesh, nodes and
+#: stages; counts, last values, start and span, where attempts are noted.
+WORK, CAP, MESH, NODES, STAGES, COUNTS_AT, LAST_AT, START_AT, SPAN_AT, NOTED_AT = (*range(6), 12, 16, 17, 18)
+#: Steps whose stages there is room for; which states are kept, as planned and as it came, their number and address.
+ROOM, AT_PLAN, AT, SLOTS, KEPT = range(19, 24)
+#: On the way back: stages of a part and how many there is room for; states kept then, how many, and how many at most of both kinds.
+PART, LENGTH, INNER_AT, INNER, INNERS, LIMIT = range(24, 30)
+#: Steps walked beside the solve and the reversals, and most states kept at a time.
+TOLD = 30
+WORDS = 32
 
 #: Counts that are told of each member of an ensemble.
 COUNTED = ("accepted", "rejected", "rhs_calls", "jac_calls", "factorisations")
 COUNTED_AT = tuple(COUNTS_AT + COUNTS.index(name) for name in COUNTED)
+
+
+def record_spec(system, method, keep=True, checkpoint=None):
+    """What producers and consumers of a record agree on."""
+    if not keep:
+        return ()
+    return (system.digest, method) if checkpoint is None else (system.digest, method, checkpoint)
+
+
+def policy_in(spec):
+    """The policy of a record of this spec; None if it keeps all stages, or nothing."""
+    return spec[-1] if len(spec) == len(("system", "method", "policy")) else None
+
+
+class Kept(NamedTuple):
+    """States a policy kept: their steps, states and slopes (kept, 2, n), and the plan."""
+
+    at: np.ndarray
+    states: np.ndarray
+    plan: tuple
 
 
 class Record:
@@ -27,14 +55,21 @@ class Record:
         Times relative to t0.
     stages : ndarray, shape (steps + 1, kept, n)
         ``stages[i, 0]`` is the state at node i; the others are what the method's adjoint needs, stage states or slopes.  The last row holds
-        the final state alone.
+        the final state alone.  With a policy that keeps less, of the first steps only or of none.
+    kept : Kept or None
     """
 
-    __slots__ = ("aval", "counts", "increments", "last", "nodes", "stages")
+    __slots__ = ("aval", "counts", "increments", "kept", "last", "nodes", "stages")
 
-    def __init__(self, spec, increments, nodes, stages, counts, last):
+    def __init__(self, spec, increments, nodes, stages, counts, last, kept=None):
         self.aval = Opaque("record", spec, WORDS)
-        self.increments, self.nodes, self.stages, self.counts, self.last = increments, nodes, stages, counts, last
+        self.increments, self.nodes, self.stages, self.counts, self.last, self.kept = increments, nodes, stages, counts, last, kept
+
+    @property
+    def whole(self):
+        """Whether the stages of all steps were kept."""
+        policy = policy_in(self.aval.spec)
+        return policy is None or (policy.holds and len(self.stages) > self.steps)
 
     @property
     def n(self):
@@ -43,7 +78,7 @@ class Record:
 
     def of(self, spec):
         """The same memory under another spec."""
-        return Record(spec, self.increments, self.nodes, self.stages, self.counts, self.last)
+        return Record(spec, self.increments, self.nodes, self.stages, self.counts, self.last, self.kept)
 
     def without_last(self):
         """The same memory without the last step."""
@@ -54,8 +89,11 @@ class Record:
     def words(self):
         """Context words for a program that takes this record as an input."""
         words = np.zeros(WORDS, np.int64)
-        words[1] = max(len(self.increments), 1)
-        words[2:5] = self.increments.ctypes.data, self.nodes.ctypes.data, self.stages.ctypes.data
+        words[CAP] = max(len(self.increments), 1)
+        words[MESH], words[NODES], words[STAGES] = self.increments.ctypes.data, self.nodes.ctypes.data, self.stages.ctypes.data
+        words[ROOM] = len(self.stages) - 1
+        if self.kept is not None:
+            words[AT], words[SLOTS], words[KEPT] = self.kept.at.ctypes.data, len(self.kept.at), self.kept.states.ctypes.data
         words[COUNTS_AT:LAST_AT] = self.counts
         words[LAST_AT:START_AT] = np.asarray(self.last, float).view(np.int64)
         return words

@@ -30,6 +30,8 @@ class OdeResult(dict):
     accepted, rejected : int
     attempts : Attempts
         Every step that was tried, after ``history=True``.
+    stats : Stats or None
+        What was kept for derivatives, and how many steps they take again; None where nothing was.
     t_events, y_events : None
     """
 

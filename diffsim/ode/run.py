@@ -10,12 +10,14 @@ from ..core import REGISTRY, Eqn, Graph, Var, aval_of, user_depth
 from ..errors import SolveError, StrongZeroWarning
 from ..transforms.strong import STRONG, strong_zeros
 from . import attempts, erk
+from .checkpoint import StoreAll, first_cap
 from .conditions import NOTHING
 from .control import PROBE_FACTOR, REPLAYING, probe_signs
 from .failure import failure
 from .families import family_of, fixed, order_of_error, steering, watching, work
 from .kernels import PythonKernels
-from .record import Record
+from .record import Kept, Record, policy_in, record_spec
+from .sweep import sweep
 from .system import pack
 from .tableaus import METHODS
 
@@ -101,53 +103,63 @@ def _increments(mesh):
     return mesh.increments if isinstance(mesh, Record) else np.asarray(mesh, float)
 
 
-def forward(system, method, rate, t0, span, y0, sigma, p, n_out, n_rec, *, control=REPLAYING, probe=False, mesh=None, conditions=NOTHING,
-            seen=None):
+def _told(system, method, rate, t0, span, sigma, p, n, control=REPLAYING, probe=False):
+    """What the forward loop is told, but for its state, mesh and records."""
+    return fixed(method, system) | steering(control) | {
+        "order": order_of_error(method), "t0": t0, "span": span, "rtol": control.rtol_vector(n),
+        "probe_factor": PROBE_FACTOR if probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
+        "max_steps": control.max_steps, "rate": rate, "p": p, "atol": control.atol_vector(n), "probe_atol": control.atol_vector(n),
+        "sigma": sigma, "history": attempts.memory()[:control.history],
+    }  # fmt: skip
+
+
+def forward(system, method, rate, t0, span, y0, sigma, p, n_out, keep, *, control=REPLAYING, probe=False, mesh=None, policy=None,
+            conditions=NOTHING, seen=None):
     """Run the forward loop uncompiled, with buffers that grow; returns (out, Record).
 
     ``seen`` is what ``watching`` makes of ``conditions``.
     """
-    loop, tab, told = family_of(method).forward, METHODS[method], fixed(method, system) | steering(control)
-    n_all = len(y0)
-    n = n_all // 2 if probe else n_all
-    cap = 256 if mesh is None else len(mesh)
+    loop, tab = family_of(method).forward, METHODS[method]
+    n = len(y0) // 2 if probe else len(y0)
+    cap = first_cap(policy) if mesh is None else len(mesh)
     sigma, out = np.asarray(sigma, float), np.zeros((len(sigma), n_out))
-    told |= {
-        "order": order_of_error(method), "t0": t0, "span": span, "rtol": control.rtol_vector(n),
-        "probe_factor": PROBE_FACTOR if probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
-        "max_steps": control.max_steps, "replay": 0 if mesh is None else len(mesh), "rate": rate, "p": p, "atol": control.atol_vector(n),
-        "probe_atol": control.atol_vector(n), "sigma": sigma, "out": out, "history": attempts.memory()[:control.history],
-        **(seen or watching()),
-    }  # fmt: skip
+    told = _told(system, method, rate, t0, span, sigma, p, n, control, probe)
+    told |= {"replay": 0 if mesh is None else len(mesh), "out": out, **(seen or watching())}
+    policy = (policy or StoreAll()) if keep else None
     while True:
+        plan = policy and policy.plan(cap, mesh is not None, 16 * n, 8 * tab.kept * n)
+        held, at = (plan.held, plan.at.copy()) if keep else (0, np.zeros(0, np.int64))
         increments, nodes = np.zeros(cap), np.zeros(cap + 1)
         if mesh is not None:
             increments[:] = mesh
-        stages, counts, last = np.zeros((cap + 1, tab.kept, n_rec)), np.zeros(len(erk.COUNTS), np.int64), np.zeros(len(erk.LAST))
+        stages = np.zeros((held + 1, tab.kept, n if keep and policy.holds else 0))
+        counts, last, kept = np.zeros(len(erk.COUNTS), np.int64), np.zeros(len(erk.LAST)), np.zeros((len(at), 2, n))
         values = {**told, "y": np.array(y0, float), "mesh": increments, "nodes": nodes, "stages": stages, "counts": counts, "last": last,
-                  "at": np.zeros(0, np.int64), "kept": np.zeros((0, 2, n)),
-                  **work(loop, family_of(method).work, told)}
+                  "at": at, "kept": kept, **work(loop, family_of(method).work, told)}
         with np.errstate(all="ignore"):                   # overflow is the loop's to find: it rejects the step
             status = loop.function(PythonKernels(system, conditions=conditions), *[values[name] for name in loop.arguments])
         if status != erk.FULL:
             break
         cap *= 2
-    steps = int(counts[0])
-    record = Record((system.digest, method), increments[:steps], nodes[:steps + 1], stages[:steps + 1], counts, last)
+    steps, held = int(counts[0]), int(counts[-1])
+    spec = record_spec(system, method, keep, None if isinstance(policy, StoreAll) else policy)
+    kept = None if plan is None else Kept(at[:held], kept[:held], plan)
+    record = Record(spec, increments[:steps], nodes[:steps + 1], stages[:steps + 1], counts, last, kept)
     if status != erk.DONE:
         raise failure(status, record, t0, span)
     return out, record
 
 
-def _odeint_python(t0, span, y0, sigma, *p, system, method, rate, control, probe, keep, conditions=NOTHING, seen=None):
+def _odeint_python(t0, span, y0, sigma, *p, system, method, rate, control, probe, keep, checkpoint=None, conditions=NOTHING,
+                   seen=None):
     t0, span, y0 = float(t0), float(span), np.asarray(y0, float)
     whole, start, leaves = system, y0, p
     if probe is not None:
         whole = system.augmented(probe, tangent_first=False)
         start, leaves = probe_start(probe, y0, p)
-    out, record = forward(whole, method, rate, t0, span, start, sigma, pack(leaves), system.n, system.n if keep else 0, control=control,
-                          probe=probe is not None, conditions=conditions, seen=seen)
-    return out, record.of((system.digest, method) if keep else ())
+    out, record = forward(whole, method, rate, t0, span, start, sigma, pack(leaves), system.n, keep, control=control,
+                          probe=probe is not None, policy=checkpoint, conditions=conditions, seen=seen)
+    return out, record.of(record_spec(system, method, keep, checkpoint))
 
 
 def _until_python(t0, span, y0, sigma, stops, sides, *p, conditions, **params):
@@ -180,8 +192,9 @@ def _span(mesh):
     return float(np.sum(_increments(mesh))) if not isinstance(mesh, Record) else float(mesh.nodes[-1])
 
 
-def _replay_python(mesh, t0, y0, sigma, *p, system, method, rate):
-    return forward(system, method, rate, float(t0), _span(mesh), y0, sigma, pack(p), system.n, system.n, mesh=_increments(mesh))
+def _replay_python(mesh, t0, y0, sigma, *p, system, method, rate, keep, checkpoint):
+    return forward(system, method, rate, float(t0), _span(mesh), y0, sigma, pack(p), system.n, keep, mesh=_increments(mesh),
+                    policy=checkpoint)
 
 
 def _directions(system, wrt, rest):
@@ -195,7 +208,7 @@ def _directions(system, wrt, rest):
 def _tangent_python(mesh, t0, y0, sigma, *rest, system, method, rate, wrt):
     p, y0_dot, extra = _directions(system, wrt, rest)
     start = np.concatenate([y0_dot, y0])
-    return forward(system.augmented(wrt), method, rate, float(t0), _span(mesh), start, sigma, pack([*p, *extra]), system.n, 0,
+    return forward(system.augmented(wrt), method, rate, float(t0), _span(mesh), start, sigma, pack([*p, *extra]), system.n, False,
                     mesh=_increments(mesh))[0]
 
 
@@ -209,7 +222,11 @@ def _adjoint_python(record, t0, y0, sigma, *rest, system, method, rate, wrt):
         "out_bar": np.ascontiguousarray(w, float), "y_bar": y_bar, "p_bar": p_bar, "t_bar": t_bar,
     }  # fmt: skip
     values |= work(loop, family_of(method).back_work, values)
-    status = loop.function(PythonKernels(system, wrt), *[values[name] for name in loop.arguments])
+    kernels = PythonKernels(system, wrt)
+    if record.whole:
+        status = loop.function(kernels, *[values[name] for name in loop.arguments])
+    else:
+        status = _swept(kernels, record, system, method, values)
     if status != erk.DONE:
         raise failure(status, record, t0, _span(record))
     bars, start = ([np.float64(t_bar[0])] if wrt[0] else []) + ([y_bar] if wrt[1] else []), 0
@@ -220,14 +237,56 @@ def _adjoint_python(record, t0, y0, sigma, *rest, system, method, rate, wrt):
     return tuple(bars)
 
 
+class _Parts:
+    """What :func:`sweep.sweep` calls: parts of a solve taken again and swept back."""
+
+    def __init__(self, kernels, method, told, back, room):
+        self.kernels, self.family, self.told, self.back = kernels, family_of(method), told, back
+        n = kernels.system.n
+        self.stages = np.zeros((room + 1, METHODS[method].kept, n))
+        self.work = work(self.family.forward, self.family.work, told | {"N": n})
+
+    def _take(self, y, first, last, begin, end):
+        v, loop = self.back, self.family.forward
+        values = {
+            **self.told, **watching(), **self.work, "y": y, "span": v["nodes"][last], "replay": last - first, "mesh": v["mesh"][first:last],
+            "nodes": v["nodes"][first:last + 1], "stages": self.stages, "sigma": v["sigma"][begin:end], "out": np.zeros((end - begin, 0)),
+            "at": np.zeros(0, np.int64), "kept": np.zeros((0, 2, 0)), "counts": np.zeros(len(erk.COUNTS), np.int64),
+            "last": np.zeros(len(erk.LAST)),
+        }  # fmt: skip
+        return loop.function(self.kernels, *[values[name] for name in loop.arguments])
+
+    def walk(self, y, slope, first, last):
+        return self._take(y, first, last, 0, 0)
+
+    def reverse(self, y, slope, first, last, begin, end):
+        status, v, loop = self._take(y, first, last, begin, end), self.back, self.family.adjoint
+        values = v | {
+            "steps": last - first, "mesh": v["mesh"][first:last], "nodes": v["nodes"][first:last + 1], "stages": self.stages,
+            "sigma": v["sigma"][begin:end], "out_bar": v["out_bar"][begin:end],
+        }  # fmt: skip
+        return status or loop.function(self.kernels, *[values[name] for name in loop.arguments])
+
+
+def _swept(kernels, record, system, method, back):
+    """Sweep back over a record that does not hold the stages of all steps; returns a status."""
+    plan, n = record.kept.plan, system.n
+    told = _told(system, method, back["rate"], back["t0"], back["span"], back["sigma"], back["p"], n)
+    parts = _Parts(kernels, method, told, back, plan.room)
+    with np.errstate(all="ignore"):
+        return sweep(parts, None, record.steps, 0, plan.room, plan.limit, len(record.kept.at), back["span"], back["sigma"], back["nodes"],
+                     np.zeros(n), parts.work["ks"][0], record.kept.at, record.kept.states, np.zeros(plan.more, np.int64),
+                     np.zeros((plan.more, 2, n)), np.zeros(2, np.int64))
+
+
 def _curvature_python(record, t0, y0, sigma, *rest, system, method, rate, wrt, along):
     n_p = len(system.p_avals)
     p, w, w_dot = rest[:n_p], rest[n_p], rest[-1]
     p, y0_dot, extra = _directions(system, along, (*p, *rest[n_p + 1:-1]))
     bigger = system.augmented(along)
     start, leaves = np.concatenate([y0_dot, y0]), [*p, *extra]
-    whole = (float(t0), _span(record), start, sigma, pack(leaves), bigger.n, bigger.n)
-    _, own = forward(bigger, method, rate, *whole, mesh=_increments(record))
+    whole = (float(t0), _span(record), start, sigma, pack(leaves), bigger.n, True)
+    _, own = forward(bigger, method, rate, *whole, mesh=_increments(record), policy=policy_in(record.aval.spec))
     flags = (wrt[0], True, *wrt[2:], *[False] * (sum(along[2:]) + along[0]))
     weights = np.concatenate([w, w_dot], 1)
     bars = list(_adjoint_python(own, t0, start, sigma, *leaves, weights, system=bigger, method=method, rate=rate, wrt=flags))

@@ -80,6 +80,11 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
         Limit of the attempted steps.
     steps : Mesh or array_like, optional
         Take these steps (``sol.mesh`` of another solve, or increments) without error control.
+    memory : float or str, optional
+        Budget of what is kept for derivatives, in bytes or as a text such as "20 MB": see :class:`ode.Budget`.
+    checkpoint : policy, optional
+        What is kept for derivatives: :class:`ode.StoreAll` (default), ``States``, ``TwoLevel``, ``Binomial``, ``Online``, ``Disk``. What is
+        not kept is computed again, bit for bit: values and derivatives are the same.
     gradient_errors : {"probe", "state"}
         What the step sizes resolve when a derivative is taken: "probe" adds one tangent to the error norm, "state" leaves it at the state.
     controller : {"PI", "I", "PID", "predictive"} or Controller
@@ -196,7 +201,7 @@ def _replayed(problem, steps, dense_output):
     if times.sigma is not None:
         ys, record = problem.states(source, times.sigma)
         return result_of(problem, times.t_eval, ys, None if symbolic else record, dense_output and not symbolic)
-    _, record = (None, None) if symbolic else problem.states(source, np.zeros(0))
+    _, record = (None, None) if symbolic else problem.states(source, np.zeros(0), keep=not traced)
     if not traced:
         return result_of(problem, times.t0 + record.nodes, record.stages[:, 0, :], record, dense_output)
     sigma = concatenate(mesh.nodes[:-1], reshape(times.span, shape=(1,)), axis=0)

@@ -16,8 +16,6 @@ DONE = 0
 #: Shapes of what forward loops are told of keeping, and the sizes these speak of, with those of the recorded stages.
 KEEPING = {"at": "slots", "kept": "slots, 2, n_kept"}
 KEPT_SIZES = ("n_kept", "room", "slots")
-#: Entries of ``told``: states kept in the end, steps walked beside the solve and the reversals, most states kept at a time.
-KEPT, WALKED, MOST = range(3)
 
 
 def put(x, slope, slot, kept):
@@ -25,6 +23,13 @@ def put(x, slope, slot, kept):
     for q in range(kept.shape[2]):
         kept[slot, 0, q] = x[q]
         kept[slot, 1, q] = slope[q]
+
+
+def take(kept, slot, x, slope):
+    """The state and its slope out of a slot."""
+    for q in range(kept.shape[2]):
+        x[q] = kept[slot, 0, q]
+        slope[q] = kept[slot, 1, q]
 
 
 def keep_state(step, count, y, slope, at, kept):
@@ -57,59 +62,89 @@ def keep_state(step, count, y, slope, at, kept):
     return count
 
 
-def sweep(k, frame, steps, room, y, slope, at, kept, told):
+def gone(o, begin, first, sigma, sign, nodes):
+    """Number of the first output after step ``first``, counted down from ``o``."""
+    while o > begin and sigma[o - 1] * sign > nodes[first] * sign:
+        o -= 1
+    return o
+
+
+def sweep(k, frame, steps, whole, room, limit, held, span, sigma, nodes, y, slope, outer_at, outer, at, kept, told):
     """Reverse a solve from its kept states; returns a status.
 
     Parameters
     ----------
     k : object
-        Walks and reverses parts when run as Python: ``k.walk(y, slope, first, last)``, ``k.reverse(y, slope, first, last)``.
+        Walks and reverses parts when run as Python: ``k.walk(y, slope, first, last)``, ``k.reverse(y, slope, first, last, begin, end)``.
     frame : ndarray of int
         What the compiled ``walk`` and ``reverse`` read.
-    steps, room : int
-        Steps of the solve; steps whose stages fit at once.
-    y, slope : ndarray, shapes (n,), (n,)
+    steps : int
+        Steps of the solve.
+    whole : int
+        1 if the stages of all steps are at hand: nothing is to be taken again.
+    room : int
+        Steps whose stages fit at once.
+    limit : int
+        States kept at a time, at most.
+    held : int
+        States the solve kept: ``outer_at[:held]`` are their steps, the first of them 0.
+    span, sigma, nodes
+        As in ``erk.adjoint``.
+    y, slope : ndarray, shapes (>= n,), (>= n,)
         The state at work and its slope: read and written by ``walk`` and ``reverse``.
-    at : ndarray of int, shape (slots,)
-        Steps of the states that are kept, ``at[0]`` is 0.
-    kept : ndarray, shape (slots, 2, n)
-        Kept states and slopes. Both arrays are overwritten.
-    told : ndarray of int, shape (3,)
-        ``told[KEPT]`` in: how many states are kept. Out: ``WALKED``, ``MOST``.
+    outer_at, outer, at, kept : ndarray, shapes (outers,), (outers, 2, n), (inners,), (inners, 2, n)
+        Steps, and states and slopes: those the solve kept, which are left as they are, and those that are kept on the way back.
+    told : ndarray of int, shape (2,)
+        Written: steps walked beside the solve and the reversals, most states kept at a time.
+
+    Notes
+    -----
+    The order of work is that of ``schedule.binomial``, in parts of ``room`` steps, where the first pass kept what that asks for.
     """
-    count, end, status, slots = told[0], steps, DONE, at.shape[0]
-    told[1], told[2] = 0, count
-    while end > 0 and status == DONE:
-        while count > 1 and at[count - 1] >= end:
+    count, last, status, sign, o = 0, steps, DONE, 1.0 if span > 0.0 else -1.0, sigma.shape[0]
+    told[0], told[1] = 0, held
+    if whole > 0:
+        return reverse(k, frame, y, slope, 0, steps, 0, o)
+    while status == DONE and last >= 0:
+        while count > 0 and at[count - 1] >= last:
             count -= 1
-        first = at[count - 1]
-        for q in range(kept.shape[2]):
-            y[q] = kept[count - 1, 0, q]
-            slope[q] = kept[count - 1, 1, q]
-        blocks = (end - first + room - 1) // room
-        while blocks > 1 and status == DONE:
-            part = split(blocks, slots - count + 1)
+        while held > 1 and outer_at[held - 1] >= last:
+            held -= 1
+        if count > 0 and at[count - 1] > outer_at[held - 1]:
+            first = at[count - 1]
+            take(kept, count - 1, y, slope)
+        else:
+            first = outer_at[held - 1]
+            take(outer, held - 1, y, slope)
+        parts = (last - first + room - 1) // room
+        while parts > 1 and status == DONE:
+            free = max(0, min(at.shape[0] - count, limit - held - count))
+            part = split(parts, free + 1)
             status = walk(k, frame, y, slope, first, first + part * room)
-            told[1] += part * room
+            told[0] += part * room
             first += part * room
-            blocks -= part
-            if blocks > 1:
+            parts -= part
+            if parts > 1:
                 at[count] = first
                 put(y, slope, count, kept)
                 count += 1
-                told[2] = max(told[2], count)
+                told[1] = max(told[1], held + count)
+        begin = gone(o, 0, first, sigma, sign, nodes) if first > 0 else 0
         if status == DONE:
-            status = reverse(k, frame, y, slope, first, end, 0, 0)
-        end = first
+            status = reverse(k, frame, y, slope, first, last, begin, o)
+        last, o = first if first > 0 else -1, begin
     return status
 
 
 SWEEP = Loop(
     "ode_sweep",
     sweep,
-    sizes=("n", "slots", "n_frame"),
-    integers=("steps", "room"),
-    shapes={"frame": "n_frame", "y": "n", "slope": "n", "at": "slots", "kept": "slots, 2, n", "told": "3"},
-    integer_arrays=("frame", "at", "told"),
-    helpers=(beta, rounds, split, put),
+    sizes=("N", "n", "outers", "inners", "m", "cap", "n_frame"),
+    integers=("steps", "whole", "room", "limit", "held"),
+    shapes={
+        "frame": "n_frame", "sigma": "m", "nodes": "cap + 1", "y": "N", "slope": "N", "outer_at": "outers", "outer": "outers, 2, n",
+        "at": "inners", "kept": "inners, 2, n", "told": "2",
+    },
+    integer_arrays=("frame", "outer_at", "at", "told"),
+    helpers=(beta, rounds, split, put, take, gone),
 )

@@ -51,10 +51,10 @@ def test_the_gradient_is_that_of_the_discrete_solution_as_tolerances_tighten(kin
     assert (tight.drift is not None) == (kind == "backsolve")
 
 
-@pytest.mark.parametrize("method", ["DOP853", "Rodas5P"])
+@pytest.mark.parametrize("method", ["DOP853", "Rodas5P", "BDF"])
 def test_any_method_will_do(method):
     _, want = discrete(1e-12)
-    assert off(continuous("interpolating", 1e-7, method), want) < 1e-5
+    assert off(continuous("interpolating", 1e-7, method), want) < (1e-3 if method == "BDF" else 1e-5)
 
 
 ROBERTSON = np.array([0.04, 1e4, 3e7])
@@ -121,7 +121,7 @@ def test_cotangents_in_place_of_a_loss_and_an_output_at_the_start():
     (lambda: ds.grad(lambda p: ds.ode.continuous_adjoint(lotka_volterra, (0, 10), Y0, TIMES, loss, (p,)).value)(P), InputTypeError,
      "differentiate solve_ivp instead"),
     (lambda: continuous("gauss", 1e-6, max_steps=3), SolveError, "max_steps"),
-    (lambda: continuous("gauss", 1e-6, "Rodas5P", mass=np.ones(2)), InputError, "mass matrix"),
+    (lambda: continuous("gauss", 1e-6, "Rodas5P", mass=np.ones(2)), InputError, "mass= gives adjoint equations of another form"),
 ])  # fmt: skip
 def test_wrong_arguments_are_named(call, error, says):
     with pytest.raises(error, match=says):

@@ -102,6 +102,26 @@ def test_integrals_of_a_problem_with_a_mass_matrix(form):
     np.testing.assert_allclose(sol.q[-1], 2 * (1 - np.exp(-2.0)), rtol=1e-6)
 
 
+def test_integrals_through_events_resets_and_doses():
+    """y' = -y from 1, set to 1 again at 1/2, a dose of 1 at t = 3/2: the integral of y is what was added, less what is left."""
+    def half(t, y):
+        return y[0] - 0.5
+
+    told = {"rtol": 1e-10, "atol": 1e-12}
+    again = ds.ode.Event(half, reset=lambda t, y: y + 0.5, direction=-1)
+    dose = ds.ode.Dose(time=1.5, amount=1.0, into=-1)
+    sol = ds.ode.quadrature(lambda t, y: -y, lambda t, y: y[0], (0.0, 2.0), [1.0], events=[again], doses=[dose], t_eval=[1.0, 2.0], **told)
+    np.testing.assert_allclose(sol.t_events[0][:2], [np.log(2.0), 2 * np.log(2.0)], rtol=1e-7)
+    assert sol.y_events[0].shape[1] == 1
+    added = 1.0 + 1.0 + 0.5 * len(sol.t_events[0])
+    np.testing.assert_allclose(sol.q[-1], added - sol.y[0, -1], rtol=1e-8)
+
+    half.terminal = True
+    sol = ds.ode.quadrature(lambda t, y: -y, lambda t, y: y[0], (0.0, 2.0), [1.0], events=half, **told)
+    assert sol.status == 1
+    np.testing.assert_allclose(sol.q[-1], 0.5, rtol=1e-8)
+
+
 def test_dense_output_of_state_and_integrals():
     sol = ds.ode.quadrature(lotka_volterra, rates, (0.0, 10.0), Y0, args=(P,), dense_output=True, rtol=1e-9)
     t = np.array([1.0, 7.5])

@@ -23,13 +23,13 @@ from .arguments import checked_times
 from .rhs import Arguments
 from .solve import solve_ivp
 from .states import initial_vector
-from .tableaus import METHODS, Splitting
+from .tableaus import METHODS
 
 __all__ = ["AdjointResult", "continuous_adjoint"]
 
 KINDS = ("interpolating", "backsolve", "gauss")
-#: Gauss points on a step, and degree of the cubic that symplectic methods interpolate by.
-POINTS, CUBIC = 5, 3
+#: Gauss points on a step; degree that holds the interpolants of methods without weights for them (multistep and symplectic ones).
+POINTS, QUINTIC = 5, 5
 
 
 class AdjointResult:
@@ -102,9 +102,10 @@ def continuous_adjoint(fun, t_span, y0, t_eval, cotangents, args=(), *, kind="in
     """
     if kind not in KINDS:
         raise InputError(f"continuous_adjoint: kind is one of {', '.join(KINDS)}, not {kind!r}")
-    if options.get("mass") is not None:
-        raise InputError("continuous_adjoint: problems with a mass matrix have adjoint equations of another form, which are not here; "
-                         "differentiate solve_ivp")
+    for name in ("mass", "events", "doses", "tstops"):
+        if options.get(name) is not None:
+            raise InputError(f"continuous_adjoint: {name}= gives adjoint equations of another form, which are not here; differentiate "
+                             f"solve_ivp")
     split = Arguments(tuple(args))
     if any(isinstance(x, Tracer) for x in (y0, t_eval, *t_span, *split.leaves)):
         raise InputTypeError("continuous_adjoint: an argument is being differentiated; differentiate solve_ivp instead")
@@ -255,7 +256,8 @@ class _Table:
 
     def __init__(self, sol, t0, sign, nodes, method):
         steps, tableau = len(nodes) - 1, METHODS[method]
-        degree = CUBIC if isinstance(tableau, Splitting) else tableau.dense.shape[1]
+        dense = getattr(tableau, "dense", None)
+        degree = QUINTIC if dense is None else dense.shape[1]
         x = np.cos(np.pi * np.arange(degree + 1) / degree)[::-1]
         s = nodes[:-1, None] + np.diff(nodes)[:, None] * (1 + x) / 2
         y = sol.sol(t0 + sign * np.minimum(s, nodes[-1]).ravel()).T.reshape(steps, degree + 1, -1)

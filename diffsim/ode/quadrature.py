@@ -7,6 +7,8 @@ output times come from the method's interpolant.
 Source: Hindmarsh et al., ACM Trans. Math. Softw. 31 (2005) 363-396, 2.2: CVODES leaves quadratures out of the error test in the same way.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..core import Tracer
@@ -14,6 +16,8 @@ from ..errors import InputError, InputTypeError
 from ..numpy.rebind import original, rebound
 from ..numpy.stacking import stacked
 from ..prims.layout import basic, concatenate, convert, index, reshape
+from .events import Event
+from .schedule import Dose
 from .solve import solve_ivp
 from .states import initial_vector
 from .system import FLOAT
@@ -36,7 +40,8 @@ def quadrature(fun, g, t_span, y0, method="Tsit5", t_eval=None, dense_output=Fal
         By default the steps are those of the state alone: the integrals are as accurate as the state usually, but a rate that peaks
         where the state is smooth asks for True, or for a ``max_step``.
     **options
-        Others of ``solve_ivp``; ``steps`` may be the mesh of a solve without integrals.
+        Others of ``solve_ivp``; ``steps`` may be the mesh of a solve without integrals.  Events, doses and a mass matrix are those of
+        the state alone.
 
     Returns
     -------
@@ -66,8 +71,7 @@ def quadrature(fun, g, t_span, y0, method="Tsit5", t_eval=None, dense_output=Fal
     n, shape = int(y0.shape[0]), _shape_of_rate(g, t_span[0], y0, args)
     k = int(np.prod(shape, dtype=int))
     both = _Both(fun, g, n, shape)
-    if options.get("mass") is not None:
-        options["mass"] = _with_ones(options["mass"], n, k)
+    options = _widened(options, n, k)
     if not error_test:
         rtol, atol = _state_alone(n, k, rtol, atol)
     sol = solve_ivp(both, t_span, concatenate(y0, np.zeros(k), axis=0), method, t_eval, dense_output, args=args, rtol=rtol, atol=atol,
@@ -76,6 +80,8 @@ def quadrature(fun, g, t_span, y0, method="Tsit5", t_eval=None, dense_output=Fal
     m = int(states.shape[1])
     sol["y"] = index(states, at=basic((n + k, m), (slice(0, n), slice(None))))
     sol["q"] = _integrals(states, n, k, shape)
+    if sol.y_events is not None:
+        sol["y_events"] = [y[:, :n] if len(y) else y for y in sol.y_events]
     if sol.sol is not None:
         sol["sol"], sol["q_sol"] = Part(sol.sol, n, None), Part(sol.sol, n, shape)
     return sol
@@ -132,6 +138,44 @@ def _state_alone(n, k, rtol, atol):
         raise InputError(f"quadrature: atol must be a number or have shape ({n},), not {np.shape(atol)}")
     fewer = np.sqrt(n / (n + k))
     return np.multiply(rtol, fewer), np.concatenate([np.broadcast_to(np.multiply(atol, fewer), (n,)), np.full(k, np.inf)])
+
+
+def _widened(options, n, k):
+    """Options that speak of the state, as options of the state with the integrals."""
+    events, doses, mass = (options.get(name) for name in ("events", "doses", "mass"))
+    made = dict(options)
+    if events is not None:
+        many = isinstance(events, (list, tuple))
+        made["events"] = [_of_state(event, n) for event in events] if many else _of_state(events, n)
+    if doses is not None:
+        made["doses"] = [replace(dose, into=dose.into + n) if isinstance(dose, Dose) and _from_the_end(dose.into, n) else dose
+                         for dose in (doses if isinstance(doses, (list, tuple)) else [doses])]
+    if mass is not None:
+        made["mass"] = _with_ones(mass, n, k)
+    return made
+
+
+def _from_the_end(into, n):
+    return isinstance(into, (int, np.integer)) and -n <= into < 0
+
+
+def _of_state(event, n):
+    """An event of the state as one of the state with the integrals, which a reset leaves as they are."""
+    if not isinstance(event, Event):
+        if not callable(event):
+            return event                                    # an error that solve_ivp explains
+
+        def condition(t, z, *args):
+            return rebound(event)(t, z[:n], *args)
+
+        condition.__name__ = getattr(original(event), "__name__", "event")
+        for name in ("terminal", "direction"):
+            if hasattr(event, name):
+                setattr(condition, name, getattr(event, name))
+        return condition
+    reset = event.reset
+    return replace(event, condition=lambda t, z, *args: rebound(event.condition)(t, z[:n], *args),
+                   reset=None if reset is None else lambda t, z, *args: np.concatenate([rebound(reset)(t, z[:n], *args), z[n:]]))
 
 
 def _with_ones(mass, n, k):

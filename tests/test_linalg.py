@@ -335,3 +335,31 @@ def test_a_compiled_program_factorises():
     f = ds.jit(lambda a: np.linalg.det(a) + np.linalg.norm(a, 2))
     a = np.array([[2.0, 1.0], [0.5, 3.0]])
     assert f(a) == pytest.approx(np.linalg.det(a) + np.linalg.norm(a, 2), rel=1e-14)
+
+
+@pytest.mark.parametrize("n", [1, 65, 130])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_compiled_cotangents_of_cholesky_factors_go_block_by_block(n, dtype, rng):
+    x, w, v = rng.normal(size=(n, n)), rng.normal(size=(n, n)).astype(dtype), rng.normal(size=(n, n)).astype(dtype)
+    a, tolerance = (x @ x.T / n + np.eye(n)).astype(dtype), 1e-12 if dtype is np.float64 else 1e-4
+
+    def f(a):
+        return np.sum(np.linalg.cholesky(a) ** 2 * w)
+    want, compiled = ds.grad(f)(a), ds.jit(ds.grad(f))
+    got = compiled(a)
+    np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * np.max(np.abs(want)))
+    assert got.dtype == dtype
+    scale = np.sum(np.abs(want * v))
+    assert abs(ds.jit(lambda a: ds.jvp(f, (a,), (v,))[1])(a) - np.sum(want * v)) <= tolerance * scale
+    assert compiled.stats["flops"] < 1.5 * n**3 + 40 * n**2  # n^3 / 3 for the factor, 2 n^3 / 3 for its cotangent
+
+
+def test_second_derivatives_of_cholesky_factors_agree_with_differences(rng):
+    x, v = rng.normal(size=(70, 70)), rng.normal(size=(70, 70))
+    a, h = x @ x.T / 70 + np.eye(70), 1e-5
+
+    def f(a):
+        return np.sum(np.sin(np.linalg.cholesky(a)))
+    got = ds.jit(lambda a: ds.hvp(f, (a,), (v,)))(a)
+    want = (ds.grad(f)(a + h * v) - ds.grad(f)(a - h * v)) / (2 * h)
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-6 * np.max(np.abs(want)))

@@ -7,7 +7,7 @@ its operand stands in that triangle (the Hermitian part of it is the gradient am
 import numpy as np
 
 from ..core import Aval, Linear, Primitive
-from . import lapack, lapack_spectral
+from . import lapack, lapack_cholesky, lapack_spectral
 from .complexes import imag, make_complex
 from .elementwise import add, equal, mul, neg, sub, where
 from .family import NOT_LINEAR, nondifferentiable
@@ -44,11 +44,85 @@ def _cholesky_jvp(x, y, x_dot, *, lower):
     """L' = L Phi(L⁻¹ A' L⁻ᴴ) (Murray, Differentiation of the Cholesky decomposition, arXiv:1602.07527, eq. 8)."""
     if not lower:
         return adjoint(_cholesky_jvp((adjoint(x[0]),), adjoint(y), (adjoint(x_dot[0]),), lower=True))
+    if y.dtype.kind != "c" and x_dot[0].dtype == y.dtype:
+        return cholesky_push(y, x_dot[0])
     inner = triangular_solve(y, hermitian_from_lower(x_dot[0]), lower=True, unit=False)
     inner = triangular_solve(conjugate(y), inner, lower=True, unit=False, transposed=True, right=True)
     return product(y, _halved(inner))
 
 
+def _inner(factor, a_dot):
+    """L⁻¹ A' L⁻ᵀ, of the symmetric matrix in the lower triangle of A'."""
+    inner = triangular_solve(factor, hermitian_from_lower(a_dot), lower=True, unit=False)
+    return triangular_solve(factor, inner, lower=True, unit=False, transposed=True, right=True)
+
+
+def _outer(factor, inner):
+    """L⁻ᵀ M L⁻¹."""
+    outer = triangular_solve(factor, inner, lower=True, unit=False, transposed=True)
+    return triangular_solve(factor, outer, lower=True, unit=False, right=True)
+
+
+def _folded(a):
+    """What stands in the upper triangle added to the lower."""
+    return add(lower_part(a), lower_part(swap(a), -1))
+
+
+def _push_jvp(x, y, x_dot):
+    """Of L Phi(W), with W' = -(L⁻¹ L') W - W (L⁻¹ L')ᵀ."""
+    (factor, a_dot), (factor_dot, a_dot_dot) = x, x_dot
+    out = None if a_dot_dot is None else cholesky_push(factor, a_dot_dot)
+    if factor_dot is None:
+        return out
+    factor, factor_dot, inner = lower_part(factor), lower_part(factor_dot), _inner(factor, a_dot)
+    change = product(triangular_solve(factor, factor_dot, lower=True, unit=False), inner)
+    moved = sub(product(factor_dot, _halved(inner)), product(factor, _halved(add(change, swap(change)))))
+    return moved if out is None else add(out, moved)
+
+
+def _pull_jvp(x, y, x_dot):
+    """Of the fold of Z = L⁻ᵀ M L⁻¹, with M = Phi(Lᵀ L̄) and Z' = L⁻ᵀ (M' - L'ᵀ Z L - Lᵀ Z L') L⁻¹."""
+    (factor, bar), (factor_dot, bar_dot) = x, x_dot
+    out = None if bar_dot is None else cholesky_pull(factor, bar_dot)
+    if factor_dot is None:
+        return out
+    factor, factor_dot, bar = lower_part(factor), lower_part(factor_dot), lower_part(bar)
+    z = _outer(factor, _halved(product(swap(factor), bar)))
+    change = _halved(product(swap(factor_dot), bar))
+    change = sub(sub(change, product(swap(factor_dot), product(z, factor))), product(product(swap(factor), z), factor_dot))
+    moved = _folded(_outer(factor, change))
+    return moved if out is None else add(out, moved)
+
+
+def _factor_samples(rng):
+    shapes = (((), 3), ((2,), 2), ((), 1), ((), 0))
+    return [((np.linalg.cholesky(positive_definite(rng, (*lead, n, n))), either(rng, (*lead, n, n), "f")), {}) for lead, n in shapes]
+
+
+def _of_factor(impl):
+    """A rule of plain arrays by the primitives' own, which reads the lower triangle of the factor; of empty matrices nothing."""
+    return lambda factor, a: np.zeros(a.shape, a.dtype) if a.size == 0 else impl(np.tril(factor), a)
+
+
+# the tangent L' = L Phi(L⁻¹ A' L⁻ᵀ) of the factor L of a real matrix, from the lower triangle of A', and its transpose
+cholesky_push = batch_leading(Primitive(
+    "cholesky_push",
+    impl=_of_factor(lambda factor, a_dot: np.matmul(factor, _halved(_inner(factor, a_dot)))),
+    aval=lambda factor, a_dot: a_dot,
+    jvp=_push_jvp,
+    transpose=lambda bar, factor, a_dot: (None, cholesky_pull(factor, bar) if isinstance(a_dot, Linear) else None),
+    emit=lapack_cholesky.push(BY_LAPACK),
+    samples=_factor_samples,
+))
+cholesky_pull = batch_leading(Primitive(
+    "cholesky_pull",
+    impl=_of_factor(lambda factor, bar: _folded(_outer(factor, _halved(np.matmul(np.swapaxes(factor, -1, -2), lower_part(bar)))))),
+    aval=lambda factor, bar: bar,
+    jvp=_pull_jvp,
+    transpose=lambda a_dot, factor, bar: (None, cholesky_push(factor, a_dot) if isinstance(bar, Linear) else None),
+    emit=lapack_cholesky.pull(BY_LAPACK),
+    samples=_factor_samples,
+))
 cholesky = batch_leading(Primitive(
     "cholesky",                                             # of the Hermitian matrix in one triangle
     impl=lambda a, *, lower: np.linalg.cholesky(a, upper=not lower),

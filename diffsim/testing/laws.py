@@ -453,7 +453,7 @@ def _first(a):
 
 
 #: Rows linear in an operand that is real by definition, or whose samples have equal singular values once they are complex.
-REAL_ONLY = frozenset(("make_complex", "rfft", "unrotated", "logm_frechet"))
+REAL_ONLY = frozenset(("cholesky_pull", "cholesky_push", "make_complex", "rfft", "unrotated", "logm_frechet"))
 
 
 def variants(sample):

@@ -39,7 +39,19 @@ from diffsim.ode.erk import (
     verdict,
     weights,
 )
-from diffsim.ode.esdirk import attempt, base_jacobian, change, estimate, retreat, settled, stage, take_slope, tangents
+from diffsim.ode.esdirk import refine, retreat, take_slope
+from diffsim.ode.esdirk_stages import (
+    attempt,
+    base_jacobian,
+    change,
+    estimate,
+    exactness,
+    iterate_tangents,
+    settled,
+    stage,
+    tangents,
+    worth_while,
+)
 from diffsim.ode.lu import MATRICES
 from diffsim.ode.marks import mark_of, marked
 from diffsim.ode.stepsize import (
@@ -159,9 +171,10 @@ def forward(
                 if fresh:
                     base_jacobian(k, t0 + s, y, p, base, values, z)
                     jacobians, fresh = jacobians + 1, False
-                found, turns = attempt(k, gamma, stiff_a, stiff_c, guess, t0 + s, h, y, p, min(accepted, room), base, depth, plan, mass,
-                                       tight, rtol, atol, values, stages, ks, new, mid, rise, r, lu, pivots, late, late_lu, late_pivots, z)
-                calls, factorisations, status = calls + turns, factorisations + 1, found if replay > 0 else DONE
+                found, turns, made = attempt(k, gamma, stiff_a, stiff_c, guess, t0 + s, h, y, p, min(accepted, room), base, depth, plan,
+                                             mass, tight, exactness(replay, rtol), rtol, atol, values, stages, ks, new, mid, rise, r, lu,
+                                             pivots, late, late_lu, late_pivots, z)
+                calls, factorisations, fresh, status = calls + turns, factorisations + made, made > 1, found if replay > 0 else DONE
             else:
                 advance(k, end, a, c, t0 + s, h, y, p, min(accepted, room), stages, ks, new)
                 calls, found = calls + end, DONE
@@ -219,7 +232,7 @@ def outputs(stiff, o, sigma, sign, rate, dense, stiff_dense, s, h, following, la
 
 def adjoint(
     k, t0, span, steps, rate, base, depth, end, a, c, dense, gamma, stiff_a, stiff_c, stiff_dense, plan, mass, p, sigma, mesh, nodes,
-    stages, out_bar, y_bar, p_bar, t_bar, kappa, g, w, values, r, work, lu, pivots, z,
+    stages, out_bar, y_bar, p_bar, t_bar, kappa, g, w, values, r, rest, work, lu, pivots, z,
 ):  # fmt: skip
     """Discrete adjoint over the recorded steps, each by its method.
 
@@ -227,7 +240,7 @@ def adjoint(
     ----------
     k, t0, span, steps, rate, end, a, c, dense, p, sigma, mesh, nodes, stages, out_bar, y_bar, p_bar, t_bar, kappa, g, w
         As in ``erk.adjoint``.
-    base, depth, gamma, stiff_a, stiff_c, stiff_dense, plan, mass, values, r, work, lu, pivots, z
+    base, depth, gamma, stiff_a, stiff_c, stiff_dense, plan, mass, values, r, rest, work, lu, pivots, z
         As in ``esdirk.adjoint``.
 
     Returns
@@ -251,7 +264,7 @@ def adjoint(
             o = gather_outputs(o, sigma, sign, rate, stiff_dense, step, h, nodes, out_bar, y_bar, row(g, end), kappa, w)
             if status == DONE:
                 status = retreat(k, gamma, stiff_a, stiff_c, t, h, p, step, stages, base, depth, plan, mass, y_bar, p_bar, t_bar, kappa,
-                                 g, values, r, work, lu, pivots, z)
+                                 g, values, r, rest, work, lu, pivots, z)
         else:
             o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, row(g, end), kappa, w)
             vjp(k, t + c[end] * h, row3(stages, step + 1, 0), p, row(kappa, end), row(g, end), p_bar, t_bar)
@@ -280,7 +293,8 @@ FORWARD = Loop(
     helpers=(
         *MATRICES, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights, observe, times_in_order,
         start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, first_not_finite, begin_with_slopes, begin,
-        verdict, tell, put, keep_state, change, settled, base_jacobian, tangents, stage, attempt, estimate, advance, mark_of, marked,
+        verdict, tell, put, keep_state, change, settled, base_jacobian, worth_while, iterate_tangents,
+        tangents, stage, exactness, attempt, estimate, advance, mark_of, marked,
         method_of, stiffness, norm_of_jacobian, choose, error_of, outputs,
     ),
 )  # fmt: skip
@@ -291,10 +305,11 @@ ADJOINT = Loop(
     integers=("steps", "rate", "base", "depth", "end"),
     shapes={
         **SHAPES, "out_bar": "m, n_out", "stages": "room + 1, S, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "S + 1, n",
-        "g": "S + 1, n", "r": "n", "work": "n",
+        "g": "S + 1, n", "r": "n", "rest": "n", "work": "n",
     },
     integer_arrays=("plan", "pivots"),
     helpers=(
-        *MATRICES, weights, clear, gather_outputs, take_slope, slope_cotangent, base_jacobian, retreat, retreat_explicit, arrive, mark_of,
+        *MATRICES, copy, weights, clear, gather_outputs, take_slope, slope_cotangent, base_jacobian, change,
+        worth_while, refine, retreat, retreat_explicit, arrive, mark_of,
     ),
 )  # fmt: skip

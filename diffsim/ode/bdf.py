@@ -56,7 +56,7 @@ from diffsim.ode.erk import (
     verdict,
     weights,
 )
-from diffsim.ode.esdirk import base_jacobian, change, tangents
+from diffsim.ode.esdirk_stages import base_jacobian, change, tangents
 from diffsim.ode.lu import MATRICES, factor, form, solve_joined_transposed
 from diffsim.ode.marks import mark_of, marked
 from diffsim.ode.radau import left_over

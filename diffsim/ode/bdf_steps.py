@@ -4,7 +4,7 @@ import math
 
 from diffsim.codegen.loops import rhs, row
 from diffsim.ode.erk import copy
-from diffsim.ode.esdirk import MANY_TURNS, base_jacobian, change, tangents
+from diffsim.ode.esdirk_stages import MANY_TURNS, base_jacobian, change, tangents
 from diffsim.ode.lu import factor, form, solve
 from diffsim.ode.marks import mark_of, marked
 from diffsim.ode.radau_stages import arrived

@@ -16,7 +16,7 @@ from . import erk
 from .checkpoint import Checkpoints
 from .conditions import NOTHING, Conditions
 from .control import PROBE_FACTOR, REPLAYING, Control, probe_signs
-from .families import family_of, fixed, order_of_error, steering, watching, work_sizes
+from .families import family_of, fixed, idle_kernels, order_of_error, steering, watching, work_sizes
 from .linking import linked_loop, offsets, start
 from .parts import Frame, again, reversing, walking
 from .record import (
@@ -144,7 +144,7 @@ def _forward_values(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0, wat
         What :func:`watching` says, arrays by address; nothing is watched by default.
     """
     system, control, family = run.system, run.control, family_of(run.method)
-    idle = () if system.depth else family.tangent_kernels
+    idle = idle_kernels(run.method, system)
     told = steering(control)
     loop = linked_loop(k, family.forward, family.kernels, METHODS[run.method], system, idle=idle, told=told,
                        watch=(run.conditions, run.n_stops))
@@ -197,7 +197,7 @@ def _adjoint_values(k, run, wrt, at, *, source, t0, sigma, w):
     ``run`` says which system and how wide the cotangents at address ``w`` are (``n_out``).
     """
     system, family = run.system, family_of(run.method)
-    idle = () if system.depth else family.tangent_kernels
+    idle = idle_kernels(run.method, system)
     loop = linked_loop(k, family.adjoint, family.back_kernels, METHODS[run.method], system, wrt, idle)
     back = _back_size(system, run.method, wrt)
     for name in ("y_bar", "p_bar", "t_bar"):

@@ -2,11 +2,11 @@
 
 The same subset of Python and the same conventions as ``erk.py``. The stages of a step of size h from (t, y) are
 
-    Y_i = y + h sum_{j<i} a_ij k_j + h gamma k_i,    k_i = f(t + c_i h, Y_i),    i = 1 .. S,
+    Y_i = y + h sum_{j<i} a_ij k_j + h gamma k_i,    M k_i = f(t + c_i h, Y_i),    i = 1 .. S,
 
-k_0 = f(t, y) is known from the step before, and Y_S is the new state. Newton's iteration for h gamma k_i keeps one matrix,
-1 - h gamma J(t, y), for all stages of a step. Of a state with its tangents the state alone is iterated; the equations of its tangents are
-linear, and solved with the Jacobian at the stage.
+k_0 is known from the step before, and Y_S is the new state. Newton's iteration for h gamma k_i keeps one matrix, M - h gamma J(t, y), for
+all stages of a step, but for a slow one on its way down to rounding. Of a state with its tangents the state alone is iterated; the
+equations of its tangents are linear: solved with the Jacobian at the stage, or iterated with the step's matrix where that is cheaper.
 
 What is recorded, or repeated on given steps, is iterated down to rounding: its derivatives are those of the equations' solution. So are
 tangents, and a replay repeats the solve bit for bit, because nothing of an iteration survives its step.
@@ -16,7 +16,7 @@ Sources: Hairer & Wanner, Solving Ordinary Differential Equations II, IV.8 (stop
 
 import math
 
-from diffsim.codegen.loops import Loop, jac, rhs, row, row3, unroll, vjp
+from diffsim.codegen.loops import Loop, pull, row, row3, vjp
 from diffsim.ode.erk import (
     STEERED,
     STEERING,
@@ -33,17 +33,31 @@ from diffsim.ode.erk import (
     verdict,
     weights,
 )
+from diffsim.ode.esdirk_stages import (
+    ROUNDING,
+    SETTLED,
+    attempt,
+    base_jacobian,
+    change,
+    estimate,
+    exactness,
+    iterate_tangents,
+    settled,
+    stage,
+    tangents,
+    worth_while,
+)
 from diffsim.ode.lu import (
     MATRICES,
     begin_implicit,
     factor,
     form,
-    level,
-    solve,
     solve_joined_transposed,
+    solve_transposed,
     start_cotangents,
-    times_mass,
+    times_mass_transposed,
 )
+from diffsim.ode.plan import BUDGET
 from diffsim.ode.stepsize import (
     CAREFUL,
     DONE,
@@ -51,7 +65,6 @@ from diffsim.ode.stepsize import (
     LOG_KEEP,
     LOG_SMALL,
     SINGULAR,
-    UNSOLVED,
     error_square,
     exp2,
     first_not_finite,
@@ -69,143 +82,6 @@ from diffsim.ode.stepsize import (
 )
 from diffsim.ode.sweep import KEEPING, KEPT_SIZES, keep_state, put
 from diffsim.ode.watch import HELPERS, WATCH_SHAPES, after_landing, begin_watch, end_watch, next_goal, rest, watched
-
-KAPPA = 1e-2             # part of the tolerance that may be left of an iteration whose derivatives nobody wants
-TURNS, MANY_TURNS = 8, 50        # iterations before a stage counts as unsolved: down to KAPPA, down to rounding
-ROUNDING = 4 * 2.0**-52  # relative change that ends an iteration down to rounding
-SETTLED = 1e-10          # below it an iteration that no longer gains has reached its rounding errors
-FAINT = 1e-8             # a component below this part of the largest is measured against that
-
-
-def change(x, y, first, n):
-    """Largest relative change x of y among n components."""
-    worst, largest = 0.0, 0.0
-    for q in range(first, first + n):
-        largest = max(largest, abs(y[q]))
-    for q in range(first, first + n):
-        size = abs(x[q]) / (abs(y[q]) + FAINT * largest + 1e-300)
-        if not size <= worst:
-            worst = size
-    return worst
-
-
-def settled(turn, limit, size, before, tight):
-    """Whether an iteration has arrived (1), goes on (0) or has failed (-1), from the sizes of its last two changes."""
-    rate = size / before if before > 0.0 else 0.0
-    if not size < math.inf:
-        return -1
-    if tight:
-        if size <= ROUNDING or (turn > 0 and size <= SETTLED and rate > 0.5):
-            return 1
-        return -1 if turn == limit - 1 else 0
-    if turn == 0:
-        return 1 if size <= KAPPA * KAPPA else 0
-    if rate < 1.0 and size * rate <= KAPPA * (1.0 - rate):
-        return 1
-    return -1 if rate >= 1.0 or turn == limit - 1 else 0
-
-
-def stage(k, gamma, a, c, guess, i, t, h, y, p, base, tight, rtol, atol, ks, new, mid, rise, r, plan, mass, lu,
-          pivots, z):
-    """Iterate for ``rise`` = h gamma k_i of the state alone; returns the number of turns, negative if they did not arrive."""
-    n, limit, before = z.shape[0], MANY_TURNS if tight else TURNS, 0.0
-    for q in range(y.shape[0]):
-        acc, ahead = 0.0, 0.0
-        for j in range(i):
-            acc += a[i, j] * ks[j, q]
-            ahead += guess[i, j] * ks[j, q]
-        mid[q] = y[q] + h * acc
-        rise[q] = h * gamma * ahead
-        new[q] = mid[q] + rise[q]
-    for turn in range(limit):
-        rhs(k, t + c[i] * h, new, p, r)
-        times_mass(plan, mass, rise, base, n, z, 0)
-        for q in range(n):
-            r[base + q] = h * gamma * r[base + q] - z[q]
-        solve(plan, lu, pivots, r, base, z)
-        for q in range(base, base + n):
-            rise[q] += r[q]
-            new[q] = mid[q] + rise[q]
-        size = change(r, new, base, n) if tight else math.sqrt(mean_square(r, new, 1.0, rtol, atol, 0))
-        state = settled(turn, limit, size, before, tight)
-        if state != 0:
-            return state * (turn + 1)
-        before = size
-    return -limit
-
-
-def tangents(k, t, p, scale, base, depth, plan, mass, new, mid, rise, r, late, late_lu, late_pivots, z):
-    """The tangents' part of a stage whose state is known: level by level a linear system. Returns a status."""
-    n = z.shape[0]
-    base_jacobian(k, t, new, p, base, late, z)
-    form(plan, mass, late, scale, late_lu)
-    if not factor(plan, late_lu, late_pivots):
-        return SINGULAR
-    for now in range(1, depth + 1):
-        for block in range(new.shape[0] // n):
-            if level(block, base // n) >= now:
-                for q in range(block * n, block * n + n):
-                    new[q] = mid[q]
-        rhs(k, t, new, p, r)
-        for block in range(new.shape[0] // n):
-            if level(block, base // n) == now:
-                for q in range(block * n, block * n + n):
-                    rise[q] = scale * r[q]
-                solve(plan, late_lu, late_pivots, rise, block * n, z)
-                for q in range(block * n, block * n + n):
-                    new[q] = mid[q] + rise[q]
-    return DONE
-
-
-def attempt(
-    k, gamma, a, c, guess, t, h, y, p, step, base, depth, plan, mass, tight, rtol, atol, values, stages, ks, new, mid, rise, r, lu,
-    pivots, late, late_lu, late_pivots, z,
-):  # fmt: skip
-    """The slopes of one step and its new state; stage states go to stages[step]. Returns a status and the number of iterations."""
-    form(plan, mass, values, h * gamma, lu)
-    if not factor(plan, lu, pivots):
-        return SINGULAR, 0
-    turns, status = 0, DONE
-    for q in range(stages.shape[2]):
-        stages[step, 0, q] = y[q]
-    for i in range(1, c.shape[0]):
-        took = stage(k, gamma, a, c, guess, i, t, h, y, p, base, tight, rtol, atol, ks, new, mid, rise, r, plan, mass, lu, pivots, z)
-        turns += abs(took)
-        if took < 0:
-            return UNSOLVED, turns
-        if depth > 0:
-            status = tangents(k, t + c[i] * h, p, h * gamma, base, depth, plan, mass, new, mid, rise, r, late, late_lu, late_pivots, z)
-        if status != DONE:
-            return status, turns
-        for q in range(y.shape[0]):
-            ks[i, q] = rise[q] / (h * gamma)
-        if i < c.shape[0] - 1:
-            for q in range(stages.shape[2]):
-                stages[step, i, q] = new[q]
-    return DONE, turns
-
-
-def estimate(e, h, filtered, ks, est, r, plan, mass, lu, pivots, z):
-    """est[0] = h sum_i e_i k_i, and that filtered by the step's matrix if the method's companion is not damped."""
-    n = z.shape[0]
-    for q in range(est.shape[1]):
-        acc = 0.0
-        for i in range(e.shape[0]):
-            unroll()
-            acc += e[i] * ks[i, q]
-        est[0, q] = h * acc
-    if filtered > 0:
-        copy(row(est, 0), r)
-        for first in range(0, est.shape[1], n):
-            times_mass(plan, mass, r, first, n, row(est, 0), first)
-            solve(plan, lu, pivots, row(est, 0), first, z)
-
-
-def base_jacobian(k, t, y, p, base, values, z):
-    """Entries of the Jacobian of the state without its tangents."""
-    for q in range(z.shape[0]):
-        z[q] = y[base + q]
-    jac(k, t, z, p, values)
 
 
 def forward(
@@ -256,9 +132,10 @@ def forward(
             if fresh:
                 base_jacobian(k, t0 + s, y, p, base, values, z)
                 jacobians, fresh = jacobians + 1, False
-            found, turns = attempt(k, gamma, a, c, guess, t0 + s, h, y, p, min(accepted, room), base, depth, plan, mass, tight,
-                                   rtol, atol, values, stages, ks, new, mid, rise, r, lu, pivots, late, late_lu, late_pivots, z)
-            calls, factorisations = calls + turns, factorisations + 1
+            found, turns, made = attempt(k, gamma, a, c, guess, t0 + s, h, y, p, min(accepted, room), base, depth, plan, mass, tight,
+                                         exactness(replay, rtol), rtol, atol, values, stages, ks, new, mid, rise, r, lu, pivots, late,
+                                         late_lu, late_pivots, z)
+            calls, factorisations, fresh = calls + turns, factorisations + made, made > 1      # then the start's Jacobian is lost
             if replay == 0:
                 error = math.inf
                 if found == DONE:
@@ -305,8 +182,37 @@ def take_slope(a, h, i, y_bar, kappa, g):
         y_bar[q] += g[i + 1, q]
 
 
+def refine(k, t, state, p, scale, plan, mass, r, x, work, rest, lu, pivots, z):
+    """x = (M - scale J)^-T r with the factors of a matrix near it; False where factors of its own are cheaper. r is lost.
+
+    Each change removes what the near matrix sees of the rest; the rest is then that change times the difference of the two matrices.
+    """
+    n, before, turn, going = z.shape[0], 0.0, 0, True
+    for q in range(x.shape[0]):
+        x[q] = 0.0
+    while going:
+        copy(r, rest)
+        size = 0.0
+        for first in range(0, x.shape[0], n):
+            solve_transposed(plan, lu, pivots, r, first, z)
+            for q in range(first, first + n):
+                x[q] += r[q]
+            size = max(size, change(r, x, first, n))
+        if not worth_while(turn, plan[BUDGET], size, before, ROUNDING):
+            return False
+        going = size > ROUNDING and not (size <= SETTLED and turn > 0 and size > 0.5 * before)
+        before, turn = size, turn + 1
+        if going:
+            pull(k, t, state, r, p, work)
+            for first in range(0, x.shape[0], n):
+                times_mass_transposed(plan, mass, r, first, n, z, 0)
+                for q in range(n):
+                    r[first + q] = rest[first + q] - z[q] + scale * work[first + q]
+    return True
+
+
 def retreat(
-    k, gamma, a, c, t, h, p, step, stages, base, depth, plan, mass, y_bar, p_bar, t_bar, kappa, g, values, r, work,
+    k, gamma, a, c, t, h, p, step, stages, base, depth, plan, mass, y_bar, p_bar, t_bar, kappa, g, values, r, rest, work,
     lu, pivots, z,
 ):  # fmt: skip
     """Stages S .. 1 of one step, given the cotangent g[S] of its end; y_bar gains the cotangents of the states. Returns a status.
@@ -322,14 +228,21 @@ def retreat(
             take_slope(a, h, i, y_bar, kappa, g)
             for q in range(n):
                 g[i, q] = 0.0
-        base_jacobian(k, t + c[i] * h, state, p, base, values, z)
-        form(plan, mass, values, h * gamma, lu)
-        if not factor(plan, lu, pivots):
-            return SINGULAR
         for q in range(n):
             r[q] = kappa[i, q] + h * gamma * g[i, q]
-        x = row(kappa, i)
-        solve_joined_transposed(k, t + c[i] * h, state, p, h * gamma, base, depth, r, plan, lu, pivots, x, z, work)
+            kappa[i, q] = r[q]
+        x, found = row(kappa, i), False
+        if i < end and plan[BUDGET] > 0:
+            found = refine(k, t + c[i] * h, state, p, h * gamma, plan, mass, r, row(g, 0), work, rest, lu, pivots, z)
+        if found:
+            copy(row(g, 0), x)
+        else:
+            copy(x, r)
+            base_jacobian(k, t + c[i] * h, state, p, base, values, z)
+            form(plan, mass, values, h * gamma, lu)
+            if not factor(plan, lu, pivots):
+                return SINGULAR
+            solve_joined_transposed(k, t + c[i] * h, state, p, h * gamma, base, depth, r, plan, lu, pivots, x, z, work)
         vjp(k, t + c[i] * h, state, p, x, row(g, i), p_bar, t_bar)
     take_slope(a, h, 0, y_bar, kappa, g)
     return DONE
@@ -337,7 +250,7 @@ def retreat(
 
 def adjoint(
     k, t0, span, steps, rate, base, depth, gamma, a, c, dense, plan, mass, p, sigma, mesh, nodes, stages, out_bar, y_bar,
-    p_bar, t_bar, kappa, g, w, values, r, work, lu, pivots, z,
+    p_bar, t_bar, kappa, g, w, values, r, rest, work, lu, pivots, z,
 ):  # fmt: skip
     """Discrete adjoint over the recorded steps, the stage equations solved exactly (implicit function theorem).
 
@@ -351,8 +264,8 @@ def adjoint(
         As in ``erk.adjoint``.
     mesh, nodes, stages : ndarray, shapes (>= steps,), (>= steps + 1,), (>= steps + 1, S, n)
         As recorded by ``forward``.
-    values, r, work, lu, pivots, z : ndarray
-        Work: shapes (nnz,), (n,), (n,), (n_lu,), (nb + 1,) of int, (nb,).
+    values, r, rest, work, lu, pivots, z : ndarray
+        Work: shapes (nnz,), (n,), (n,), (n,), (n_lu,), (nb + 1,) of int, (nb,).
 
     Returns
     -------
@@ -374,7 +287,7 @@ def adjoint(
         o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, row(g, end), kappa, w)
         if status == DONE:
             status = retreat(k, gamma, a, c, t, h, p, step, stages, base, depth, plan, mass, y_bar, p_bar, t_bar, kappa,
-                             g, values, r, work, lu, pivots, z)
+                             g, values, r, rest, work, lu, pivots, z)
     if nodes[0] == 0.0:
         start_cotangents(plan, mass, lu, pivots, z, row(kappa, 0))
     arrive(k, t0, steps, rate, o, p, nodes, stages, out_bar, y_bar, p_bar, t_bar, kappa)
@@ -402,7 +315,7 @@ FORWARD = Loop(
         *MATRICES, copy, mean_square, start_norm, first_step_size, modest_first_step, error_square, worst_component, weights, observe,
         times_in_order, start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, first_not_finite,
         begin_with_slopes, begin_implicit, verdict, tell, put, keep_state, change,
-        settled, base_jacobian, tangents, stage, attempt, estimate, *HELPERS,
+        settled, base_jacobian, worth_while, iterate_tangents, tangents, stage, exactness, attempt, estimate, *HELPERS,
     ),
 )  # fmt: skip
 ADJOINT = Loop(
@@ -412,11 +325,11 @@ ADJOINT = Loop(
     integers=("steps", "rate", "base", "depth"),
     shapes={
         **SHAPES, "out_bar": "m, n_out", "stages": "room + 1, S, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "S + 1, n",
-        "g": "S + 1, n", "r": "n", "work": "n",
+        "g": "S + 1, n", "r": "n", "rest": "n", "work": "n",
     },
     integer_arrays=("plan", "pivots"),
     helpers=(
-        *MATRICES, weights, clear, gather_outputs, take_slope, base_jacobian,
+        *MATRICES, weights, clear, copy, gather_outputs, take_slope, base_jacobian, change, worth_while, refine,
         retreat, arrive,
     ),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from ..codegen.loops import Loop
 from . import auto, bdf, erk, esdirk, radau, rosenbrock, symplectic
 from .conditions import NOTHING
 from .kernels import jacobian
+from .plan import BUDGET
 from .tableaus import METHODS, Auto, Esdirk, Ndf, Radau, Rosenbrock, Splitting, Tableau
 
 
@@ -58,7 +59,7 @@ ESDIRK = Family(
     forward=esdirk.FORWARD, adjoint=esdirk.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
     structured=True, massive=True,
     work=("ks", "new", "w", "est", "values", "mid", "rise", "r", "lu", "pivots", "late", "late_lu", "late_pivots", "z", "past"),
-    back_work=("kappa", "g", "w", "values", "r", "work", "lu", "pivots", "z"))
+    back_work=("kappa", "g", "w", "values", "r", "rest", "work", "lu", "pivots", "z"))
 
 SPLITTING = Family(
     forward=symplectic.FORWARD, adjoint=symplectic.ADJOINT, kernels=("drift", "kick"),
@@ -92,6 +93,14 @@ def family_of(method):
 def order_of_error(method):
     """Order of a method's error estimate plus one: the exponent of the controller."""
     return METHODS[method].error_order + 1.0
+
+
+def idle_kernels(method, system):
+    """Kernels that the loops of a method will not call for a system."""
+    family = family_of(method)
+    if system.depth or (family in (ESDIRK, AUTO) and jacobian(system).plan.numbers[BUDGET]):
+        return ()
+    return family.tangent_kernels
 
 
 def fixed(method, system):

@@ -6,6 +6,8 @@ cotangents of ``push`` and ``rhs_t``: second derivatives; ``drift`` and ``kick``
 ``kick_vjp`` their cotangents.
 """
 
+import functools
+
 import numpy as np
 
 from ..colouring import Pattern
@@ -75,12 +77,13 @@ class Jacobian:
         else:
             self.graph = _without_zeros(trace(entries, [SCALAR, vector, *system.p_avals], verb="a stiff solve")[0])
         self.rows, self.columns = pattern.rows, pattern.cols
-        self.plan = Plan(n, self.rows, self.columns, system.mass)
+        self.plan = Plan(n, self.rows, self.columns, system.mass, system.solver)
+        self.mass = system.mass
 
-    @property
+    @functools.cached_property
     def banded(self):
-        """For loops that store a band, or a full matrix, themselves."""
-        return self.plan
+        """The plan of loops that store a band, or a full matrix, themselves."""
+        return self.plan if self.plan.kind != "sparse" else Plan(len(self.plan.place), self.rows, self.columns, self.mass, "banded")
 
 
 def _without_zeros(graph):

@@ -1,10 +1,10 @@
 """Linear systems with W = M - scale J: the linear algebra of the implicit stepping loops.
 
 Part of the stepping loops (``erk.py``), in the same subset of Python. What is known before a solve about where M and J may differ from
-zero is one vector of integers, the *plan* (``structure.py`` makes it): a header of the numbers named below, then lists the header points
-to. W and its factors lie in one vector w, column by column: entry (i, j) of a full or banded matrix at w[j stride + i + shift], and
-a band has room for what row interchanges fill. Rows and columns are renumbered to make a band narrow, or elimination sparse: component
-q of a vector belongs to row plan[PLACE + q].
+zero is one vector of integers, the *plan* (``plan.py``). W and its factors lie in one vector w. A full or banded matrix lies there column
+by column, entry (i, j) at w[j stride + i + shift], and a band has room for what row interchanges fill; sparse factors are those of
+``sparse_lu.py``. Rows and columns are renumbered to make a band narrow, or elimination sparse: component q of a vector belongs to row
+plan[PLACE + q].
 
 A state with its tangents has a matrix of blocks, all those on the diagonal being the one of the state alone, its *base*: that is what is
 factorised. The off-diagonal blocks hold second derivatives and couple a block to those with fewer tangents (``level``), so that solving
@@ -17,12 +17,25 @@ import math
 
 from diffsim.codegen.loops import jac, pull, push, rhs, row
 from diffsim.ode.erk import begin_with_slopes
+from diffsim.ode.plan import (
+    FILLERS,
+    JACOBIAN_AT,
+    KIND,
+    KL,
+    KU,
+    MASS_AT,
+    MASS_COLUMNS,
+    MASS_ROWS,
+    MASSES,
+    NARROW,
+    PLACE,
+    PLAIN,
+    SHIFT,
+    SPARSE,
+    STRIDE,
+)
+from diffsim.ode.sparse_lu import factor_sparse, gathered, solve_sparse, solve_sparse_transposed
 from diffsim.ode.stepsize import modest_first_step
-
-#: The header of a plan: kind; layout and half-widths of a band, and whether it is narrow; entries of M, of what completes it to a regular
-#: matrix, and whether it is the identity; where lists begin: places, where J's entries belong in w, where M's do, rows and columns of M's.
-KIND, STRIDE, SHIFT, KL, KU, NARROW, MASSES, FILLERS, PLAIN, PLACE, JACOBIAN_AT, MASS_AT, MASS_ROWS, MASS_COLUMNS, HEADER = range(15)
-BANDED = 0               # a kind: a full or a banded matrix, with row interchanges
 
 
 def form(plan, mass, values, scale, w):
@@ -96,7 +109,7 @@ def product(w, source, x, to, count):
 
 
 # ---------------------------------------------------------------- full and banded matrices
-def factor(plan, w, pivots):
+def factor_banded(plan, w, pivots):
     """w becomes its factors, with the reciprocals of U's diagonal; False if it is singular or a pivot is not finite.
 
     pivots[n] says whether a narrow band went without interchanges: then U's rows are divided by their diagonal.
@@ -185,45 +198,71 @@ def solve_narrow_transposed(plan, w, z):
         z[j] = acc
 
 
-def solve(plan, w, pivots, x, first, z):
-    """The block of x from ``first`` on becomes the solution of W x = x; z is work."""
-    n, stride, shift, kl, ku, place = z.shape[0], plan[STRIDE], plan[SHIFT], plan[KL], plan[KU], plan[PLACE]
-    for q in range(n):
-        z[plan[place + q]] = x[first + q]
-    if pivots[n] > 0:
-        solve_narrow(plan, w, z)
-    for j in range(n if pivots[n] == 0 else 0):
+def solve_banded(plan, w, pivots, z):
+    """z becomes the solution of W z = z, the components in the plan's order."""
+    n, stride, shift, kl, ku = z.shape[0], plan[STRIDE], plan[SHIFT], plan[KL], plan[KU]
+    for j in range(n):
         at = pivots[j]
         top = z[at]
         z[at] = z[j]
         z[j] = top
         subtract(z, j + 1, top, w, j * stride + shift + j + 1, min(n, j + kl + 1) - j - 1)
-    for back in range(n if pivots[n] == 0 else 0):
+    for back in range(n):
         j = n - 1 - back
         top = z[j] * w[j * stride + shift + j]
         z[j] = top
         above = max(0, j - kl - ku)
         subtract(z, above, top, w, j * stride + shift + above, j - above)
+
+
+def solve_banded_transposed(plan, w, pivots, z):
+    """The same for W^T z = z."""
+    n, stride, shift, kl, ku = z.shape[0], plan[STRIDE], plan[SHIFT], plan[KL], plan[KU]
+    for j in range(n):
+        above = max(0, j - kl - ku)
+        z[j] = (z[j] - product(w, j * stride + shift + above, z, above, j - above)) * w[j * stride + shift + j]
+    for back in range(n):
+        j = n - 1 - back
+        acc = z[j] - product(w, j * stride + shift + j + 1, z, j + 1, min(n, j + kl + 1) - j - 1)
+        at = pivots[j]
+        z[j] = z[at]
+        z[at] = acc
+
+
+# ---------------------------------------------------------------- any matrix
+def factor(plan, w, pivots):
+    """w becomes its factors; False if it is singular or a pivot is not finite."""
+    if plan[KIND] == SPARSE:
+        return factor_sparse(plan, w, pivots.shape[0] - 1)
+    return factor_banded(plan, w, pivots)
+
+
+def solve(plan, w, pivots, x, first, z):
+    """The block of x from ``first`` on becomes the solution of W x = x; z is work."""
+    n, place = z.shape[0], plan[PLACE]
+    for q in range(n):
+        z[plan[place + q]] = x[first + q]
+    if plan[KIND] == SPARSE:
+        solve_sparse(plan, w, z)
+    elif pivots[n] > 0:
+        solve_narrow(plan, w, z)
+    else:
+        solve_banded(plan, w, pivots, z)
     for q in range(n):
         x[first + q] = z[plan[place + q]]
 
 
 def solve_transposed(plan, w, pivots, x, first, z):
     """The block of x from ``first`` on becomes the solution of W^T x = x; z is work."""
-    n, stride, shift, kl, ku, place = z.shape[0], plan[STRIDE], plan[SHIFT], plan[KL], plan[KU], plan[PLACE]
+    n, place = z.shape[0], plan[PLACE]
     for q in range(n):
         z[plan[place + q]] = x[first + q]
-    if pivots[n] > 0:
+    if plan[KIND] == SPARSE:
+        solve_sparse_transposed(plan, w, z)
+    elif pivots[n] > 0:
         solve_narrow_transposed(plan, w, z)
-    for j in range(n if pivots[n] == 0 else 0):
-        above = max(0, j - kl - ku)
-        z[j] = (z[j] - product(w, j * stride + shift + above, z, above, j - above)) * w[j * stride + shift + j]
-    for back in range(n if pivots[n] == 0 else 0):
-        j = n - 1 - back
-        acc = z[j] - product(w, j * stride + shift + j + 1, z, j + 1, min(n, j + kl + 1) - j - 1)
-        at = pivots[j]
-        z[j] = z[at]
-        z[at] = acc
+    else:
+        solve_banded_transposed(plan, w, pivots, z)
     for q in range(n):
         x[first + q] = z[plan[place + q]]
 
@@ -332,7 +371,7 @@ def solve_joined_transposed(k, t, y, p, scale, base, depth, r, plan, w, pivots, 
 
 #: The functions above, each after those it calls: helpers of a loop (``codegen.loops.Loop``).
 MATRICES = (
-    form, form_start, add_entries, times_mass, times_mass_transposed, subtract, product, factor,
-    solve_narrow, solve_narrow_transposed, solve, solve_transposed, start_slopes,
-    start_cotangents, settle_probe, level, solve_joined, solve_joined_transposed,
+    form, form_start, add_entries, times_mass, times_mass_transposed, subtract, product, factor_banded, solve_narrow,
+    solve_narrow_transposed, solve_banded, solve_banded_transposed, factor_sparse, gathered, solve_sparse, solve_sparse_transposed, factor,
+    solve, solve_transposed, start_slopes, start_cotangents, settle_probe, level, solve_joined, solve_joined_transposed,
 )  # fmt: skip

@@ -14,12 +14,13 @@ import numpy as np
 from ..control.implicit import Equation, solution
 from ..core import Aval, Tracer
 from ..errors import ConvergenceError, InputError, InputTypeError, SingularError
+from ..numpy.stacking import Handle
 from ..prims.contract import dot_general
 from ..prims.elementwise import add, mul
 from ..prims.gather import gather
 from ..prims.layout import concatenate
 from .families import family_of
-from .structure import Mass
+from .structure import SOLVERS, Mass
 from .system import FLOAT
 from .tableaus import METHODS
 
@@ -35,7 +36,8 @@ def checked_mass(mass, n, method):
     """The user's mass matrix as a :class:`Problem`; None for the identity."""
     if mass is None:
         return None
-    if isinstance(mass, Tracer):
+    mass = mass.read() if isinstance(mass, Handle) else mass
+    if isinstance(mass, Tracer) or (isinstance(mass, np.ndarray) and mass.dtype == object):
         raise InputTypeError("solve_ivp: mass must hold plain numbers: nothing is differentiated by its entries; if they depend on "
                              "parameters and mass has an inverse, apply that in fun")
     entries = _entries(mass, n)
@@ -159,6 +161,18 @@ class Problem:
         return h.hexdigest()
 
 
+def checked_solver(solver, method):
+    """The user's choice of linear algebra."""
+    if solver not in SOLVERS:
+        raise InputError(f"solve_ivp: linear_solver must be one of {', '.join(map(repr, SOLVERS))}, not {solver!r}")
+    if solver != "auto" and not family_of(method).structured:
+        raise InputError(f"solve_ivp: method {method!r} solves no linear systems; remove linear_solver={solver!r}")
+    if solver == "sparse" and "kl" in family_of(method).forward.arguments:
+        raise InputError(f"solve_ivp: method {method!r} factorises full and banded matrices only; use Rodas5P or Kvaerno5, or another "
+                         f"linear_solver")
+    return solver
+
+
 STIFFLY_ACCURATE = "Rodas5P, Kvaerno5, KenCarp4, Kvaerno3, TRBDF2"
 
 
@@ -227,11 +241,15 @@ def _equation(system, problem):
         return [gather(system.call(t0, add(y0, _spread(problem, x)), *leaves), problem.algebraic)]
 
     eq = Equation("the algebraic equations", residual, (Aval((len(problem.algebraic),), FLOAT),), None, "solve_ivp")
-    eq.find = lambda x, a: [_newton(eq, x[0], a, problem)]
+    eq.find = lambda x, a: [_newton(eq, x[0], a)]
     return eq
 
 
-def _newton(eq, x, a, problem):
+INDEX = ("solve_ivp: the algebraic equations do not determine the algebraic part of the state (what mass says nothing about): the problem "
+         "has an index higher than one, or an equation follows from others; differentiate the constraints until they do")
+
+
+def _newton(eq, x, a):
     """Newton's iteration with halved steps, down to rounding of the state."""
     def size_at(x):
         with np.errstate(all="ignore"):
@@ -240,12 +258,17 @@ def _newton(eq, x, a, problem):
 
     r, size = size_at(x)
     largest, last = float(np.max(np.abs(a[1]), initial=0.0)), np.inf
-    for _ in range(TURNS):
+    for turn in range(TURNS):
         if size == 0.0:
             return x
         if not np.isfinite(size):
             raise ConvergenceError("solve_ivp: the algebraic equations are not finite at the start; give another y0", size)
-        step = -np.asarray(_solved(eq, x, a, r), float)
+        try:
+            step = -np.asarray(eq.jacobian.solve([x, *a], [r], False)[0], float)
+        except SingularError:
+            if turn:
+                break
+            raise SingularError(INDEX) from None
         change = float(np.max(np.abs(step))) / max(largest, float(np.max(np.abs(x))), 1e-300)
         for halvings in range(12):
             trial = x + step / 2**halvings
@@ -258,12 +281,3 @@ def _newton(eq, x, a, problem):
         last = change
     raise ConvergenceError(f"solve_ivp: no consistent initial values: Newton's iteration from y0 leaves the algebraic equations at "
                            f"{size:.3g}; give a y0 nearer to satisfying them", size)
-
-
-def _solved(eq, x, a, r):
-    try:
-        return eq.jacobian.solve([x, *a], [r], False)[0]
-    except SingularError:
-        raise SingularError("solve_ivp: the algebraic equations do not determine the algebraic part of the state (what mass says nothing "
-                            "about): the problem has an index higher than one, or an equation follows from others; differentiate the "
-                            "constraints until they do") from None

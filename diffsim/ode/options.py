@@ -32,6 +32,7 @@ class Options:
     gradient_errors: str = "probe"
     controller: object = "PI"
     mass: object = None
+    linear_solver: str = "auto"
     progress: object = False
     history: bool = False
     memory: object = None

@@ -41,7 +41,7 @@ from diffsim.ode.erk import (
     verdict,
     weights,
 )
-from diffsim.ode.esdirk import base_jacobian, change
+from diffsim.ode.esdirk_stages import base_jacobian, change
 from diffsim.ode.lu import MATRICES, level
 from diffsim.ode.radau_stages import (
     arrived,

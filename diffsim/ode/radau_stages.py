@@ -4,7 +4,7 @@ import math
 
 from diffsim.codegen.loops import rhs, row, unroll
 from diffsim.ode.erk import copy
-from diffsim.ode.esdirk import KAPPA, MANY_TURNS, ROUNDING, SETTLED, base_jacobian, change
+from diffsim.ode.esdirk_stages import KAPPA, MANY_TURNS, ROUNDING, SETTLED, base_jacobian, change
 from diffsim.ode.lu import factor, form, level, solve
 from diffsim.ode.stage_lu import (
     factor_pair,

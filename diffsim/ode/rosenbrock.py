@@ -33,7 +33,6 @@ from diffsim.ode.erk import (
 )
 from diffsim.ode.lu import (
     MATRICES,
-    PLAIN,
     begin_implicit,
     factor,
     form,
@@ -43,6 +42,7 @@ from diffsim.ode.lu import (
     times_mass,
     times_mass_transposed,
 )
+from diffsim.ode.plan import PLAIN
 from diffsim.ode.stepsize import (
     CAREFUL,
     DONE,

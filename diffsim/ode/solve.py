@@ -8,7 +8,7 @@ from ..prims.layout import concatenate, reshape
 from .arguments import checked_times, concrete
 from .control import checked_control
 from .hybrid import MAX_EVENTS, Hybrid
-from .mass import checked_mass, consistent, with_mass
+from .mass import checked_mass, checked_solver, consistent, with_mass
 from .options import checked_method, checked_options, with_options
 from .outcome import failed, result_of, warn_of_scale
 from .problem import Problem
@@ -93,6 +93,9 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
         M of M y' = fun(t, y): constant, a vector for a diagonal matrix. Where it is singular the problem is a differential-algebraic one,
         of index one, and the algebraic part of y0 (what M says nothing about) is a first guess: it is moved so that the algebraic
         equations hold. Such problems need a stiffly accurate method: Rodas5P, Kvaerno5, KenCarp4, Kvaerno3 or TRBDF2.
+    linear_solver : {"auto", "dense", "banded", "sparse"}
+        How the linear systems of implicit methods are factorised; "auto" counts the operations of each way. Full and banded matrices
+        with row interchanges; sparse ones in an order of little fill, which is found once, without.
     progress : bool or callable
         Whether to show a bar on a solve that takes longer than a second, if somebody sees it: in a terminal or a notebook. A function is
         called with the time reached, some ten times a second, by another thread. Not inside jit and vmap.
@@ -131,7 +134,7 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     matrix = checked_mass(options.mass, y0.shape[0], method)
     control = checked_control(layout, method, options, concrete(times.span))
     system, leaves = system_of(fun, times.t0, y0, args, layout, hybrid)
-    system = with_mass(system, matrix, method)
+    system = with_mass(system, matrix, method).solved_by(checked_solver(options.linear_solver, method))
     y0 = consistent(system, matrix, times.t0, y0, leaves)
     if isinstance(METHODS[method], Splitting):
         check_separable(system, fun, method, times.t0, y0, leaves)

@@ -43,6 +43,8 @@ class System:
         The system this is the state and one tangent of, and where its state begins.
     mass : Mass, optional
         M of M y' = f(t, y); the identity if not given. (Of a state with its tangents it is the base that has it.)
+    solver : str
+        How linear systems with its Jacobian are solved (``structure.SOLVERS``).
 
     Attributes
     ----------
@@ -52,12 +54,12 @@ class System:
         Where the base's state begins; how many times a tangent was added.
     """
 
-    __slots__ = ("_derived", "base", "base_at", "depth", "digest", "fun", "graph", "mass", "n", "p_avals")
+    __slots__ = ("_derived", "base", "base_at", "depth", "digest", "fun", "graph", "mass", "n", "p_avals", "solver")
 
-    def __init__(self, n, p_avals, graph=None, fun=None, digest=None, within=None, mass=None):
+    def __init__(self, n, p_avals, graph=None, fun=None, digest=None, within=None, mass=None, solver="auto"):
         self.n, self.p_avals, self.graph, self.fun = n, tuple(p_avals), graph, fun
         self.digest = digest or graph.digest
-        self._derived, self.mass = {}, mass
+        self._derived, self.mass, self.solver = {}, mass, solver
         self.base, self.base_at, self.depth = self, 0, 0
         if within is not None:
             inner, at = within
@@ -87,15 +89,23 @@ class System:
             return self
         if "strong" not in self._derived:
             digest = hashlib.sha256(f"{self.digest} strong".encode()).hexdigest()
-            strong = self._derived["strong"] = System(self.n, self.p_avals, self.graph, self.fun, digest, mass=self.mass)
-            if self.depth and self.base.mass is not None:         # the blocks of its matrix are the base's
+            strong = System(self.n, self.p_avals, self.graph, self.fun, digest, mass=self.mass, solver=self.solver)
+            self._derived["strong"] = strong
+            if self.depth and (self.base.mass is not None or self.base.solver != "auto"):         # its blocks are the base's
                 strong.base, strong.base_at, strong.depth = self.base, self.base_at, self.depth
         return self._derived["strong"]
 
     def with_mass(self, mass, digest):
         """The system M y' = f(t, y) of the same f."""
         digest = hashlib.sha256(f"{self.digest} mass {digest}".encode()).hexdigest()
-        return System(self.n, self.p_avals, self.graph, self.fun, digest, mass=mass)
+        return System(self.n, self.p_avals, self.graph, self.fun, digest, mass=mass, solver=self.solver)
+
+    def solved_by(self, solver):
+        """The same system with its linear systems solved in another way."""
+        if solver == self.solver:
+            return self
+        digest = hashlib.sha256(f"{self.digest} solved {solver}".encode()).hexdigest()
+        return System(self.n, self.p_avals, self.graph, self.fun, digest, mass=self.mass, solver=solver)
 
     def mapped(self, linear, key):
         """The system of ``linear(f)``, made once for each key."""

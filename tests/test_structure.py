@@ -1,0 +1,201 @@
+"""Linear algebra by structure: fill counted beforehand, factors of every layout, the choice between them, iteration in place of factors."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import diffsim as ds
+from diffsim.errors import InputError
+from diffsim.ode import lu, plan
+from diffsim.ode.structure import EXACT, Mass, Plan, _fill_by_rows, fill
+
+KINDS = ("dense", "banded", "sparse")
+
+
+def random_matrix(rng, n, density):
+    pattern = (rng.random((n, n)) < density) | np.eye(n, dtype=bool)
+    return np.where(pattern, rng.normal(size=(n, n)), 0.0)
+
+
+def factors_of(kind, jacobian, scale, mass=None):
+    """The plan, w and pivots of M - scale J."""
+    rows, columns = np.nonzero(jacobian)
+    made = Plan(len(jacobian), rows, columns, mass, kind)
+    w, pivots = np.zeros(made.size), np.zeros(len(jacobian) + 1, np.int64)
+    lu.form(made.numbers, made.mass, jacobian[rows, columns], scale, w)
+    assert lu.factor(made.numbers, w, pivots)
+    return made, w, pivots
+
+
+def solved(solve, made, w, pivots, b):
+    x = np.concatenate([[7.0], b, [9.0]])
+    solve(made.numbers, w, pivots, x, 1, np.zeros(len(b)))
+    assert x[0] == 7.0
+    assert x[-1] == 9.0
+    return x[1:-1]
+
+
+# ---------------------------------------------------------------- factors
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(2, 24), density=st.floats(0.0, 0.5), seed=st.integers(0, 999))
+def test_every_layout_solves_and_solves_transposed(kind, n, density, seed):
+    rng = np.random.default_rng(seed)
+    jacobian, b = random_matrix(rng, n, density), rng.normal(size=n)
+    scale = 0.4 / np.abs(jacobian).sum(axis=1).max() if kind == "sparse" else rng.normal()     # rows that need no interchange; any
+    matrix = np.eye(n) - scale * jacobian
+    if np.linalg.cond(matrix) > 1e8:
+        return
+    made, w, pivots = factors_of(kind, jacobian, scale)
+    np.testing.assert_allclose(matrix @ solved(lu.solve, made, w, pivots, b), b, atol=1e-6)
+    np.testing.assert_allclose(matrix.T @ solved(lu.solve_transposed, made, w, pivots, b), b, atol=1e-6)
+
+
+def test_a_band_that_needs_interchanges_gets_them():
+    n = 30
+    jacobian = np.diag(np.full(n - 1, 5.0), 1) + np.diag(np.full(n - 1, -4.0), -1) + np.diag(np.full(n, 1.0 - 1e-9))
+    made, w, pivots = factors_of("banded", jacobian, 1.0)                                     # the diagonal of 1 - J is 1e-9
+    assert made.numbers[plan.NARROW] == 1
+    assert pivots[-1] == 0
+    assert np.any(pivots[:-1] != np.arange(n))
+    b = np.cos(np.arange(n))
+    np.testing.assert_allclose((np.eye(n) - jacobian) @ solved(lu.solve, made, w, pivots, b), b, atol=1e-12)
+
+
+def test_singular_matrices_are_found_in_every_layout():
+    for kind in KINDS:
+        made = Plan(12, *np.nonzero(np.eye(12)), None, kind)
+        w, pivots = np.zeros(made.size), np.zeros(13, np.int64)
+        for values, scale in ((np.ones(12), 1.0), (np.full(12, np.nan), 1.0), (np.full(12, np.inf), 0.1)):
+            lu.form(made.numbers, made.mass, values, scale, w)
+            assert not lu.factor(made.numbers, w, pivots)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mass_matrix_is_multiplied_and_completed(kind):
+    rng = np.random.default_rng(4)
+    m = random_matrix(rng, 14, 0.1) + 5 * np.eye(14)
+    rows, columns = np.nonzero(m)
+    mass = Mass(rows, columns, m[rows, columns])
+    jacobian, x = random_matrix(rng, 14, 0.1), rng.normal(size=14)
+    made, w, pivots = factors_of(kind, jacobian, 0.05, mass)
+    np.testing.assert_allclose((m - 0.05 * jacobian) @ solved(lu.solve, made, w, pivots, x), x, atol=1e-12)
+    out = np.zeros(28)
+    lu.times_mass(made.numbers, made.mass, x, 0, 14, out, 14)
+    lu.times_mass_transposed(made.numbers, made.mass, x, 0, 14, out, 0)
+    np.testing.assert_allclose(out, np.concatenate([m.T @ x, m @ x]), atol=1e-14)
+    lu.form_start(made.numbers, made.mass, w)
+    assert lu.factor(made.numbers, w, pivots)
+    np.testing.assert_allclose(m @ solved(lu.solve, made, w, pivots, x), x, atol=1e-12)
+
+
+# ---------------------------------------------------------------- fill
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(1, 20), density=st.floats(0.0, 0.3), seed=st.integers(0, 999))
+def test_fill_is_what_elimination_fills(n, density, seed):
+    matrix = random_matrix(np.random.default_rng(seed), n, density) + 50 * np.eye(n)
+    starts, diagonals, columns = fill(n, *np.nonzero(matrix))
+    eliminated = matrix.copy()
+    for j in range(n):
+        for i in range(j + 1, n):
+            if eliminated[i, j]:
+                eliminated[i, j] /= eliminated[j, j]
+                eliminated[i, j + 1:] -= eliminated[i, j] * eliminated[j, j + 1:]
+    rows = np.repeat(np.arange(n), np.diff(starts))
+    assert set(zip(rows, columns, strict=True)) >= set(zip(*np.nonzero(eliminated), strict=True))
+    assert len(columns) <= np.count_nonzero(eliminated) + n                                  # but for entries that cancel
+    assert np.array_equal(columns[diagonals], np.arange(n))
+
+
+def test_the_elimination_tree_finds_the_same_fill_as_rows_do():
+    n = EXACT + 40
+    rng = np.random.default_rng(1)
+    rows, columns = np.concatenate([np.arange(n), rng.integers(0, n, 60)]), np.concatenate([np.arange(n), rng.integers(0, n, 60)])
+    both = np.concatenate([rows, columns]), np.concatenate([columns, rows])
+    starts, _, found = fill(n, rows, columns)
+    exact = _fill_by_rows(n, *both)
+    assert all(np.array_equal(found[starts[i]:starts[i + 1]], x) for i, x in enumerate(exact))
+
+
+# ---------------------------------------------------------------- the choice
+def grid_entries(n):
+    """Five-point stencil on an n by n grid."""
+    at = np.arange(n * n).reshape(n, n)
+    pairs = [(at, at), (at[1:], at[:-1]), (at[:-1], at[1:]), (at[:, 1:], at[:, :-1]), (at[:, :-1], at[:, 1:])]
+    return n * n, np.concatenate([a.ravel() for a, _ in pairs]), np.concatenate([b.ravel() for _, b in pairs])
+
+
+def test_the_layout_of_least_work_is_chosen():
+    assert Plan(6, *np.nonzero(np.ones((6, 6)))).kind == "dense"
+    assert Plan(40, *np.nonzero(np.ones((40, 40)))).kind == "dense"
+    line = np.eye(200) + np.eye(200, k=1) + np.eye(200, k=-1)
+    shuffled = np.random.default_rng(2).permutation(200)
+    chosen = Plan(200, *np.nonzero(line[shuffled][:, shuffled]))
+    assert (chosen.kind, chosen.kl, chosen.ku) == ("banded", 1, 1)
+    plane = Plan(*grid_entries(40))
+    assert plane.kind == "sparse"
+    assert plane.fill < 0.35 * 1600 * 81                                                     # of the band it has instead
+
+
+# ---------------------------------------------------------------- in a solve
+def reactions_in_a_plane(t, y, b):
+    """The Brusselator on a periodic grid."""
+    n = int(np.sqrt(len(y) // 2))
+    u, v = np.reshape(y[:n * n], (n, n)), np.reshape(y[n * n:], (n, n))
+    uuv = u * u * v
+
+    def spread(q):
+        return 0.3 * (np.roll(q, 1, 0) + np.roll(q, -1, 0) + np.roll(q, 1, 1) + np.roll(q, -1, 1) - 4 * q)
+
+    return np.concatenate([(1 + uuv - (b + 1) * u + spread(u)).ravel(), (b * u - uuv + spread(v)).ravel()])
+
+
+@pytest.mark.parametrize("method", ["Rodas5P", "Kvaerno5"])
+def test_layouts_agree_on_values_and_gradients(method):
+    y0 = np.concatenate([1 + np.sin(np.arange(25.0)), np.full(25, 3.0)])
+
+    def loss(b, solver):
+        sol = ds.solve_ivp(reactions_in_a_plane, (0, 1), y0, method=method, t_eval=[1.0], args=(b,), rtol=1e-5, atol=1e-5,
+                           linear_solver=solver)
+        return np.sum(sol.y ** 2)
+
+    results = [ds.value_and_grad(loss)(3.4, kind) for kind in KINDS]
+    for other in results[1:]:
+        np.testing.assert_allclose(other, results[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stages_by_iteration_have_the_derivatives_of_stages_by_factors(kind):
+    """Where factors are dear, tangents and cotangents of a stage are iterated with the step's: the same down to rounding."""
+    n = 36
+    y0, b = np.cos(np.arange(n)), np.linspace(0.5, 2.0, n)
+    far = np.exp(-0.1 * np.abs(np.arange(n)[:, None] - np.arange(n)))
+
+    def coupled(t, y, b):
+        return -b * y ** 3 + np.tanh(far @ y) - 5 * y
+
+    def end(b, steps=None):
+        return ds.solve_ivp(coupled, (0, 1), y0, method="Kvaerno5", t_eval=[1.0], args=(b,), rtol=1e-6, atol=1e-6, steps=steps,
+                            linear_solver=kind).y[:, 0]
+
+    mesh = ds.solve_ivp(coupled, (0, 1), y0, method="Kvaerno5", args=(b,), rtol=1e-6, atol=1e-6, linear_solver=kind).mesh
+    v, w = np.sin(np.arange(n)), np.cos(3 * np.arange(n))
+    tangent = ds.jvp(lambda b: end(b, mesh), (b,), (v,))[1]
+    cotangent = ds.grad(lambda b: w @ end(b, mesh))(b)
+    assert w @ tangent == pytest.approx(cotangent @ v, rel=1e-11)
+    e = 1e-3
+    difference = (8 * (end(b + e * v, mesh) - end(b - e * v, mesh)) - (end(b + 2 * e * v, mesh) - end(b - 2 * e * v, mesh))) / (12 * e)
+    np.testing.assert_allclose(tangent, difference, rtol=1e-8, atol=1e-11)
+
+
+def test_solvers_that_do_not_fit_are_refused_by_name():
+    def f(t, y):
+        return -y
+
+    with pytest.raises(InputError, match=r"one of 'auto'.*not 'klu'"):
+        ds.solve_ivp(f, (0, 1), np.ones(3), method="Rodas5P", linear_solver="klu")
+    with pytest.raises(InputError, match="'Tsit5' solves no linear systems"):
+        ds.solve_ivp(f, (0, 1), np.ones(3), linear_solver="dense")
+    with pytest.raises(InputError, match="'Radau' factorises full and banded matrices only"):
+        ds.solve_ivp(f, (0, 1), np.ones(3), method="Radau", linear_solver="sparse")

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         vmap,
         while_loop,
     )
-    from .ode import solve_ivp, where_event
+    from .ode import check_gradient, solve_ivp, where_event
 
 __version__ = "0.1.0"
 
@@ -63,6 +63,7 @@ __all__ = [
     "Pattern",
     "ShapeDtype",
     "callback",
+    "check_gradient",
     "checkpoint",
     "checkpoint_name",
     "checkpoint_policies",
@@ -114,7 +115,7 @@ __all__ = [
 ]
 
 _PACKAGES = ("errors", "fit", "linalg", "numpy", "ode", "optimize", "special", "testing", "tree")
-_ODE = ("solve_ivp", "where_event")
+_ODE = ("check_gradient", "solve_ivp", "where_event")
 _HOME = {name: "ode" if name in _ODE else "api" for name in __all__ if name not in _PACKAGES}
 
 

@@ -124,6 +124,10 @@ class ToleranceWarning(DiffsimWarning):
     """A component of a solution stays below its absolute tolerance: none of its digits is controlled, nor any of its derivatives."""
 
 
+class GradientErrorWarning(DiffsimWarning):
+    """A gradient is far from that of the exact solution: steps of half the size change it by a large part."""
+
+
 class CacheWarning(DiffsimWarning):
     """The on-disk cache cannot be used."""
 

@@ -1,5 +1,6 @@
 """Ordinary differential equations: solving, and derivatives of solutions."""
 
+from .check import GradientCheck, check_gradient, gradient_error
 from .checkpoint import Binomial, Budget, Disk, Online, States, StoreAll, TwoLevel
 from .continuous import AdjointResult, continuous_adjoint
 from .control import Control
@@ -32,6 +33,7 @@ __all__ = [
            "EnsembleResult",
            "EnsembleSolution",
            "Event",
+           "GradientCheck",
            "Mesh",
            "OdeResult",
            "Online",
@@ -42,8 +44,10 @@ __all__ = [
            "StoreAll",
            "Tableau",
            "TwoLevel",
+           "check_gradient",
            "continuous_adjoint",
            "ensemble",
+           "gradient_error",
            "quadrature",
            "shooting",
            "solve_ensemble",

@@ -7,6 +7,7 @@ from ..errors import ConcretizationError, InputError, SolveError
 from ..prims.layout import concatenate, reshape
 from .arguments import checked_times, concrete
 from .control import checked_control
+from .frozen import CHECKED
 from .hybrid import MAX_EVENTS, Hybrid
 from .mass import checked_mass, checked_solver, consistent, with_mass
 from .options import checked_method, checked_options, with_options
@@ -144,9 +145,13 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     steps = options.steps
     if steps is None and METHODS[method].fixed:
         steps = _equal_steps(times, method, min(control.first_step, control.max_step))
-    if steps is not None:
-        return _replayed(problem, steps, dense_output)
-    return _solved(problem, dense_output)
+    checked = CHECKED.get()
+    noted = None if checked is None else checked.steps()
+    steps = steps if noted is None else noted
+    result = _solved(problem, dense_output) if steps is None else _replayed(problem, steps, dense_output)
+    if checked is not None:
+        checked.note(result.mesh)
+    return result
 
 
 # ---------------------------------------------------------------- solving

@@ -185,6 +185,17 @@ def test_progress_is_told_by_another_thread_while_compiled_code_runs():
     assert threading.main_thread() not in threads
 
 
+def test_the_history_of_a_solve_from_event_to_event():
+    bounce = ds.ode.Event(lambda t, y: y[0], direction=-1, reset=lambda t, y: np.stack([y[0], -0.8 * y[1]]))
+    sol = ds.solve_ivp(lambda t, y: [y[1], -9.81], (0, 3), [1.0, 0.0], events=bounce, history=True, dense_output=True)
+    assert len(sol.t_events[0]) > 2
+    assert np.all(np.diff(sol.attempts.t) >= 0)
+    assert sol.attempts.t[0] == 0
+    assert sol.attempts.t[-1] + sol.attempts.h[-1] == pytest.approx(3)
+    sizes, _ = sol.plot_steps()
+    np.testing.assert_allclose(sizes.patches[0].get_data().edges[[0, -1]], [0, 3])
+
+
 def test_progress_of_an_uncompiled_solve():
     told = []
     with pytest.warns(FallbackWarning, match="uncompiled"):

@@ -46,6 +46,43 @@ def test_the_example_of_a_dense_solution():
     np.testing.assert_allclose(sol.sol(t), want.y, rtol=2e-4)
 
 
+def upward_cannon(t, y):
+    return [y[1], -0.5]
+
+
+def hit_ground(t, y):
+    return y[0]
+
+
+def apex(t, y):
+    return y[1]
+
+
+hit_ground.terminal, hit_ground.direction = True, -1
+
+
+def test_the_examples_of_a_cannon():
+    sol = ds.solve_ivp(upward_cannon, [0, 100], [0, 10], events=hit_ground)
+    theirs = scipy.integrate.solve_ivp(upward_cannon, [0, 100], [0, 10], events=hit_ground)
+    assert (sol.status, sol.success, sol.message) == (theirs.status, theirs.success, theirs.message)
+    np.testing.assert_allclose(sol.t_events, [[40.0]])
+    np.testing.assert_allclose(sol.t[[0, -1]], [0, 40])
+    both = ds.solve_ivp(upward_cannon, [0, 100], [0, 10], events=(hit_ground, apex), dense_output=True)
+    theirs = scipy.integrate.solve_ivp(upward_cannon, [0, 100], [0, 10], events=(hit_ground, apex), dense_output=True)
+    np.testing.assert_allclose(both.sol(both.t_events[1][0]), [100, 0], atol=1e-10)
+    for mine, their in ((both.t_events, theirs.t_events), (both.y_events, theirs.y_events)):
+        assert [x.shape for x in mine] == [x.shape for x in their]
+        np.testing.assert_allclose(np.concatenate(mine), np.concatenate(their), atol=1e-9)
+    assert len(both.sol.ts) == both.sol.n_segments + 1
+    np.testing.assert_allclose(both.sol.ts[[0, -1]], [0, 40])
+    assert both.sol.ascending
+    np.testing.assert_allclose(both.sol.interpolants[-1](30.0), [75, -5])
+    endless = ds.solve_ivp(upward_cannon, [0, np.inf], [0, 10], events=hit_ground, t_eval=[1, 2, 3], history=True)
+    np.testing.assert_allclose(endless.y[0], [9.75, 19, 27.75])
+    np.testing.assert_allclose(endless.t_events, [[40.0]])
+    assert len(endless.attempts) > 0
+
+
 def test_the_examples_of_a_complex_matrix():
     t = np.linspace(0, 25, 101)
     vector = ds.solve_ivp(lambda t, y: A @ y, [0, 25], np.array([10 + 0j, 20 + 0j, 30 + 0j]), t_eval=t)

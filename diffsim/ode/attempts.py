@@ -44,42 +44,70 @@ class Attempts:
         return f"Attempts({len(self)}, {int(np.count_nonzero(~self.accepted))} of them rejected)"
 
 
-def taken(t0, record):
-    """The :class:`Attempts` that are in memory after a solve from t0 that left this record."""
-    count = record.statistics["accepted"] + record.statistics["rejected"]
-    if count <= ROWS:
-        rows = memory()[:count]
-    else:
-        rows = np.roll(memory(), -(count % ROWS), axis=0)
-    return Attempts(t0 + rows[:, START], rows[:, SIZE].copy(), np.sqrt(rows[:, ERROR]))
+class Watch:
+    """What is seen of one solve, which may come in stretches.
+
+    Parameters
+    ----------
+    keep : bool
+        Whether attempts are kept.
+    """
+
+    def __init__(self, keep):
+        self.keep, self.kept, self.t0 = keep, [], 0.0
+
+    def begin(self, t0):
+        """A stretch begins at t0."""
+        memory()[:, START] = 0.0
+        self.t0 = t0
+
+    def end(self, record):
+        """A stretch has left this record."""
+        if not self.keep:
+            return
+        count = record.statistics["accepted"] + record.statistics["rejected"]
+        rows = memory()[:count] if count <= ROWS else np.roll(memory(), -(count % ROWS), axis=0)
+        self.kept.append((self.t0 + rows[:, START], rows[:, SIZE].copy(), np.sqrt(rows[:, ERROR])))
+
+    @property
+    def attempts(self):
+        """The :class:`Attempts` so far, None if they are not kept."""
+        if not self.keep:
+            return None
+        return Attempts(*map(np.concatenate, zip(*self.kept, strict=True))) if self.kept else Attempts(*np.zeros((3, 0)))
+
+    def reached(self):
+        """The time reached now."""
+        starts = memory()[:, START]
+        return self.t0 + float(starts[np.argmax(np.abs(starts))])
 
 
 @contextlib.contextmanager
-def watched(t0, span, progress):
-    """Hold the memory for one solve, and show how far it is if ``progress`` is true or a function of the time reached."""
+def watched(t0, span, progress, keep):
+    """A :class:`Watch` over one solve, which shows how far it is if ``progress`` is true or a function of the time reached."""
     with _LOCK:
-        memory()[:, START] = 0.0
+        watch = Watch(keep)
+        watch.begin(t0)
         with _shown(t0, span, progress) as tell:
             if tell is None:
-                yield
+                yield watch
                 return
             done = threading.Event()
-            thread = threading.Thread(target=_look, args=(tell, t0, done), daemon=True)
+            thread = threading.Thread(target=_look, args=(tell, watch, t0, done), daemon=True)
             thread.start()
             try:
-                yield
+                yield watch
             finally:
                 done.set()
                 thread.join()
 
 
-def _look(tell, t0, done):
+def _look(tell, watch, t0, done):
     """Tell the time reached until a solve is done."""
-    furthest = 0.0
+    furthest = t0
     while not done.wait(PAUSE):
-        starts = memory()[:, START]
-        furthest = max(furthest, float(starts[np.argmax(np.abs(starts))]), key=abs)      # a solve may begin again with more memory
-        tell(t0 + furthest)
+        furthest = max(furthest, watch.reached(), key=lambda t: abs(t - t0))       # a solve may begin again with more memory
+        tell(furthest)
 
 
 def _somebody_looks():

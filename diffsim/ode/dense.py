@@ -12,15 +12,21 @@ from .arguments import concrete, vector
 SLACK = 1e-12
 
 
-class Interpolant:
-    """The solution as a function of time, differentiable like the solution itself; SciPy's ``OdeSolution``.
+class Dense:
+    """A solution as a function of time, made of steps; SciPy's ``OdeSolution``.
+
+    Parameters
+    ----------
+    ts : ndarray, shape (n_segments + 1,)
+        Times between the steps, in the order they were taken.
 
     Attributes
     ----------
+    ts : ndarray
+    ts_sorted : ndarray
+        The same in ascending order.
     t_min, t_max : float
         Ends of the span.
-    ts : ndarray, shape (n_segments + 1,)
-        Times between the steps, in the order they were taken.
     n_segments : int
     ascending : bool
         Whether time ran forward.
@@ -28,16 +34,10 @@ class Interpolant:
         The solution over each step.
     """
 
-    def __init__(self, problem, record):
-        self._problem, self._record = problem, record
-        times, nodes = problem.times, record.nodes
-        t0 = float(concrete(times.t0))
-        self.ts = t0 + nodes if len(nodes) > 1 else np.array([t0, t0])
-        if nodes[-1] == concrete(times.span):              # which a failed solve has not reached
-            self.ts[-1] = concrete(times.t1)
-        self.t_min, self.t_max = sorted((self.ts[0], self.ts[-1]))
-        self.ascending, self.n_segments = bool(self.ts[-1] >= self.ts[0]), len(self.ts) - 1
-        self.ts_sorted = self.ts if self.ascending else self.ts[::-1]
+    def __init__(self, ts):
+        self.ts, self.n_segments, self.ascending = ts, len(ts) - 1, bool(ts[-1] >= ts[0])
+        self.ts_sorted = ts if self.ascending else ts[::-1]
+        self.t_min, self.t_max = float(self.ts_sorted[0]), float(self.ts_sorted[-1])
 
     def __repr__(self):
         return f"<solution from t = {self.ts[0]:g} to {self.ts[-1]:g}, {self.n_segments} steps>"
@@ -45,6 +45,19 @@ class Interpolant:
     @property
     def interpolants(self):
         return [Segment(self, *ends) for ends in zip(self.ts[:-1], self.ts[1:], strict=True)]
+
+
+class Interpolant(Dense):
+    """The solution of one problem on one mesh, differentiable like the solution itself."""
+
+    def __init__(self, problem, record):
+        self._problem, self._record = problem, record
+        times, nodes = problem.times, record.nodes
+        t0 = float(concrete(times.t0))
+        ts = t0 + nodes if len(nodes) > 1 else np.array([t0, t0])
+        if nodes[-1] == concrete(times.span):              # which a failed solve has not reached
+            ts[-1] = concrete(times.t1)
+        super().__init__(ts)
 
     def __call__(self, t):
         """The state at times t.

@@ -10,9 +10,11 @@ from ..errors import InputError
 from ..prims.elementwise import add, sub
 from ..prims.layout import basic, concatenate, index, reshape
 from .arguments import concrete, vector
+from .dense import Dense
 from .erk import COUNTS
 from .odeint import replay
-from .outcome import REACHED
+from .outcome import REACHED, with_attempts
+from .record import Record
 from .result import OdeResult
 
 ENDED = "A termination event occurred."
@@ -36,8 +38,8 @@ def finished(run, error, dense_output):
         nfev=counts["rhs_calls"], njev=counts["jac_calls"], nlu=counts["factorisations"], status=run.status,
         message=ENDED if run.status == 1 else REACHED, success=True, mesh=None, accepted=counts["accepted"], rejected=counts["rejected"])
     if error is not None:
-        result.update(status=-1, message=str(error), success=False)
-    return result
+        result.update(status=-1, message=str(error), success=False, failure=error.failure)
+    return with_attempts(result, problem)
 
 
 def _joined(chunks):
@@ -83,7 +85,7 @@ def _at_nodes(run):
     return concatenate(*times, axis=0), concatenate(*rows, axis=0)
 
 
-class PiecewiseInterpolant:
+class PiecewiseInterpolant(Dense):
     """Dense output of a solve in stretches: states at any time of the span, differentiable; where the state jumps, the one before."""
 
     def __init__(self, problem, pieces):
@@ -91,7 +93,9 @@ class PiecewiseInterpolant:
         starts = [float(concrete(piece.t)) for piece in self._pieces]
         self._sign = math.copysign(1.0, self._pieces[0].end or 1.0)
         self._ends = np.array([t + piece.end for t, piece in zip(starts, self._pieces, strict=True)])
-        self.t_min, self.t_max = sorted((starts[0], float(self._ends[-1])))
+        nodes = [piece.mesh.nodes if isinstance(piece.mesh, Record) else np.array([0.0, piece.end]) for piece in self._pieces]
+        inside = [t + s[:-1] for t, s in zip(starts, nodes, strict=True)]
+        super().__init__(np.concatenate([*inside, self._ends[-1:]]))
 
     def __call__(self, t):
         scalar = not np.shape(t) if not isinstance(t, Tracer) else not t.shape

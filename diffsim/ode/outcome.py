@@ -16,7 +16,7 @@ from .result import OdeResult
 REACHED = "The solver successfully reached the end of the integration interval."
 
 
-def result_of(problem, t, ys, record, dense_output=False, tried=None):
+def result_of(problem, t, ys, record, dense_output=False):
     """The result of a solve that reached its end.
 
     Parameters
@@ -27,7 +27,6 @@ def result_of(problem, t, ys, record, dense_output=False, tried=None):
     record : Record or None
         None while a program is traced.
     dense_output : bool
-    tried : Attempts, optional
     """
     counts = record.statistics if record is not None else dict.fromkeys(COUNTS)
     result = OdeResult(
@@ -35,8 +34,13 @@ def result_of(problem, t, ys, record, dense_output=False, tried=None):
         nfev=counts["rhs_calls"], njev=counts["jac_calls"], nlu=counts["factorisations"], status=0, message=REACHED, success=True,
         mesh=None if record is None or not record.steps else Mesh(record.increments),
         accepted=counts["accepted"], rejected=counts["rejected"], stats=stats_of(record, problem.policy))
-    if tried is not None:
-        result["attempts"] = tried
+    return with_attempts(result, problem)
+
+
+def with_attempts(result, problem):
+    """The result with what was tried, if that was to be kept."""
+    if problem.watch is not None and problem.watch.keep:
+        result["attempts"] = problem.watch.attempts
     return result
 
 
@@ -88,6 +92,6 @@ def failed(problem, error, dense_output=False):
         ys, _ = problem.states(record, sigma)             # read off the accepted steps once more
     except SolveError:                                    # not even the start is finite
         t, ys = t[:0], np.zeros((0, len(problem.y0)))
-    result = result_of(problem, t, ys, record, dense_output, getattr(error, "attempts", None))
+    result = result_of(problem, t, ys, record, dense_output)
     result.update(status=-1, message=str(error), success=False, failure=error.failure)
     return result

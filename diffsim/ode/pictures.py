@@ -11,8 +11,9 @@ from .states import paths
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 REJECTED, FAINT = "#D55E00", "#8A8A8A"
 STYLES = ("-", "--")
-#: Up to so many curves have a line in the legend; more are coloured by their place. Points drawn in a step; outputs that are marked.
-NAMED, FINE, MARKED = len(COLOURS) * len(STYLES), 12, 40
+#: Up to so many curves have a line in the legend; more are coloured by their place. Points drawn in a step, and at least; outputs that are
+#: marked.
+NAMED, FINE, LEAST, MARKED = len(COLOURS) * len(STYLES), 12, 400, 40
 
 
 def curves(y):
@@ -49,7 +50,8 @@ def fine(sol):
     if ts[0] == ts[-1]:
         return np.asarray(sol.t), sol.y
     within = np.linspace(0, 1, FINE, endpoint=False)
-    t = np.append((ts[:-1, None] + np.diff(ts)[:, None] * within).ravel(), ts[-1])
+    steps = (ts[:-1, None] + np.diff(ts)[:, None] * within).ravel()
+    t = np.unique(np.concatenate([steps, np.linspace(ts[0], ts[-1], LEAST)]))
     return t, sol.sol(t)
 
 
@@ -186,8 +188,8 @@ def plot_phase(sol, i=0, j=1, *, ax=None, **line):
 
 def plot_steps(sol, *, axes=None):
     """Draw the sizes of the steps and their errors; see ``OdeResult.plot_steps``."""
-    if sol.mesh is None:
-        raise InputError("there are no steps to draw: this solution has no mesh")
+    if not np.ptp(_edges(sol)):
+        raise InputError("there are no steps to draw: give dense_output=True or history=True, and a span that is not empty")
     tried = sol.get("attempts")
     if axes is None:
         import matplotlib.pyplot as plt  # noqa: PLC0415
@@ -207,8 +209,9 @@ def plot_steps(sol, *, axes=None):
 
 
 def _draw_sizes(ax, sol, tried):
-    h = np.abs(sol.mesh.increments)
-    t = _start(sol) + sol.mesh.nodes
+    t = _edges(sol)
+    h = np.abs(np.diff(t))
+    t, h = t[np.append(True, h > 0)], h[h > 0]             # a reset takes no time
     many = len(h) > 400
     onward = slice(None, None, 1 if t[-1] > t[0] else -1)
     ax.stairs(h[onward], t[onward], baseline=None, color=COLOURS[0], lw=0.8 if many else 1.2, label="accepted")
@@ -239,11 +242,16 @@ def _draw_errors(ax, tried):
     _tidy(ax)
 
 
-def _start(sol):
-    """Where the first step began."""
+def _edges(sol):
+    """Times between the accepted steps."""
     tried = sol.get("attempts")
     if sol.sol is not None:
-        return sol.sol.ts[0]
-    if tried is not None and len(tried) == sol.accepted + sol.rejected:
-        return tried.t[0]
-    return sol.t[-1] - sol.mesh.nodes[-1] if len(sol.t) == len(sol.mesh) + 1 else 0.0
+        return sol.sol.ts
+    if sol.mesh is not None:
+        known = tried is not None and len(tried) == sol.accepted + sol.rejected
+        start = tried.t[0] if known else sol.t[0] if len(sol.t) == len(sol.mesh) + 1 else 0.0
+        return start + sol.mesh.nodes
+    if tried is not None and np.any(tried.accepted):
+        t, h = tried.t[tried.accepted], tried.h[tried.accepted]
+        return np.append(t, t[-1] + h[-1])
+    return np.zeros(1)

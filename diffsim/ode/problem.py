@@ -1,5 +1,6 @@
 """A problem to solve: everything that ``solve_ivp`` has checked."""
 
+import contextlib
 import re
 from dataclasses import replace
 
@@ -29,13 +30,15 @@ class Problem:
     options : Options
     policy : Checkpoints or None
         What is kept for derivatives; all stages if None.
+    watch : Watch or None
+        What is seen of the solve while it runs.
     """
 
-    __slots__ = ("control", "layout", "leaves", "method", "options", "policy", "system", "times", "y0")
+    __slots__ = ("control", "layout", "leaves", "method", "options", "policy", "system", "times", "watch", "y0")
 
     def __init__(self, system, leaves, method, control, times, y0, layout, options):
         self.system, self.leaves, self.method, self.control = system, leaves, method, control
-        self.times, self.y0, self.layout, self.options = times, y0, layout, options
+        self.times, self.y0, self.layout, self.options, self.watch = times, y0, layout, options, None
         self.policy = policy_of(options.memory, options.checkpoint)
 
     @property
@@ -55,30 +58,41 @@ class Problem:
         return replay(mesh, t0, y0, sigma, *leaves, system=self.system, method=self.method, rate=0, keep=False)[0]
 
     def integrated(self, sigma, keep):
-        """Outputs at sigma, the record, and the :class:`Attempts` if they are to be kept: a solve with steps of its own choice.
-
-        Raises
-        ------
-        SolveError
-            With ``attempts``.
-        """
+        """Outputs at sigma and the record: a solve with steps of its own choice."""
         policy = self.policy if self.traced[0] else None    # without derivatives the states at the steps are what is kept for
+        control = self.begun(concrete(self.times.t0))
+        try:
+            ys, record = odeint(self.times.t0, self.times.span, self.y0, sigma, *self.leaves, system=self.system, method=self.method,
+                                rate=0, control=control, probe=None, keep=keep, checkpoint=policy)
+        except SolveError as error:
+            self.ended(error.record)
+            raise
+        self.ended(record)
+        return ys, record
 
-        def run(control):
-            return odeint(self.times.t0, self.times.span, self.y0, sigma, *self.leaves, system=self.system, method=self.method, rate=0,
-                          control=control, probe=None, keep=keep, checkpoint=policy)
-
+    # ------------------------------------------------------------ who looks on
+    @contextlib.contextmanager
+    def watched(self):
+        """While a solve runs: let who wants to look on."""
         options = self.options
         if not (options.progress or options.history) or self.traced[1]:
-            return *run(self.control), None
+            yield
+            return
         t0, span = float(concrete(self.times.t0)), float(concrete(self.times.span))
-        with attempts.watched(t0, span, options.progress):
-            try:
-                ys, record = run(replace(self.control, history=attempts.ROWS))
-            except SolveError as error:
-                error.attempts = attempts.taken(t0, error.record) if options.history else None
-                raise
-            return ys, record, attempts.taken(t0, record) if options.history else None
+        with attempts.watched(t0, span, options.progress, bool(options.history)) as self.watch:
+            yield
+
+    def begun(self, t0):
+        """The control of a stretch that begins at t0."""
+        if self.watch is None:
+            return self.control
+        self.watch.begin(float(t0))
+        return replace(self.control, history=attempts.ROWS)
+
+    def ended(self, record):
+        """A stretch has left this record."""
+        if self.watch is not None and record is not None:
+            self.watch.end(record)
 
     def named(self, error):
         """An error of the solve, its components in the user's words."""

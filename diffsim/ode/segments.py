@@ -182,7 +182,8 @@ class Stretches:
         sigma = concatenate(*([sub(self.outputs(m), t)] if m else []), reshape(span, shape=(1,)), axis=0)
         ys, record, news = odeint_until(
             t, span, y, sigma, self.stops(value), self.sides, *leaves, system=problem.system, method=problem.method,
-            control=problem.control, conditions=self.conditions, probe=None, keep=self.keep)
+            control=problem.begun(self.now), conditions=self.conditions, probe=None, keep=self.keep)
+        problem.ended(record)
         news, size = np.asarray(news), len(concrete(sigma))
         end, h = news[END], news[SIZE]
         self.counts += record.counts
@@ -406,7 +407,8 @@ def solve_in_stretches(problem, hybrid, args, dense_output):
     run = Stretches(problem, hybrid, args, dense_output or problem.times.t_eval is None)
     error = None
     try:
-        run.run()
+        with problem.watched():
+            run.run()
     except SolveError as reason:
         error = problem.named(reason)
         if traced:

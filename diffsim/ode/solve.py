@@ -164,7 +164,8 @@ def _solved(problem, dense_output):
             f"shape of the result, is not known while the program is traced, and differs between members.")
     sigma = np.zeros(0) if times.sigma is None else times.sigma
     try:
-        ys, record, tried = problem.integrated(sigma, times.sigma is None)
+        with problem.watched():
+            ys, record = problem.integrated(sigma, times.sigma is None)
     except SolveError as error:
         error = problem.named(error)
         if traced:
@@ -177,7 +178,7 @@ def _solved(problem, dense_output):
     else:
         t = times.t_eval
     warn_of_scale(problem, ys, record)
-    return result_of(problem, t, ys, record, dense_output, tried)
+    return result_of(problem, t, ys, record, dense_output)
 
 
 def _at_steps(problem, record, traced):

@@ -15,8 +15,8 @@ from .tableaus import METHODS
 
 #: Options of SciPy's solvers that say what is found from ``fun`` itself, or what only LSODA takes.
 UNUSED = ("jac", "jac_sparsity", "lband", "uband", "min_step")
-#: Those of them that its implicit methods take.
-IMPLICIT = ("jac", "jac_sparsity")
+#: Those of them that its implicit methods take, and those that LSODA does.
+IMPLICIT, LSODA = ("jac", "jac_sparsity"), ("jac", "lband", "uband")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def _check_idle(method, idle, size):
             raise InputError(f"solve_ivp: `{name}` is expected to have shape {(size, size)}, but it has {shape}")
     if idle.get("min_step") is not None and not idle["min_step"] >= 0:
         raise InputError(f"solve_ivp: `min_step` must be nonnegative, got {idle['min_step']}")
-    silent = IMPLICIT if family_of(method).structured else ()
+    silent = LSODA if method == "LSODA" else IMPLICIT if family_of(method).structured else ()
     names = [f"`{name}`" for name in idle if name not in silent]
     if names:
         warnings.warn(f"The following arguments have no effect for a chosen solver: {', '.join(names)}.", UserWarning,

@@ -1,22 +1,19 @@
-"""Ordinary differential equations: solving, and derivatives of solutions."""
+"""Ordinary differential equations: solving, and derivatives of solutions.
+
+What needs the verbs of ``api`` is loaded at first use: a solve alone needs few files.
+"""
+
+import importlib
 
 from .check import GradientCheck, check_gradient, gradient_error
 from .checkpoint import Binomial, Budget, Disk, Online, States, StoreAll, TwoLevel
-from .continuous import AdjointResult, continuous_adjoint
 from .control import Control
 from .controller import CONTROLLERS, Controller
-from .ensemble import ensemble
-from .ensemble_result import EnsembleResult, EnsembleSolution
-from .ensemble_solve import solve_ensemble
 from .events import Event
-from .quadrature import quadrature
 from .record import Mesh
 from .result import OdeResult
 from .schedule import Dose
-from .shooting import Shooting, shooting
-from .shooting_solve import ShootingResult
 from .solve import solve_ivp
-from .steady import SteadyState, steady_state
 from .switches import where_event
 from .tableaus import METHODS, Tableau
 
@@ -55,3 +52,30 @@ __all__ = [
            "steady_state",
            "where_event",
 ]
+
+#: Names that are loaded at first use, and their files.
+_LATER = {
+    "AdjointResult": "continuous",
+    "continuous_adjoint": "continuous",
+    "ensemble": "ensembles",
+    "EnsembleResult": "ensemble_result",
+    "EnsembleSolution": "ensemble_result",
+    "solve_ensemble": "ensemble_solve",
+    "quadrature": "integrals",
+    "Shooting": "multiple_shooting",
+    "shooting": "multiple_shooting",
+    "ShootingResult": "shooting_solve",
+    "SteadyState": "steady",
+    "steady_state": "steady",
+}
+
+
+def __getattr__(name):
+    if name not in _LATER:
+        raise AttributeError(f"module 'diffsim.ode' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

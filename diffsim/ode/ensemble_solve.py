@@ -6,9 +6,9 @@ import numpy as np
 
 from ..core import Tracer
 from ..errors import InputError
-from .ensemble import ensemble
 from .ensemble_job import KEPT
 from .ensemble_result import EnsembleSolution
+from .ensembles import ensemble
 from .solve import solve_ivp
 
 __all__ = ["solve_ensemble"]

@@ -5,8 +5,9 @@ joined together bit by bit.  Then they are conditions: a step minimises |r + R d
 Jacobians, and is shortened until it lowers |r|^2 / 2 + mu |c|_1 enough, mu above the multipliers.  Either step solves a system with the
 matrix [R^T R + lambda D, C^T; C, -w^2], whose inverse, at the end, holds the covariance of the unknowns under the conditions.
 
-Sources: Bock (1981), as in ``shooting.py``; Nocedal & Wright, Numerical Optimization, 2nd ed. (2006), 17.1 and 18.4; for the damping
-Marquardt, J. Soc. Ind. Appl. Math. 11 (1963) 431-441; shrinking widths: Quinn & Abarbanel, Q. J. R. Meteorol. Soc. 136 (2010) 1855-1867.
+Sources: Bock (1981), as in ``multiple_shooting.py``; Nocedal & Wright, Numerical Optimization, 2nd ed. (2006), 17.1 and 18.4; for the
+damping Marquardt, J. Soc. Ind. Appl. Math. 11 (1963) 431-441; shrinking widths:
+Quinn & Abarbanel, Q. J. R. Meteorol. Soc. 136 (2010) 1855-1867.
 """
 
 import numpy as np

@@ -17,7 +17,7 @@ from ..api.matrices import jacobian
 from ..core import Tracer
 from ..errors import InputError, InputTypeError
 from ..numpy.stacking import stacked
-from .ensemble import ensemble
+from .ensembles import ensemble
 from .shooting_solve import constrained
 from .solve import solve_ivp
 

@@ -8,7 +8,7 @@ from diffsim.errors import DegeneracyWarning, InputError, InputTypeError, SolveE
 from diffsim.ode import Event, solve_ivp
 
 G = 9.81
-FAMILIES = ["Tsit5", "DOP853", "Kvaerno5", "Rodas5P"]
+FAMILIES = ["Tsit5", "DOP853", "Kvaerno5", "Rodas5P", "Radau", "auto"]
 
 
 def fall(t, y):

@@ -77,6 +77,7 @@ from diffsim.ode.stepsize import (
     worst_component,
 )
 from diffsim.ode.sweep import KEEPING, KEPT_SIZES, keep_state, put
+from diffsim.ode.watch import HELPERS, WATCH_SHAPES, after_landing, begin_watch, end_watch, next_goal, rest, watched
 
 EXPLICIT, IMPLICIT = 96, 97      # marks of the two methods
 AT_LIMIT = 0.9                   # of what the explicit method bears counts as its limit
@@ -129,10 +130,33 @@ def choose(stiff, measured, limit, hot, cool):
     return hot == MANY, hot if hot < MANY else 0, cool if hot < MANY else 0
 
 
+def judge(stiff, size, end, a, ks, y, new, values, rows, columns, reach, rtol, atol, hot, cool, z):
+    """As ``choose``, after a step that was accepted; ``size`` is that of the next one."""
+    measured = size * norm_of_jacobian(values, rows, columns, y, rtol, atol, z) if stiff else stiffness(end, a, ks, y, new, rtol, atol)
+    return choose(stiff, measured, AT_LIMIT * reach, hot, cool)
+
+
+def either(
+    k, stiff, fresh, end, a, c, gamma, stiff_a, stiff_c, guess, t, h, y, p, step, base, depth, plan, mass, tight, replay, rtol, atol,
+    values, stages, ks, new, mid, rise, r, lu, pivots, late, late_lu, late_pivots, z,
+):  # fmt: skip
+    """A step by one of the methods. Returns a status and how many right-hand sides, Jacobians and factorisations it took."""
+    if not stiff:
+        advance(k, end, a, c, t, h, y, p, step, stages, ks, new)
+        return DONE, end, 0, 0
+    if fresh:
+        base_jacobian(k, t, y, p, base, values, z)
+    found, turns, made = attempt(k, gamma, stiff_a, stiff_c, guess, t, h, y, p, step, base, depth, plan, mass, tight,
+                                 exactness(replay, rtol), rtol, atol, values, stages, ks, new, mid, rise, r, lu, pivots, late, late_lu,
+                                 late_pivots, z)
+    return found, turns, 1 if fresh else 0, made
+
+
 def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, end, reach, a, c, e, dense, gamma,
     filtered, stiff_a, stiff_c, guess, stiff_e, stiff_dense, one, rows, columns, plan, mass, y, p, atol, probe_atol, pace, sigma, out, mesh,
     nodes, stages, at, kept, ks, new, w, est, values, mid, rise, r, lu, pivots, late, late_lu, late_pivots, z, past, history, counts, last,
+    stops, ways, sides, marks, news,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -146,7 +170,7 @@ def forward(
         The explicit method is stable for |h| times the Jacobian's norm up to it.
     rows, columns : ndarray of int, shape (nnz,)
         Where the Jacobian may differ from zero.
-    sigma, out, mesh, nodes, stages, at, kept, ks, new, w, past, history, counts, last
+    sigma, out, mesh, nodes, stages, at, kept, ks, new, w, past, history, counts, last, stops, ways, sides, marks, news
         As in ``erk.forward``; increments hold their methods, and those to be repeated must.
     est, values, mid, rise, r, lu, pivots, late, late_lu, late_pivots, z
         As in ``esdirk.forward``.
@@ -158,40 +182,39 @@ def forward(
     """
     sign, n_rec, room, tight = 1.0 if span > 0.0 else -1.0, stages.shape[2], stages.shape[0] - 1, replay > 0 or stages.shape[2] > 0
     s, h, error, landed, cap, before = nodes[0], 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
-    accepted, rejected, jacobians, factorisations, stiff, hot, cool, fresh = 0, 0, 0, 0, False, 0, 0, True
+    accepted, rejected, jacobians, factorisations, stiff, hot, cool, fresh, passed, sought = 0, 0, 0, 0, False, 0, 0, True, 0, False
     status, worst, o, calls, size = begin(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
                                           probe_factor, ks, new, out)
     count, tight = keep_state(0, 0, y, row(ks, 0), at, kept), tight or kept.shape[0] > 0
+    begin_watch(k, t0, y, p, sides, marks, news)
     while status == DONE and not landed:
-        status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
+        passed, goal = next_goal(stops, passed, s, sign, span)
+        wanted = size
+        status, h, size, landed = propose(size, s, goal, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
             h, stiff, status = method_of(h, stiff, replay)
         if status == DONE:
-            if stiff:
-                if fresh:
-                    base_jacobian(k, t0 + s, y, p, base, values, z)
-                    jacobians, fresh = jacobians + 1, False
-                found, turns, made = attempt(k, gamma, stiff_a, stiff_c, guess, t0 + s, h, y, p, min(accepted, room), base, depth, plan,
-                                             mass, tight, exactness(replay, rtol), rtol, atol, values, stages, ks, new, mid, rise, r, lu,
-                                             pivots, late, late_lu, late_pivots, z)
-                calls, factorisations, fresh, status = calls + turns, factorisations + made, made > 1, found if replay > 0 else DONE
-            else:
-                advance(k, end, a, c, t0 + s, h, y, p, min(accepted, room), stages, ks, new)
-                calls, found = calls + end, DONE
+            found, spent, jacobian, made = either(
+                k, stiff, fresh, end, a, c, gamma, stiff_a, stiff_c, guess, t0 + s, h, y, p, min(accepted, room), base, depth, plan, mass,
+                tight, replay, rtol, atol, values, stages, ks, new, mid, rise, r, lu, pivots, late, late_lu, late_pivots, z)
+            calls, jacobians, factorisations = calls + spent, jacobians + jacobian, factorisations + made
+            fresh, status = made > 1 if stiff else fresh, found if replay > 0 else DONE
             if replay == 0:
                 error = error_of(found, stiff, e, stiff_e, one, h, filtered, ks, y, new, est, r, plan, mass, lu, pivots, z, rtol, atol,
                                  probe_atol, probe_factor)
                 note(history, accepted + rejected, s, h, error)
                 size, remembered = steer(size, error, before, order, cap, pace, past)
-            if error <= 1.0 and status == DONE:
-                following = span if landed else s + h
-                o = outputs(stiff, o, sigma, sign, rate, dense, stiff_dense, s, h, following, landed, y, new, ks, w, out)
+            reaches, following, good = landed, goal if landed else s + h, error <= 1.0 and status == DONE
+            landed, lines = landed and goal == span, stiff_dense if stiff else dense
+            sought = watched(good, k, t0, s, h, s == 0.0, lines, y, new, ks, p, w, mid, ways, sides, marks, news)
+            if sought:
+                landed = rest(o, y, out)
+            elif good:
+                o = step_outputs(o, sigma, sign, rate, lines, s, h, following, landed, y, new, ks, w, out)
                 if replay == 0:
                     mesh[accepted] = h
-                    size, cap, before = min(max_step, size), LOG_GROW, remembered
-                    measured = (size * norm_of_jacobian(values, rows, columns, y, rtol, atol, z) if stiff
-                                else stiffness(end, a, ks, y, new, rtol, atol))
-                    stiff, hot, cool = choose(stiff, measured, AT_LIMIT * reach, hot, cool)
+                    size, cap, before = min(max_step, after_landing(size, wanted, reaches, passed, stops)), LOG_GROW, remembered
+                    stiff, hot, cool = judge(stiff, size, end, a, ks, y, new, values, rows, columns, reach, rtol, atol, hot, cool, z)
                 s, fresh, accepted = following, True, accepted + 1
                 nodes[accepted] = s
                 copy(new, y)
@@ -199,6 +222,7 @@ def forward(
                 count = keep_state(accepted, count, y, row(ks, 0), at, kept)
             else:
                 rejected, cap, landed = rejected + 1, LOG_KEEP, False
+    end_watch(s, sought, news)
     for q in range(n_rec):
         stages[min(accepted, room), 0, q] = y[q]
     status, worst = verdict(status, worst, one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
@@ -221,13 +245,6 @@ def error_of(
                 acc += e[i] * ks[i, q]
             est[0, q] = h * acc
     return joint_error(one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
-
-
-def outputs(stiff, o, sigma, sign, rate, dense, stiff_dense, s, h, following, landed, y, new, ks, w, out):
-    """As ``erk.step_outputs``, by the interpolant of the step's method."""
-    if stiff:
-        return step_outputs(o, sigma, sign, rate, stiff_dense, s, h, following, landed, y, new, ks, w, out)
-    return step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out)
 
 
 def adjoint(
@@ -281,10 +298,12 @@ SHAPES = {
 FORWARD = Loop(
     "auto_forward",
     forward,
-    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "n_plan", "n_mass", "n_lu", *STEERED, *KEPT_SIZES),
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "n_plan", "n_mass", "n_lu", *STEERED, *KEPT_SIZES,
+           "G", "n_stops", "n_news"),
     integers=("max_steps", "replay", "rate", "base", "depth", "end", "filtered"),
     shapes={
-        **SHAPES, **dict.fromkeys(("y", "new", "mid", "rise", "r"), "N"), "e": "S + 1", "stiff_e": "S + 1", "guess": "S + 1, S + 1",
+        **SHAPES, **WATCH_SHAPES, **dict.fromkeys(("y", "new", "mid", "rise", "r"), "N"),
+        "e": "S + 1", "stiff_e": "S + 1", "guess": "S + 1, S + 1",
         "one": "1", "rows": "nnz", "columns": "nnz", "atol": "n", "probe_atol": "n", "out": "m, n_out", "stages": "room + 1, S, n_rec",
         "ks": "S + 1, N", "est": "1, N", "late": "nnz", "late_lu": "n_lu", "late_pivots": "nb + 1", "counts": "7", "last": "4", **STEERING,
         **KEEPING,
@@ -295,7 +314,7 @@ FORWARD = Loop(
         start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, first_not_finite, begin_with_slopes, begin,
         verdict, tell, put, keep_state, change, settled, base_jacobian, worth_while, iterate_tangents,
         tangents, stage, exactness, attempt, estimate, advance, mark_of, marked,
-        method_of, stiffness, norm_of_jacobian, choose, error_of, outputs,
+        method_of, stiffness, norm_of_jacobian, choose, judge, either, error_of, *HELPERS,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

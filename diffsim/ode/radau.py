@@ -89,6 +89,7 @@ from diffsim.ode.stepsize import (
     worst_component,
 )
 from diffsim.ode.sweep import KEEPING, KEPT_SIZES, keep_state, put
+from diffsim.ode.watch import HELPERS, WATCH_SHAPES, after_landing, begin_watch, end_watch, next_goal, rest, watched
 
 FAST = 1e-3              # rate of convergence up to which a Jacobian is kept
 RELIEF = 100.0           # of the square of the error norm, times rtol^(2/3)
@@ -121,11 +122,44 @@ def remember(ks, base, h, former):
     return h
 
 
+def renew(
+    k, t, h, y, p, base, stale, made, plan, mass, values, rows, columns, gamma, pair_re, pair_im, lu, pivots, re, im, pair_pivots, kl, ku,
+    z,
+):  # fmt: skip
+    """Jacobian, if the one at hand is stale, and factors, if those at hand are of another size. Returns a status and how many were made."""
+    fresh = 0
+    if stale:
+        base_jacobian(k, t, y, p, base, values, z)
+        fresh = 1
+    elif made == h:
+        return DONE, 0, 0
+    found = factorise(plan, mass, values, rows, columns, gamma, pair_re, pair_im, h, lu, pivots, re, im, pair_pivots, kl, ku)
+    return found, fresh, 1
+
+
+def appraise(
+    k, found, replay, current, e, one, relief, again, t, h, size, before, order, cap, y, p, rtol, atol, probe_atol, probe_factor, pace,
+    past, ks, new, est, r, plan, lu, pivots, z,
+):  # fmt: skip
+    """What follows from an attempted step: status, square of its error norm, whether the Jacobian is stale, size, memory of the controller.
+
+    A step without a solution is tried again with a Jacobian of its own, then at half its size.
+    """
+    if replay > 0:
+        return found, 0.0, False, size, before
+    if found != DONE:
+        return DONE, math.inf, not current, 0.5 * size if current else size, before
+    error = measure(k, e, one, relief, again, t, h, y, p, rtol, atol, probe_atol, probe_factor, ks, new, est, r, plan, lu, pivots, z)
+    size, remembered = steer(size, error, before, order, cap, pace, past)
+    return DONE, error, False, size, remembered
+
+
 def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, kl, ku, wide_kl, wide_ku, gamma,
     pair_re, pair_im, a, inverse, basis, onto, into, ahead, c, e, one, dense, rows, columns, place, plan, mass, y, p, atol, probe_atol,
     pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, est, values, former, rise, held, moved, states, r, lu, pivots, re, im,
-    pair_pivots, late, wide, wide_pivots, z, u, long, past, history, counts, last,
+    pair_pivots, late, wide, wide_pivots, z, u, long, past, history, counts, last, stops, ways,
+    sides, marks, news,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -153,7 +187,7 @@ def forward(
         Work: slopes of the step before, Z, W, changes.
     lu, pivots, re, im, pair_pivots, late, wide, wide_pivots, z, u, long : ndarray
         Work: the real matrix, the complex one, Jacobians at the stages (S, nnz), the matrix of all stages, vectors (nb,), (nb,), (S nb,).
-    pace, past, history, counts, last
+    pace, past, history, counts, last, stops, ways, sides, marks, news
         As in ``erk.forward``.
 
     Returns
@@ -164,44 +198,43 @@ def forward(
     sign, end, n_rec, room, relief = 1.0 if span > 0.0 else -1.0, a.shape[0], stages.shape[2], stages.shape[0] - 1, relief_of(rtol)
     s, h, error, landed, cap, before = nodes[0], 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
     accepted, rejected, jacobians, factorisations, tight = 0, 0, 0, 0, replay > 0 or n_rec > 0 or kept.shape[0] > 0
-    stale, current, made, taken, gain = True, True, 0.0, 0.0, 1.0
+    stale, current, made, taken, gain, passed, sought = True, True, 0.0, 0.0, 1.0, 0, False
     status, worst, o, calls, size = begin(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
                                           probe_factor, ks, new, out)
     count = keep_state(0, 0, y, row(ks, 0), at, kept)
+    begin_watch(k, t0, y, p, sides, marks, news)
     while status == DONE and not landed:
-        status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
+        passed, goal = next_goal(stops, passed, s, sign, span)
+        wanted = size
+        status, h, size, landed = propose(size, s, goal, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
-            if stale:
-                base_jacobian(k, t0 + s, y, p, base, values, z)
-                jacobians, stale, current, made = jacobians + 1, False, True, 0.0
-            found, turns, fall = DONE, 0, 0.0
-            if made != h:
-                found, factorisations = factorise(plan, mass, values, rows, columns, gamma, pair_re, pair_im, h, lu, pivots, re, im,
-                                                  pair_pivots, kl, ku), factorisations + 1
-                made = h if found == DONE else 0.0
+            found, fresh, factored = renew(k, t0 + s, h, y, p, base, stale, made, plan, mass, values, rows, columns, gamma, pair_re,
+                                           pair_im, lu, pivots, re, im, pair_pivots, kl, ku, z)
+            jacobians, factorisations, current, stale = jacobians + fresh, factorisations + factored, current or stale, False
+            made, turns, fall = h if found == DONE else 0.0, 0, 0.0
             if found == DONE:
                 found, turns, fall = attempt(k, a, inverse, basis, onto, into, ahead, c, taken, t0 + s, h, y, p, min(accepted, room), base,
                                              depth, rows, columns, kl, ku, wide_kl, wide_ku, tight, gain, rtol, atol, stages, ks, new, w,
                                              former, rise, held, moved, states, r, plan, lu, pivots, re, im, pair_pivots, late, wide,
                                              wide_pivots, place, z, u, long)
-            calls, error = calls + end * turns, 0.0
-            if found != DONE and replay > 0:
-                status = found
-            elif found == DONE and replay == 0:
-                error = measure(k, e, one, relief, cap == LOG_KEEP or accepted == 0, t0 + s, h, y, p, rtol, atol, probe_atol, probe_factor,
-                                ks, new, est, r, plan, lu, pivots, z)
-                size, remembered = steer(size, error, before, order, cap, pace, past)
-            elif found != DONE:
-                error, stale, size = math.inf, not current, 0.5 * size if current else size
+            calls += end * turns
+            status, error, stale, size, remembered = appraise(
+                k, found, replay, current, e, one, relief, cap == LOG_KEEP or accepted == 0, t0 + s, h, size, before, order, cap, y, p,
+                rtol, atol, probe_atol, probe_factor, pace, past, ks, new, est, r, plan, lu, pivots, z)
             note(history, accepted + rejected, s, h, error)
-            if error <= 1.0 and status == DONE:
-                following = span if landed else s + h
+            reaches, following, good = landed, goal if landed else s + h, error <= 1.0 and status == DONE
+            landed = landed and goal == span
+            sought = watched(good, k, t0, s, h, s == 0.0, dense, y, new, ks, p, w, row(r, 0), ways, sides, marks, news)
+            if sought:
+                landed = rest(o, y, out)
+            elif good:
                 o = step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out)
                 taken = 0.0 if tight else remember(ks, base, h, former)
                 stale, current, gain = tight or not fall <= FAST, False, left_over(turns, fall)
                 if replay == 0:
                     mesh[accepted] = h
-                    size, cap, before = held_size(min(max_step, size), abs(h), stale), LOG_GROW, remembered
+                    size = held_size(min(max_step, after_landing(size, wanted, reaches, passed, stops)), abs(h), stale)
+                    cap, before = LOG_GROW, remembered
                 s, accepted = following, accepted + 1
                 nodes[accepted] = s
                 copy(new, y)
@@ -209,6 +242,7 @@ def forward(
                 count = keep_state(accepted, count, y, row(ks, 0), at, kept)
             else:
                 rejected, cap, landed = rejected + 1, LOG_KEEP, False
+    end_watch(s, sought, news)
     for q in range(n_rec):
         stages[min(accepted, room), 0, q] = y[q]
     status, worst = verdict(status, worst, one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
@@ -326,10 +360,11 @@ FORWARD = Loop(
     "radau_forward",
     forward,
     sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "width", "wide_width", "n_plan", "n_mass",
-           "n_lu", *STEERED, *KEPT_SIZES),
+           "n_lu", *STEERED, *KEPT_SIZES, "G", "n_stops", "n_news"),
     integers=("max_steps", "replay", "rate", "base", "depth", "kl", "ku", "wide_kl", "wide_ku"),
     shapes={
-        **SHAPES, **dict.fromkeys(("inverse", "basis", "onto", "into", "ahead"), "S, S"), "e": "S + 1", "one": "1", "y": "N", "atol": "n",
+        **SHAPES, **WATCH_SHAPES, **dict.fromkeys(("inverse", "basis", "onto", "into", "ahead"), "S, S"),
+        "e": "S + 1", "one": "1", "y": "N", "atol": "n",
         "probe_atol": "n", "out": "m, n_out", "stages": "room + 1, S, n_rec", "ks": "S + 1, N", "new": "N", "est": "1, N", "values": "nnz",
         **dict.fromkeys(("former", "rise", "held", "moved"), "S, nb"), "states": "S, N", "r": "S, N", "plan": "n_plan",
         "mass": "n_mass", "lu": "n_lu", "pivots": "nb + 1", "re": "nb, width", "im": "nb, width", "pair_pivots": "nb", "u": "nb",
@@ -343,7 +378,7 @@ FORWARD = Loop(
         begin_with_slopes, begin, verdict, tell, put,
         keep_state, change, arrived, base_jacobian, predict, correct, iterate, slopes, true_matrix, tangents,
         attempt, estimate, measure, factorise,
-        relief_of, left_over, held_size, remember,
+        relief_of, left_over, held_size, remember, renew, appraise, *HELPERS,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

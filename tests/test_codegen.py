@@ -11,6 +11,7 @@ from diffsim.codegen import engine, vector_math
 from diffsim.codegen.kernel import kernel_ir, kernel_python, kernel_source
 from diffsim.codegen.llvm_printer import FunctionPrinter, Text
 from diffsim.codegen.lower import Output, lower
+from diffsim.codegen.program import Program
 from diffsim.codegen.python_printer import compiled_python
 from diffsim.core import REGISTRY, Absent, Aval, Eqn, Graph, Var, aval_of, eval_graph
 from diffsim.core.emission import Gather, Scalar
@@ -502,3 +503,13 @@ def test_a_kernel_runs_under_numba_too():
     np.testing.assert_allclose(out, want, rtol=1e-15)
 
 
+def test_sums_of_rows_and_calls_of_functions_are_not_written_out(rng):
+    def hints(f, *avals):
+        return Program(trace(f, avals)[0]).text().count("llvm.loop.unroll.disable")
+    double, single = Aval((63, 63), np.dtype(float)), Aval((63, 63), np.dtype(np.float32))
+
+    def total(x):
+        return [la.reduce_sum(e.mul(e.cos(x), x), axes=(0, 1))]
+    assert hints(lambda x: [e.mul(e.cos(x), x)], double) == 0
+    assert hints(total, double) == 1
+    assert hints(total, single) == 2                         # the rows, and calls of a function that takes no vectors

@@ -115,10 +115,12 @@ def _vectorises(s, counter, indices):
         return not s.add and counter in indices(s.index).terms
     if not isinstance(s, Value):
         return False
-    if type(s.op) is Special:
-        return False
-    known = FUNCTIONS.get(s.op)
-    return known is None or known[0].startswith("llvm.") or (s.dtype is FLOAT and s.op in vector_math.variants())
+    return not called_one_by_one(s)
+
+
+def called_one_by_one(s):
+    """Whether a value is that of a function which takes no vectors of numbers."""
+    return type(s.op) is Special or (in_vectors(s.op) and not (s.dtype is FLOAT and s.op in vector_math.variants()))
 
 
 class _Fusion:

@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from . import engine, parts, vector_math
-from .fuse import in_vectors
+from .fuse import called_one_by_one, in_vectors
 from .guards import Guards
 from .lower import WIDE
 from .nest import BOOL, COMPUTED, FLOAT, INT, PARTS, WIDTH, Atom, Block, Check, Choice, Link, Literal, Loop, Store, Value, numbers, slots
@@ -33,6 +33,9 @@ LONG_LOOPS, LONG = "; has long loops", 48
 #: Where a function has more loops than this, those of more iterations than this are not unrolled: it makes sums 5 % faster, vectorised
 #: loops being interleaved anyway, and takes four fifths of the time to compile (60 sums of 1000 terms 0.55 s without it, 2.8 s with it).
 MANY, UNROLLED = 12, 16
+#: Loops over sums of rows of at most so many numbers are not unrolled: LLVM writes the rows out and makes one sum of all, which takes
+#: 0.5 s for 63 rows of 63 numbers, 1.6 s with a cosine, 15 s with one in single precision; rolled up 0.05, 0.05 and 0.15 s.
+ROWS = 128
 #: Loops that do less than this part of what the heaviest one does, where that is many operations, are not vectorised: borders of stencils.
 COLD, ENOUGH = 0.02, 5_000
 NOT_UNROLLED, NOT_VECTORISED = '!"llvm.loop.unroll.disable"', '!"llvm.loop.vectorize.enable", i1 false'
@@ -319,6 +322,10 @@ class FunctionPrinter:
     def _ident(self, loop):
         """Metadata of a loop; ``_trips`` are its iterations in all."""
         hints = [NOT_UNROLLED] if self._many and loop.stop - loop.start > UNROLLED else []
+        if loop.carried and any(type(s) is Loop and UNROLLED < s.stop - s.start <= ROWS for s in loop.body.statements):
+            hints = [NOT_UNROLLED]
+        if any(isinstance(s, Value) and called_one_by_one(s) for s in loop.body.statements):
+            return self.text.loop_id(NOT_UNROLLED, NOT_VECTORISED)
         if self.runs > 1 and self.worthwhile and any(isinstance(s, Value) and in_vectors(s.op) for s in loop.body.statements):
             hints = [NOT_UNROLLED]                          # written out before they are vectorised, short loops would call for each number
         inner = all(type(s) is not Loop for s in loop.body.statements)

@@ -7,6 +7,7 @@ from ..errors import ConcretizationError, InputError, SolveError
 from ..prims.layout import concatenate, reshape
 from .arguments import checked_times, concrete
 from .control import checked_control
+from .families import family_of
 from .frozen import CHECKED
 from .hybrid import MAX_EVENTS, Hybrid
 from .mass import checked_mass, checked_solver, consistent, with_mass
@@ -141,6 +142,7 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     if isinstance(METHODS[method], Splitting):
         check_separable(system, fun, method, times.t0, y0, leaves)
     problem = Problem(system, leaves, method, control, times, y0, layout, options)
+    _check_kept(problem, hybrid)
     if hybrid.needed:
         return solve_in_stretches(problem, hybrid, args, dense_output)
     steps = options.steps
@@ -153,6 +155,18 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     if checked is not None:
         checked.note(result.mesh)
     return result
+
+
+def _check_kept(problem, hybrid):
+    """InputError where steps cannot be taken again from a state alone, or are not one mesh."""
+    if problem.policy is None:
+        return
+    if "kept" not in family_of(problem.method).forward.arguments:
+        raise InputError(f"solve_ivp: a step of {problem.method!r} depends on the steps before it, so that none can be taken again from a "
+                         f"state that was kept; leave memory= and checkpoint= out, or use 'Radau', 'Kvaerno5' or 'Rodas5P'")
+    if hybrid.needed:
+        raise InputError("solve_ivp: memory= and checkpoint= do not go together with events, stops and doses yet: leave them out, or solve "
+                         "from one to the next")
 
 
 # ---------------------------------------------------------------- solving

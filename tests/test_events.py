@@ -8,7 +8,7 @@ from diffsim.errors import DegeneracyWarning, InputError, InputTypeError, SolveE
 from diffsim.ode import Event, solve_ivp
 
 G = 9.81
-FAMILIES = ["Tsit5", "DOP853", "Kvaerno5", "Rodas5P", "Radau", "auto"]
+FAMILIES = ["Tsit5", "Kvaerno5", *[pytest.param(method, marks=pytest.mark.slow) for method in ("DOP853", "Rodas5P", "Radau", "auto")]]
 
 
 def fall(t, y):

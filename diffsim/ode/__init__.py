@@ -10,6 +10,7 @@ from .checkpoint import Binomial, Budget, Disk, Online, States, StoreAll, TwoLev
 from .control import Control
 from .controller import CONTROLLERS, Controller
 from .events import Event
+from .inputs import Input
 from .record import Mesh
 from .result import OdeResult
 from .schedule import Dose
@@ -31,6 +32,7 @@ __all__ = [
            "EnsembleSolution",
            "Event",
            "GradientCheck",
+           "Input",
            "Mesh",
            "OdeResult",
            "Online",

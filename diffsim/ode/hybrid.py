@@ -1,5 +1,8 @@
 """What makes a solve one of several stretches: events, scheduled times, switches; and its right-hand side as one stretch sees it."""
 
+import copy
+import dataclasses
+
 import numpy as np
 
 from ..core import Tracer
@@ -8,6 +11,7 @@ from ..numpy.rebind import rebound
 from ..prims.elementwise import add, maximum, minimum, sub
 from ..prims.layout import basic, concatenate, index, stop_gradient
 from .events import checked_events, number_of
+from .inputs import Input
 from .schedule import checked_schedule
 from .switches import Told, listening
 
@@ -30,18 +34,25 @@ class Hybrid:
         Times at which its inputs are not smooth; likewise.
     given : bool
         Whether ``events`` was given, so that the result has ``t_events``.
+    limited : bool
+        Whether ``max_events`` was given.
     max_events : int
     conditions : Conditions or None
         Set once the right-hand side is traced.
     """
 
-    def __init__(self, events=None, tstops=None, doses=None, max_events=MAX_EVENTS):
+    def __init__(self, events=None, tstops=None, doses=None, max_events=None, args=None):
         self.given, self.events = events is not None, checked_events(events)
         self.schedule = checked_schedule(tstops, doses)
         self.windowed = tstops is not None
         self.infused = any(item.flow is not None for item in self.schedule)
-        self.max_events = _counted(max_events)
-        self.switches, self.stops, self.conditions, self.heard = 0, [], None, Told()
+        self.limited, self.max_events = max_events is not None, MAX_EVENTS if max_events is None else _counted(max_events)
+        self.switches, self.conditions, self.heard = 0, None, Told()
+        self.stops, self.jumps = [], []
+
+        for given in inputs_in(args):
+            self.heard.knots(given.times, given.sided)
+        self.learnt()
 
     @property
     def needed(self):
@@ -52,6 +63,12 @@ class Hybrid:
     def ends(self):
         """Whether an event can end the solve, so that its span may have no end."""
         return any(event.count for event in self.events)
+
+    def at(self, schedule, stops):
+        """The same with other times and stops."""
+        other = copy.copy(self)
+        other.schedule, other.stops = schedule, stops
+        return other
 
     @property
     def resets(self):
@@ -107,10 +124,27 @@ class Hybrid:
         return flat
 
     def learnt(self):
-        """Whether the last run of the right-hand side told of switches not known before; they are from now on."""
+        """Whether the last run of the right-hand side told of switches or jumps not known before; they are from now on."""
         new, self.switches = self.heard.count != self.switches, self.heard.count
-        self.stops = self.heard.stops
+        for times, jumps in self.heard.inputs:
+            known = self.jumps if jumps else self.stops
+            if not any(times is x for x in known):
+                known.append(times)
+                if jumps:
+                    self.schedule = self.schedule + checked_schedule(times, None)
+                    new, self.windowed = True, True
         return new
+
+
+def inputs_in(args):
+    """The :class:`Input` in a pytree of arguments."""
+    if isinstance(args, Input):
+        return [args]
+    if isinstance(args, dict):
+        args = list(args.values())
+    elif dataclasses.is_dataclass(args) and not isinstance(args, type):
+        args = [getattr(args, f.name) for f in dataclasses.fields(args)]
+    return [x for part in args for x in inputs_in(part)] if isinstance(args, (list, tuple)) else []
 
 
 def clamped(t, window):

@@ -28,13 +28,13 @@ def states(problem, piece, sigma):
 def finished(run, error, dense_output):
     """OdeResult of a run that came to its end, or ended with an error."""
     problem, hybrid = run.problem, run.hybrid
-    t, ys = _at_nodes(run) if run.t_eval is None else _at_times(run)
+    t, ys = _at_nodes(run) if run.t_eval is None else at_times(run)
     counts = dict(zip(COUNTS, map(int, run.counts), strict=True))
-    seen = [_joined(chunks) for chunks in run.seen]
+    seen = [joined(chunks) for chunks in run.seen]
     result = OdeResult(
         t=t, y=problem.layout.outputs(ys), sol=PiecewiseInterpolant(problem, run.pieces) if dense_output and run.pieces else None,
         t_events=[t for t, _ in seen] if hybrid.given else None,
-        y_events=[_rows(problem.layout, ys) for _, ys in seen] if hybrid.given else None,
+        y_events=[rows_of(problem.layout, ys) for _, ys in seen] if hybrid.given else None,
         nfev=counts["rhs_calls"], njev=counts["jac_calls"], nlu=counts["factorisations"], status=run.status,
         message=ENDED if run.status == 1 else REACHED, success=True, mesh=None, accepted=counts["accepted"], rejected=counts["rejected"])
     if error is not None:
@@ -42,7 +42,7 @@ def finished(run, error, dense_output):
     return with_attempts(result, problem)
 
 
-def _joined(chunks):
+def joined(chunks):
     """Times and states of one kind of event, in order."""
     if not chunks:
         return np.zeros(0), np.zeros(0)
@@ -51,14 +51,14 @@ def _joined(chunks):
     return concatenate(*[t for t, _ in chunks], axis=0), concatenate(*[y for _, y in chunks], axis=0)
 
 
-def _rows(layout, ys):
+def rows_of(layout, ys):
     """States of events, one a row."""
     if layout.plain or not ys.shape[0]:
         return ys
     return tree.map(lambda x: np.moveaxis(x, -1, 0), layout.outputs(ys))
 
 
-def _at_times(run):
+def at_times(run):
     t_eval = run.problem.times.t_eval
     m = run.done
     t = t_eval if m == int(t_eval.shape[0]) else index(t_eval, at=basic(tuple(map(int, t_eval.shape)), (slice(0, m),)))
@@ -70,6 +70,9 @@ def _at_times(run):
 def _at_nodes(run):
     """Times and states at the accepted steps; two at a time at which the state jumps."""
     times, rows, n = [], [], run.n
+    if run.moved if not run.pieces else run.pieces[0].jumped:   # a dose at the very start: the state before it, too
+        times.append(reshape(run.problem.times.t0, shape=(1,)))
+        rows.append(reshape(run.problem.y0, shape=(1, n)))
     for i, piece in enumerate(run.pieces):
         sigma = piece.nodes()
         skip = 1 if i and not piece.jumped else 0

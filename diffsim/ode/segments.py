@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..core import Tracer, user_line
-from ..errors import ConcretizationError, InputError, SolveError
+from ..core import Tracer
+from ..errors import InputError, SolveError
 from ..numpy.rebind import rebound
 from ..prims.elementwise import add, sub
 from ..prims.layout import basic, concatenate, index, index_set, reshape
@@ -22,6 +22,7 @@ from .erk import COUNTS
 from .families import family_of
 from .joined import finished
 from .odeint import replay
+from .recalled import solve_recalled
 from .record import Record
 from .schedule import by_time, component
 from .tableaus import METHODS
@@ -80,16 +81,16 @@ class Stretches:
     ----------
     problem : Problem
     hybrid : Hybrid
-    args : tuple
-        The user's, for resets.
+    resets : list of callable or None
+        ``reset(t, y) -> y`` of each event, on vectors.
     keep : bool
         Whether states between outputs will be wanted.
     """
 
-    def __init__(self, problem, hybrid, args, keep):
+    def __init__(self, problem, hybrid, resets, keep):
         times = problem.times
         self.problem, self.hybrid, self.conditions, self.keep = problem, hybrid, hybrid.conditions, keep
-        self.args = () if args is None else args if isinstance(args, tuple) else tuple(args) if isinstance(args, list) else (args,)
+        self.resets = resets
         self.t, self.y, self.n = times.t0, problem.y0, problem.layout.n
         self.first, self.last = float(concrete(times.t0)), float(concrete(times.t1))
         self.sign = -1.0 if self.last < self.first else 1.0
@@ -98,7 +99,7 @@ class Stretches:
         self.window, self.flows, self.modes = [-math.inf, math.inf], {}, np.zeros(hybrid.switches)
         self.t_eval = None if times.t_eval is None else np.asarray(concrete(times.t_eval))
         self.rows, self.done, self.pieces, self.moved = [], 0, [], False
-        self.traced = problem.traced[0]
+        self.traced = _traced(problem, hybrid)[0]
         self.seen = [[] for _ in hybrid.events]
         self.happened, self.chunk, self.latest, self.near = 0, ENDLESS, -math.inf, 0
         self.interval = math.inf
@@ -286,19 +287,13 @@ class Stretches:
                 continue
             self.seen[g].append((reshape(self.t, shape=(1,)), reshape(self.y, shape=(1, self.n))))
             if event.reset is not None:
-                self.y, self.moved = self.reset(event), True
+                self.y, self.moved = self.resets[g](self.t, self.y), True
             if event.count and sum(int(t.shape[0]) for t, _ in self.seen[g]) >= event.count:
                 self.status = 1
         self.crowd(which[0])
         self.tally(which[0], len(which))
         if self.status is None:
             self.settle(sizes)
-
-    def reset(self, event):
-        """The state after an event."""
-        layout = self.problem.layout
-        after = rebound(event.reset)(self.t, layout.argument(self.y), *self.args)
-        return layout.flat(after, f"the reset of {event.name}")
 
     def crowd(self, g):
         """SolveError if events follow each other without end."""
@@ -375,9 +370,23 @@ class Stretches:
         return float(np.sign(np.asarray(self.conditions.call(t + h, y_next, *leaves))[i]))
 
 
+def _traced(problem, hybrid):
+    """Whether anything of a solve is a tracer, and whether anything is a symbol without a number."""
+    traced, symbolic = problem.traced
+    more = [x for item in hybrid.schedule for x in (item.time, item.amount, item.flow and item.flow[1])] + hybrid.stops
+    more = [x for x in more if isinstance(x, Tracer)]
+    return traced or bool(more), symbolic or any(concrete(x) is None for x in more)
+
+
 def _stopping():
     """Methods whose loops watch event functions."""
     return [name for name in METHODS if "ways" in family_of(name).forward.arguments]
+
+
+def _reset(event, layout, args):
+    """A user's reset on vectors, None without one."""
+    run = rebound(event.reset)
+    return event.reset and (lambda t, y: layout.flat(run(t, layout.argument(y), *args), f"the reset of {event.name}"))
 
 
 def _single(x, i, n):
@@ -389,22 +398,24 @@ def _single(x, i, n):
 
 def solve_in_stretches(problem, hybrid, args, dense_output):
     """The result of ``solve_ivp`` for a problem with events, scheduled times or switches."""
-    traced, symbolic = problem.traced
+    traced, symbolic = _traced(problem, hybrid)
+    args = () if args is None else args if isinstance(args, tuple) else tuple(args) if isinstance(args, list) else (args,)
     method, options = METHODS[problem.method], problem.options
     if "ways" not in family_of(problem.method).forward.arguments:
         raise InputError(f"solve_ivp: method {problem.method!r} does not stop at events and scheduled times; use one of "
                          f"{', '.join(_stopping())}")
-    if options.steps is not None:
-        raise InputError("solve_ivp: steps= cannot be given together with events, doses, tstops or switches: leave steps out")
-    if symbolic:
-        raise ConcretizationError(
-            f"{user_line()}: a solve with events, doses, tstops or where_event chooses its way by numbers, which jit and vmap do not have: "
-            f"call it outside them (what it calls is compiled anyway)")
+    for name in ("steps", "memory", "checkpoint"):
+        if getattr(options, name) not in (None, False):
+            raise InputError(f"solve_ivp: {name}= does not reach solves with events, doses, tstops, inputs or switches: leave it out")
     if method.fixed:                                          # equal steps: errors count as none
         problem.control = replace(problem.control, max_step=min(problem.control.first_step, problem.control.max_step))
-    if any(item.flow is not None or item.amount is not None for item in hybrid.schedule) and concrete(problem.times.span) < 0:
+    span = concrete(problem.times.span)
+    if any(item.into is not None for item in hybrid.schedule) and span is not None and span < 0:
         raise InputError("solve_ivp: doses are given as time goes on, but t_span goes back in time")
-    run = Stretches(problem, hybrid, args, dense_output or problem.times.t_eval is None)
+    if symbolic:
+        return solve_recalled(problem, hybrid, args, lambda problem, hybrid, resets: Stretches(problem, hybrid, resets, False))
+    keep = dense_output or problem.times.t_eval is None
+    run = Stretches(problem, hybrid, [_reset(event, problem.layout, args) for event in hybrid.events], keep)
     error = None
     try:
         with problem.watched():

@@ -9,7 +9,7 @@ from .arguments import checked_times, concrete
 from .control import checked_control
 from .families import family_of
 from .frozen import CHECKED
-from .hybrid import MAX_EVENTS, Hybrid
+from .hybrid import Hybrid
 from .mass import checked_mass, checked_solver, consistent, with_mass
 from .options import checked_method, checked_options, with_options
 from .outcome import failed, result_of, warn_of_scale
@@ -26,7 +26,7 @@ __all__ = ["solve_ivp"]
 
 @with_options
 def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, events=None, vectorized=False, args=None, *,
-              tstops=None, doses=None, max_events=MAX_EVENTS, **options):
+              tstops=None, doses=None, max_events=None, **options):
     """Solve y' = fun(t, y, *args) from t_span[0] to t_span[1]; the result is differentiable in y0, args, t_eval and t_span.
 
     Parameters
@@ -73,8 +73,9 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
         be traced: the derivative with respect to the time of a jump is right.
     doses : list of Dose, optional
         What is added to components of the state at known times, at once or over a time.
-    max_events : int
-        An error says so if more happen.
+    max_events : int, optional
+        An error says so if more happen; default: 10,000. Inside jit and vmap, ``t_events`` of events that may recur has that many entries
+        if it is given, NaN beyond those that happened, and none otherwise.
     rtol, atol : float, or shaped like y0
         A step is accepted when the RMS of error / (atol + rtol |y|) is at most 1, over all components, real and imaginary parts counted
         apart.  Tighter by default than SciPy's 1e-3 and 1e-6: the error of a gradient is ten to a hundred times that of the state.
@@ -131,7 +132,7 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     found, and the derivative has its jump there too. A plain ``np.where`` that jumps gives wrong gradients, at any tolerance, because steps
     do not see it. Kinks are harmless. An output at the time of an event, a dose or a stop is the state before it.
     """
-    method, hybrid = checked_method(method), Hybrid(events, tstops, doses, max_events)
+    method, hybrid = checked_method(method), Hybrid(events, tstops, doses, max_events, args)
     times, (y0, layout) = checked_times(t_span, t_eval, hybrid.ends), initial_state(y0, vectorized)
     options = checked_options(method, options, layout.vector)
     matrix = checked_mass(options.mass, y0.shape[0], method)

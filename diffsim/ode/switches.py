@@ -32,17 +32,22 @@ class Told:
     ----------
     conditions : list of array
         What switches depend on, flat, in the order in which they were met.
-    stops : list of array
-        Times at which inputs are not smooth.
+    inputs : list of (array, bool)
+        Knots of inputs, and whether these jump there.
     """
 
     def __init__(self, level=None, modes=None):
-        self.level, self.modes, self.conditions, self.stops, self._met = level, modes, [], [], 0
+        self.level, self.modes, self.conditions, self.inputs, self._met = level, modes, [], [], 0
 
     @property
     def count(self):
         """Number of switches met."""
         return self._met
+
+    def knots(self, times, jumps):
+        """An input with these knots was read; those that are part of args are known already."""
+        if not (isinstance(times, Tracer) and self.level is not None and times.owner.level >= self.level):
+            self.inputs.append((times, jumps))
 
     def flags(self, condition):
         """What ``where_event`` chooses by, for a condition of any shape."""

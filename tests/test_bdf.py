@@ -114,6 +114,11 @@ def test_controllers_are_refused():
         solve(controller="PID")
 
 
+def test_parts_of_a_solve_are_not_repeated():
+    with pytest.raises(InputError, match="only as a whole"):
+        ds.grad(lambda mu: solve(mu=mu, t_eval=[30.0], memory=10**6).y[0, 0])(20.0)
+
+
 def test_dense_output_is_continuous_and_runs_backwards_too():
     sol = solve(1e-8, dense_output=True)
     node = sol.t[len(sol.t) // 2]

@@ -5,10 +5,11 @@ import re
 from dataclasses import replace
 
 from ..core import Tracer
-from ..errors import SolveError
+from ..errors import InputError, SolveError
 from . import attempts
 from .arguments import concrete
 from .checkpoint import policy_of
+from .families import family_of
 from .odeint import odeint, replay
 
 
@@ -40,6 +41,9 @@ class Problem:
         self.system, self.leaves, self.method, self.control = system, leaves, method, control
         self.times, self.y0, self.layout, self.options, self.watch = times, y0, layout, options, None
         self.policy = policy_of(options.memory, options.checkpoint)
+        if self.policy is not None and "kept" not in family_of(method).forward.arguments:
+            raise InputError(f"solve_ivp: method {method!r} repeats its steps only as a whole, and keeps one state of each: remove memory= "
+                             f"and checkpoint=, or use 'Radau' or 'Kvaerno5'")
 
     @property
     def traced(self):

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from .numbers import Embedded, floats, numbers, rows, square
+from .numbers import HERMITE, Embedded, floats, numbers, rows, square
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Esdirk(Embedded):
     ----------
     name : str
     order, embedded_order : int
-        Orders of the propagated solution and of the one it is compared with.
+        Orders of the propagated solution and of the one it is compared with; 0 if there is none, and steps are fixed.
     gamma : str
         Diagonal of a, but for the first stage.
     a : str
@@ -185,4 +185,33 @@ KENCARP4 = Esdirk(
         with both slopes the one whose coefficients of theta^3 have the least sum of squares""",
 )
 
+CRANK_NICOLSON = Esdirk(
+    name="CrankNicolson",
+    order=2,
+    embedded_order=0,
+    gamma="1/2",
+    a="1/2",
+    b_hat="1/2  1/2",
+    source="Crank & Nicolson, Math. Proc. Cambridge Philos. Soc. 43 (1947) 50-67: the trapezoidal rule; cubic Hermite interpolant",
+)
+
 ESDIRK = (TRBDF2, KVAERNO3, KVAERNO5, KENCARP4)
+
+
+@dataclass(frozen=True)
+class Midpoint:
+    """The implicit midpoint rule, as the implicit Euler method over half a step and what its loops take besides."""
+
+    name: str = "ImplicitMidpoint"
+    order: int = 2
+    source: str = "Gauss's method of one stage: Hairer, Lubich & Wanner, Geometric Numerical Integration, II.1 and VI.4"
+
+    #: Nothing estimates the error: steps are given.
+    fixed = True
+    embedded_order = error_order = 0
+    stages, kept, degree = 1, 1, 3
+    stiffly_accurate = False
+    a, c, guess, dense = floats(rows("0 0\n0 0")), floats(numbers("0 1")), floats(rows("0 0\n1 0")), floats(HERMITE)
+
+
+MIDPOINT = Midpoint()

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..codegen.loops import Loop
-from . import auto, bdf, erk, esdirk, radau, rosenbrock, symplectic
+from . import auto, bdf, erk, esdirk, midpoint, radau, rosenbrock, symplectic
 from .conditions import NOTHING
 from .kernels import jacobian
 from .plan import BUDGET
-from .tableaus import METHODS, Auto, Esdirk, Ndf, Radau, Rosenbrock, Splitting, Tableau
+from .tableaus import METHODS, Auto, Esdirk, Midpoint, Ndf, Radau, Rosenbrock, Splitting, Tableau
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,14 @@ AUTO = Family(
     forward=auto.FORWARD, adjoint=auto.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
     structured=True, work=ESDIRK.work, back_work=ESDIRK.back_work)
 
-FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK, Radau: RADAU, Ndf: BDF, Auto: AUTO, Splitting: SPLITTING}
+MIDPOINT = Family(
+    forward=midpoint.FORWARD, adjoint=midpoint.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"),
+    tangent_kernels=("pull",), structured=True,
+    work=("ks", "slopes", "new", "w", "values", "mid", "rise", "r", "lu", "pivots", "late", "late_lu", "late_pivots", "z"),
+    back_work=("kappa", "first", "g", "x", "w", "values", "r", "work", "lu", "pivots", "z"))
+
+FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK, Radau: RADAU, Ndf: BDF, Auto: AUTO, Splitting: SPLITTING,
+            Midpoint: MIDPOINT}
 
 
 def family_of(method):

@@ -27,10 +27,21 @@ def square(lower, n):
     return tuple(row + (Fraction(0),) * (n - len(row)) for row in lower)
 
 
+#: Coefficients of theta, theta^2, theta^3 of the cubic Hermite interpolant, for the slope at the start, the mean slope and that at the end.
+HERMITE = rows("""
+    1  -2  1
+    0  3   -2
+    0  -1  1
+""")
+
+
 class Embedded:
     """A method with an estimate of its error, from a second one embedded in it, and an interpolant."""
 
-    fixed = False
+    @property
+    def fixed(self):
+        """Whether there is no estimate of the error to choose steps by."""
+        return self.embedded_order == 0
 
     @property
     def error_order(self):

@@ -28,8 +28,8 @@ def check_separable(system, fun, method, t0, y0, leaves):
         what = "positions" if i < n // 2 else "momenta"
         raise InputError(
             f"{takes}, where the slopes of positions depend on momenta alone and those of momenta on positions alone; but in {place} the "
-            f"slope of y[{i}], among the {what}, depends on y[{j}]. Order the state so, or use a method that takes any system, "
-            f"such as 'DOP853'.")
+            f"slope of y[{i}], among the {what}, depends on y[{j}]. Order the state so, or use a method that takes any system: "
+            f"'ImplicitMidpoint', which is symplectic too, or 'DOP853'.")
 
 
 @functools.lru_cache(maxsize=256)

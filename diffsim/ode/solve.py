@@ -53,6 +53,8 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
         called "leapfrog", of order 2, and compositions of it of orders 4, 6 and 8 ("Yoshida4", "Yoshida6", "Yoshida8"; "KahanLi6" and
         "KahanLi8", with smaller errors and more stages). They take y = (positions, momenta), the first half of y and the second: the
         slopes of the one may depend on the other and on t only, which is checked. Outputs between steps lie on a cubic.
+        Implicit methods of order 2 with equal steps: "CrankNicolson", for stiff problems, and "ImplicitMidpoint", which is symplectic
+        for any Hamiltonian system and keeps quadratic invariants.
         fun is never called outside t_span, but by "Kvaerno5", which "auto" takes where it is stiff, and by the compositions: they have
         stages outside their steps.
     t_eval : array_like, shape (n_t,), optional

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate, pairwise
 
-from .numbers import floats, numbers, rows
+from .numbers import HERMITE, floats, numbers
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,11 @@ class Splitting:
         values = {
             "exact_drifts": drifts, "exact_kicks": kicks, "stages": len(drifts), "drifts": floats(drifts), "kicks": floats(kicks),
             "kick_times": floats((Fraction(0), *accumulate(drifts))), "drift_times": floats(tuple(accumulate(kicks))[:-1]),
-            "dense": HERMITE,
+            "dense": floats(HERMITE),
         }  # fmt: skip
         for key, value in values.items():
             object.__setattr__(self, key, value)
 
-
-HERMITE = floats(rows("""
-    1  -2  1
-    0  3   -2
-    0  -1  1
-"""))
 
 VERLET = Splitting(
     name="Verlet", order=2, gammas="1",

@@ -2,7 +2,7 @@
 
 from .auto_tableaus import AUTO, Auto
 from .bdf_tableaus import BDF, Ndf
-from .esdirk_tableaus import ESDIRK, Esdirk
+from .esdirk_tableaus import CRANK_NICOLSON, ESDIRK, MIDPOINT, Esdirk, Midpoint
 from .explicit_tableaus import EULER, RK4, RK23, RK45, TSIT5, Tableau
 from .high_order_tableaus import DOP853, VERN7
 from .radau_tableaus import RADAU, Radau
@@ -12,7 +12,8 @@ from .symplectic_tableaus import SYMPLECTIC, VERLET, Splitting
 ADAPTIVE = (TSIT5, RK45, RK23, DOP853, VERN7)
 FIXED = (RK4, EULER)
 EXPLICIT = (*ADAPTIVE, *FIXED)
-METHODS = {tableau.name: tableau for tableau in (*EXPLICIT, *ROSENBROCK, *ESDIRK, RADAU, BDF, AUTO, *SYMPLECTIC)}
+SINGLE = (RADAU, BDF, AUTO, CRANK_NICOLSON, MIDPOINT)
+METHODS = {tableau.name: tableau for tableau in (*EXPLICIT, *ROSENBROCK, *ESDIRK, *SINGLE, *SYMPLECTIC)}
 METHODS |= {"leapfrog": VERLET, "LSODA": AUTO}
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
            "VERN7",
            "Auto",
            "Esdirk",
+           "Midpoint",
            "Ndf",
            "Radau",
            "Rosenbrock",

@@ -149,7 +149,7 @@ def draw(path, results, titles, targets):
     names = [name for name in titles if any(e["row"] == name and e["cells"] for e in results)]
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.9 * lines), layout="constrained")
+    figure = Figure(figsize=(5.6 * columns, 3.6 * lines), layout="constrained")
     for axes, name in zip(figure.subplots(lines, columns, squeeze=False).flat, names, strict=False):
         seen = {}
         for entry in (e for e in results if e["row"] == name and e["cells"]):
@@ -164,7 +164,7 @@ def draw(path, results, titles, targets):
         axes.invert_xaxis()
         axes.set(title=titles[name], xlabel="error", ylabel="time (ms)")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(fontsize=6, frameon=False)
+        axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.02), borderaxespad=0.0)
     for axes in figure.axes[len(names):]:
         axes.set_visible(False)
     figure.savefig(path, dpi=150)

@@ -17,6 +17,14 @@ def concrete(x):
     return None if isinstance(x, Aval) else x
 
 
+def first_member(x):
+    """The number behind a value that is not a symbol of a graph; of a batch, that of its first member."""
+    shape = x.shape
+    while isinstance(x, Tracer):
+        x = x.dual if isinstance(x.primal, Aval) else x.primal
+    return np.reshape(x, (-1, *shape))[0]
+
+
 def recorded(x):
     """Whether a value is a symbol of a graph, with no number behind it however it is computed."""
     while isinstance(x, Tracer):

@@ -121,6 +121,7 @@ odeint_p = Primitive(
     "odeint", impl=run.odeint, aval=_odeint_aval, jvp=_odeint_jvp, transpose=NOT_LINEAR, emit=odeint_call, samples=NO_SAMPLES,
     multiple=True, prepare=_prepare)
 
+
 def odeint(*operands, checkpoint=None, **params):
     """The primitive; ``checkpoint`` is a policy of what to keep for its adjoint, all stages by default."""
     return odeint_p(*operands, checkpoint=checkpoint, **params)

@@ -21,7 +21,7 @@ from ..passes import inline, optimise
 from ..prims.complexes import imag, make_complex, real
 from ..prims.layout import convert
 from ..transforms import trace
-from .arguments import concrete, recorded
+from .arguments import first_member, recorded
 from .conditions import Conditions
 from .states import COMPLEX, vector_layout
 from .system import FLOAT, SCALAR, System
@@ -132,7 +132,7 @@ def system_of(fun, t0, y0, args, layout=None, hybrid=None):
     except (ConcretizationError, DerivativeLost, MissingRule) as why:
         graph, reason = None, why
     if graph is None and hybrid is not None and not any(map(recorded, (t0, y0, *leaves))):
-        flat(*map(concrete, (t0, y0, *leaves)))              # so that it tells what is to be watched
+        flat(*map(first_member, (t0, y0, *leaves)))          # so that it tells what is to be watched
     if hybrid is not None and hybrid.learnt():
         return system_of(fun, t0, y0, args, layout, hybrid)
     if graph is None:

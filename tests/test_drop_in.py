@@ -349,3 +349,33 @@ def test_the_page_for_those_who_come_from_scipy(capsys):
             exec(compile(text, "docs/from_scipy.md", "exec"), scope)
         else:
             assert capsys.readouterr().out == text
+
+
+# ---------------------------------------------------------------- failures, arguments
+@pytest.mark.parametrize("method", ["Tsit5", "Kvaerno5", "BDF", "Radau", "Rodas5P"])
+def test_outputs_reached_before_a_failure_are_returned(method):
+    blown = ds.solve_ivp(lambda t, y: y * y, (0, 3), np.array([1.0]), method, [0.5, 2.0])
+    gone = ds.solve_ivp(lambda t, y: -np.sqrt(y), (0, 3), np.array([1.0, 4.0]), method, [0.5, 1.0, 2.9])
+    for sol, t, y in ((blown, [0.5], [2.0]), (gone, [0.5, 1.0], [0.5625, 0.25])):
+        assert (sol.success, sol.status, sol.t.tolist()) == (False, -1, t)
+        np.testing.assert_allclose(sol.y[0], y, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["RK4", "Euler", "CrankNicolson"])
+def test_equal_steps_that_fail_say_when_and_return_what_was_reached(method):
+    sol = ds.solve_ivp(lambda t, y: -np.sqrt(y), (0, 3), np.array([1.0, 4.0]), method, [1.0, 3.0], first_step=0.01)
+    assert (sol.success, sol.t.tolist()) == (False, [1.0])
+    assert re.search(r"stopped at t = (1\.9\d*|2)\b", sol.message)
+
+
+def test_args_given_as_an_array_are_its_elements():
+    ours, theirs = (solve(lambda t, y, *a: -a[0] * y + a[1], (0, 1), [0.5, 0.2], t_eval=[1.0], args=np.array([1.0, 2.0]), rtol=1e-8)
+                    for solve in (ds.solve_ivp, scipy.integrate.solve_ivp))
+    np.testing.assert_allclose(ours.y, theirs.y, rtol=1e-5)
+
+
+def test_outputs_of_stiff_methods_are_as_good_as_steps_where_steps_end_at_them():
+    t = np.linspace(0, 2, 21)
+    for method in ("Kvaerno5", "Rodas5P", "Radau"):
+        sol = ds.solve_ivp(lambda t, y: -1e6 * (y - np.cos(3 * t)) - 3 * np.sin(3 * t), (0, 2), [1.0], method, t, tstops=t)
+        np.testing.assert_allclose(sol.y[0], np.cos(3 * t), atol=2e-6)

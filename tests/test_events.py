@@ -279,3 +279,46 @@ def test_a_right_hand_side_that_cannot_be_traced_has_events_too():
 def test_what_is_wrong_with_events_is_named(events, kind, words):
     with pytest.raises(kind, match=words):
         solve_ivp(fall, (0.0, 5.0), np.array([1.0, 0.0]), events=events)
+
+
+# ---------------------------------------------------------------- what happens at one place
+@pytest.mark.parametrize("w", [1.0, 2.0, 0.7])
+def test_crossings_are_recorded_once_where_another_event_stops_the_solve(w):
+    flip = Event(lambda t, y: y[0] * y[1], reset=lambda t, y: 1.0 * y)
+    sol = solve_ivp(lambda t, y: [w * y[1], -w * y[0]], (0, 10), np.array([1.0, 0.3]), events=[flip, lambda t, y: y[0]])
+    phase = np.arctan2(0.3, 1.0)
+    exact = (np.pi / 2 + phase + np.pi * np.arange(9)) / w
+    np.testing.assert_allclose(sol.t_events[1], exact[exact < 10], atol=1e-5)
+
+
+def test_a_condition_that_jumps_has_no_derivative_of_its_time():
+    def tau(c):
+        return solve_ivp(lambda t, y, c: [1.0], (0, 1), [0.0], args=(c,), events=lambda t, y, c: np.sign(y[0] - c)).t_events[0][0]
+    assert tau(0.5) == pytest.approx(0.5)
+    with pytest.raises(ArithmeticError, match="jumps at zero"):
+        ds.grad(tau)(0.5)
+
+
+def test_the_second_derivative_by_the_knots_of_a_cubic_input_has_the_kinks_at_its_ends():
+    values = np.array([1.0, -0.5, 2.0, 0.7, 1.1])
+
+    def area(times):
+        u = ds.ode.Input(times, values, kind="cubic")
+        return solve_ivp(lambda t, y, u: np.array([u(t)]), (0, 5), [0.0], args=(u,), t_eval=[5.0], rtol=1e-11, atol=1e-13).y[0, 0]
+    knots = np.array([0.3, 1.0, 2.2, 3.1, 4.0])
+    differences = np.stack([slope_of(lambda s, d=d: ds.grad(area)(knots + s * d), 0.0, 1e-4) for d in np.eye(5)])
+    np.testing.assert_allclose(ds.hessian(area)(knots), differences, atol=1e-6)
+
+
+def test_an_input_that_jumps_is_read_at_the_time_of_the_solve():
+    w = ds.ode.Input([1.0, 2.0], [0.0, 1.0], kind="previous")
+    with pytest.raises(InputError, match="shift its knots"):
+        solve_ivp(lambda t, y, lag: np.array([w(t - lag)]), (0, 4), [0.0], args=(0.3,), t_eval=[4.0])
+
+
+def test_a_complex_amount_is_refused_where_it_is_traced_too():
+    def end(a):
+        return solve_ivp(lambda t, y: 0 * y, (0, 2), np.array([1 + 0j]), doses=[ds.ode.Dose(1.0, a, 0)], t_eval=[2.0]).y[0, 0]
+    for run in (end, ds.jit(end)):
+        with pytest.raises(InputTypeError, match="amount"):
+            run(np.complex128(1 + 2j))

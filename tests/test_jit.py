@@ -409,3 +409,12 @@ def test_a_callback_sees_the_order_of_keys():
     f = ds.jit(lambda d: ds.callback(in_order, ds.ShapeDtype((), np.float64), d))
     for d in ({"b": 1.0, "a": 2.0}, {"a": 2.0, "b": 1.0}):
         assert f(d) == in_order(d)
+
+
+def test_a_generator_without_a_seed_is_not_frozen():
+    f = ds.jit(lambda x: np.random.default_rng().normal() + x)
+    with pytest.warns(FallbackWarning, match=r"`default_rng\(\)`, without a seed"):
+        first = f(0.0)
+    assert f(0.0) != first
+    g = ds.jit(lambda x: np.random.default_rng(3).normal() + x)
+    assert g(0.0) == g(0.0)

@@ -256,3 +256,20 @@ def test_the_page_on_steady_states_runs(capsys):
         else:
             expected.append(text)
     assert capsys.readouterr().out == "".join(expected)
+
+
+def test_weights_of_what_is_conserved_that_depend_on_parameters_are_refused_where_derivatives_are_wanted():
+    def branching(t, y, k):
+        return np.array([-(k[0] + k[1]) * y[0], k[0] * y[0], k[1] * y[0]])
+
+    def end(k):
+        return ds.ode.steady_state(branching, [1.0, 0.0, 0.0], (k,)).y[1]
+    k = np.array([1.0, 3.0])
+    assert end(k) == pytest.approx(0.25)
+    with pytest.raises(ValueError, match="weights of a quantity"):
+        ds.grad(end)(k)
+
+
+def test_the_time_a_steady_state_is_frozen_at_is_a_plain_number():
+    with pytest.raises(TypeError, match="t must be a plain number"):
+        ds.grad(lambda s: ds.ode.steady_state(lambda t, y: t * t - y, [0.0], t=s).y[0])(2.0)

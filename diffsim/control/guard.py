@@ -23,7 +23,7 @@ from ..core.bits import same_bits
 from ..core.held import changeable
 from ..numpy.rebind import is_user_function, original
 from .pages import WATCHED, watcher
-from .reads import attribute_names, outside_reads
+from .reads import attribute_names, called_bare, outside_reads
 
 ATOMS = (int, float, complex, str, bytes, bool, type(None), np.generic, np.dtype, range, slice)
 #: Containers and objects are followed this deep.
@@ -200,6 +200,8 @@ class _Writer:
             return
         name = self.keep(f)
         self.names.update(attribute_names(f.__code__))
+        for maker in called_bare(f.__code__, REPEATABLE):
+            self.volatile = f"`{maker}()`, without a seed"
         self.where = f"the code or a default value of `{f.__name__}`"
         self.require(f"{name}.__code__ is {self.keep(f.__code__)}")
         self.require(f"len({name}.__defaults__ or ()) == {len(f.__defaults__ or ())}")

@@ -21,6 +21,22 @@ def attribute_names(code):
     return {name for each in _codes(code) for name in each.co_names}
 
 
+#: Instructions between the name of a function and its call without arguments.
+BEFORE_CALL = frozenset(("PUSH_NULL", "PRECALL", "CACHE"))
+
+
+def called_bare(code, names):
+    """Those of the names that are called without arguments, in a code object and in those nested in it."""
+    found, last = set(), None
+    for each in _codes(code):
+        for op in dis.get_instructions(each):
+            if op.opname == "CALL" and op.arg == 0 and last in names:
+                found.add(last)
+            if op.opname not in BEFORE_CALL:
+                last = op.argval if op.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_ATTR", "LOAD_METHOD", "LOAD_DEREF") else None
+    return found
+
+
 def _codes(code):
     yield code
     for const in code.co_consts:

@@ -38,7 +38,11 @@ def number(x, what, endless=False):
     if isinstance(x, Tracer):
         if x.shape:
             raise InputError(f"solve_ivp: {what} must be a number, not an array of shape {x.shape}")
+        if x.dtype.kind == "c":
+            raise InputTypeError(f"solve_ivp: {what} must be a real number; it is complex")
         return x if x.dtype == FLOAT else convert(x, dtype=FLOAT)
+    if np.iscomplexobj(x):
+        raise InputTypeError(f"solve_ivp: {what} must be a real number; it is complex")
     try:
         value = np.float64(x)
     except (TypeError, ValueError) as error:

@@ -114,8 +114,10 @@ class Hybrid:
         def flat(t, y, *leaves):
             window, inflow, modes, own = self.spread(leaves)
             told = Told(y.owner.level if isinstance(y, Tracer) else None, modes)
+            now = t if window is None else clamped(t, window)
+            told.times = (now, t)
             with listening(told):
-                f = slopes(t if window is None else clamped(t, window), y, own)
+                f = slopes(now, y, own)
                 f = f if inflow is None else add(f, inflow)
             self.heard = told
             g = [number_of(condition(t, layout.argument(y), *split.rebuild(own)), event) for condition, event in watched]

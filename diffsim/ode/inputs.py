@@ -64,12 +64,15 @@ class Input:
     @property
     def sided(self):
         """Whether what it is, or its derivative by a knot, jumps at the knots: then a solve starts afresh at each."""
-        return self.kind == "previous" or (self.kind == "linear" and isinstance(self.times, Tracer))
+        return self.kind == "previous" or isinstance(self.times, Tracer)
 
     def __call__(self, t):
         """The value at time t: a number, or shape (m,)."""
         told = listener()
         if told is not None:
+            if self.kind == "previous" and not told.is_time(value_of(lift(t))):
+                raise InputError("Input: one of kind 'previous' jumps, and is read at something else than the time of the solve, so that "
+                                 "steps cannot stop at its jumps: shift its knots instead of the time, or choose by ds.where_event")
             told.knots(_array(self.times), self.sided)
         k = int(self.times.shape[0])
         i = np.searchsorted(self.times, t, side="right") - 1

@@ -1,5 +1,6 @@
 """What comes out of a solve: the result's fields, in success and in failure."""
 
+import bisect
 import warnings
 
 import numpy as np
@@ -10,8 +11,10 @@ from .arguments import concrete
 from .checkpoint import stats_of
 from .dense import Interpolant
 from .erk import COUNTS, NOT_FINITE
+from .failure import failure
 from .record import Mesh
 from .result import OdeResult
+from .tableaus import METHODS
 
 REACHED = "The solver successfully reached the end of the integration interval."
 
@@ -77,12 +80,26 @@ def _unseen(problem, ys, y0):
     return np.flatnonzero((largest < atol) & np.isfinite(atol) & (largest > faint * np.max(largest)))
 
 
+def _repeatable(problem, record, n):
+    """How many of the first n steps can be taken again with a finite state: the last ones before a failure may not."""
+    def fails(k):
+        try:
+            problem.states(record.first(k), np.zeros(0))
+        except SolveError:
+            return True
+        return False
+    if n <= 0 or not fails(n):
+        return max(n, 0)
+    return max(bisect.bisect_left(range(n), True, lo=1, key=fails) - 1, 0)
+
+
 def failed(problem, error, dense_output=False):
     """SciPy's way: what was reached, success False."""
     record, times = error.record, problem.times
-    if error.status == NOT_FINITE and record.steps:
-        record = record.without_last()
-    t0 = np.float64(times.t0)
+    whole = _repeatable(problem, record, record.steps - (error.status == NOT_FINITE))
+    if METHODS[problem.method].fixed and whole < record.steps:
+        error = problem.named(failure(error.status, record.first(whole), times.t0, times.span))
+    record, t0 = record.first(whole), np.float64(times.t0)
     if times.t_eval is None:
         sigma, t = record.nodes, t0 + record.nodes
     else:

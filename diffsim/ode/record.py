@@ -80,10 +80,11 @@ class Record:
         """The same memory under another spec."""
         return Record(spec, self.increments, self.nodes, self.stages, self.counts, self.last, self.kept)
 
-    def without_last(self):
-        """The same memory without the last step."""
-        counts = self.counts - np.array([1, *[0] * (len(COUNTS) - 1)])
-        return Record((), self.increments[:-1], self.nodes[:-1], self.stages[:-1], counts, self.last)
+    def first(self, n):
+        """The same memory up to step n."""
+        counts, last = self.counts.copy(), np.array(self.last, float)
+        counts[0], last[0] = n, self.nodes[n]
+        return Record((), self.increments[:n], self.nodes[:n + 1], self.stages[:n + 1], counts, last)
 
     @property
     def words(self):

@@ -27,6 +27,11 @@ from .states import COMPLEX, vector_layout
 from .system import FLOAT, SCALAR, System
 
 
+def _is_row(x):
+    """Whether args is a vector, whose elements are the arguments, as in SciPy."""
+    return isinstance(x, (np.ndarray, Tracer)) and len(x.shape) == 1
+
+
 class Arguments:
     """args of the user's function split into parameter leaves and constants."""
 
@@ -34,7 +39,7 @@ class Arguments:
         if args is None:
             args = ()
         if not isinstance(args, tuple):
-            args = tuple(args) if isinstance(args, list) else (args,)
+            args = tuple(args) if isinstance(args, list) or _is_row(args) else (args,)
         flat, self.struct = tree.flatten(args)
         self.flat, self.kinds, self.leaves = flat, [], []
         for x in flat:

@@ -31,6 +31,8 @@ from .watch import COUNT, END, HITS, SIZE
 
 #: Crossings whose times differ by no more than this many roundings happen at once.
 TOGETHER = 8 * float(np.finfo(float).eps)
+#: A crossing this close to the last one of its condition, in parts of the time, is the same, found again after a stop.
+AGAIN = 1000 * TOGETHER
 #: A condition that was crossed is on its surface while it is this small beside its values around the crossing.
 ON_SURFACE = 1e-9
 #: So many events in a row, each within this part of the span of the one before, are no solution any more.
@@ -100,7 +102,7 @@ class Stretches:
         self.t_eval = None if times.t_eval is None else np.asarray(concrete(times.t_eval))
         self.rows, self.done, self.pieces, self.moved = [], 0, [], False
         self.traced = _traced(problem, hybrid)[0]
-        self.seen = [[] for _ in hybrid.events]
+        self.seen, self.crossed = [[] for _ in hybrid.events], np.full(len(hybrid.events), np.nan)
         self.happened, self.chunk, self.latest, self.near = 0, ENDLESS, -math.inf, 0
         self.interval = math.inf
         self.sides = np.zeros((2, hybrid.count))
@@ -224,7 +226,7 @@ class Stretches:
         ys, _ = replay(np.array([h]), t, y, inside, *leaves, rate=0, **static)
         self.piece(t, index(sigma, at=basic((1,), (0,))), y, np.array([h]), leaves)
         self.take(ys, m)
-        self.note(news, self.pieces[-1], abs(news[END]), abs(news[END] + hits[first]))
+        self.note(news, self.pieces[-1], abs(news[END]), abs(news[END] + hits[first]) + together)
         self.t, self.y = tau, index(ys, at=basic((m + 1, self.n), (m, slice(None))))
         self.happens(which, {g: sizes[g] for g in which})
 
@@ -267,6 +269,9 @@ class Stretches:
             mine = mine[((far > low) | (low == 0.0)) & (far <= high)]
             if not len(mine) or self.hybrid.events[g].active:
                 continue
+            mine = self.unseen(g, mine, float(concrete(piece.t)) - shift)
+            if not len(mine):
+                continue
             at, level = mine[:, 1] - shift, mine[:, 2].copy()
             static = {"system": self.problem.system, "method": self.problem.method}
             sigma = crossing(at, piece.mesh, level, piece.t, piece.y, *piece.leaves, conditions=self.conditions, which=g,
@@ -274,6 +279,14 @@ class Stretches:
             ys, _ = replay(piece.mesh, piece.t, piece.y, sigma, *piece.leaves, rate=0, **static)
             self.seen[g].append((add(sigma, piece.t), ys))
             self.tally(g, at.size)
+
+    def unseen(self, g, mine, start):
+        """Those of the crossings that are not the one taken last, where another event stopped the solve at the same time."""
+        when = start + mine[:, 1]
+        mine = mine[~(np.abs(when - self.crossed[g]) <= AGAIN * np.maximum(np.abs(when), abs(self.crossed[g])))]
+        if len(mine):
+            self.crossed[g] = start + mine[-1, 1]
+        return mine
 
     def happens(self, which, sizes):
         """Active conditions change their signs now: resets, the end, modes."""

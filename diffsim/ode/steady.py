@@ -21,6 +21,8 @@ __all__ = ["SteadyState", "steady_state"]
 
 #: Times at which a right-hand side is compared to see whether it depends on time.
 OTHER_TIME = 1.37
+#: Parameters are moved by this part of themselves to see whether what is conserved depends on them.
+NEARBY = 1e-3
 #: Part of the fastest rate below which an eigenvalue counts as 0.
 NEUTRAL = 1e-12
 
@@ -119,9 +121,12 @@ def steady_state(fun, y0, args=None, *, t=None, method="pseudo_transient", conse
         raise InputTypeError("steady_state: conservation must be 'auto', None or rows of plain numbers")
     y0, layout = initial_state(y0)
     system, leaves = system_of(fun, np.float64(0.0), y0, args, layout)
+    if isinstance(t, Tracer):
+        raise InputTypeError("steady_state: t must be a plain number: the state at rest is not differentiated by it; make it one of args")
     if t is None:
         _check_time(fun, system, y0, leaves)
     search = _Search(fun, system, 0.0 if t is None else float(concrete(number(t, "t"))), method, conservation, rtol, int(maxiter))
+    search.differentiated = any(isinstance(x, Tracer) for x in leaves)
     hold = search.hold(y0, leaves)
     equation = Equation(f"the steady state of {described(fun)}", search.residual, (Aval((system.n,), FLOAT),), search.find, "steady_state")
     if hold is None and system.graph is not None and system.n > DENSE:
@@ -144,7 +149,7 @@ class _Search:
 
     def __init__(self, fun, system, t, method, conservation, rtol, maxiter):
         self.fun, self.system, self.t, self.method, self.rtol, self.maxiter = fun, system, t, method, rtol, maxiter
-        self.conservation, self.told, self.held = conservation, {}, False
+        self.conservation, self.told, self.held, self.differentiated = conservation, {}, False, False
 
     # ------------------------------------------------------------ what is conserved
     def laws(self, y0, p):
@@ -152,7 +157,22 @@ class _Search:
         rest = Rest(self.system, self.t, p)
         if self.conservation is None:
             return np.zeros((0, self.system.n))
-        return conserved(rest, y0) if isinstance(self.conservation, str) else given(rest, self.conservation, y0)
+        rows = conserved(rest, y0) if isinstance(self.conservation, str) else given(rest, self.conservation, y0)
+        if self.differentiated and len(rows):
+            self._check_weights(rows, y0, p)
+        return rows
+
+    def _check_weights(self, rows, y0, p):
+        """InputError if what is conserved depends on the parameters: then its weights have derivatives, which are not taken."""
+        rng = np.random.default_rng(0)
+        near = [np.asarray(x) * (1.0 + NEARBY * rng.uniform(0.5, 1.0, np.shape(x))) for x in p]
+        y = np.abs(y0) + rng.uniform(0.5, 1.5, y0.shape)
+        drift = np.abs(rows @ Rest(self.system, self.t, near).f(y))
+        size = np.abs(rows) @ np.abs(Rest(self.system, self.t, near).f(y))
+        if np.any(drift > 1e-3 * NEARBY * size):
+            raise InputError(f"steady_state: the weights of a quantity that {described(self.fun)} conserves depend on its parameters, and "
+                             f"the derivative of the steady state by them is not computed; write the equations for fewer components, "
+                             f"without the conserved quantity")
 
     def hold(self, y0, leaves):
         """The matrix that holds a state to the conserved quantities of another: sigma Wᵀ W; None if nothing is conserved."""

@@ -37,12 +37,16 @@ class Told:
     """
 
     def __init__(self, level=None, modes=None):
-        self.level, self.modes, self.conditions, self.inputs, self._met = level, modes, [], [], 0
+        self.times, self.level, self.modes, self.conditions, self.inputs, self._met = (), level, modes, [], [], 0
 
     @property
     def count(self):
         """Number of switches met."""
         return self._met
+
+    def is_time(self, t):
+        """Whether a value is the time that the right-hand side was given."""
+        return any(t is x for x in self.times)
 
     def knots(self, times, jumps):
         """An input with these knots was read; those that are part of args are known already."""

@@ -97,9 +97,12 @@ def _crossing_jvp(x, y, x_dot, *, system, method, conditions, which):
         ys, _ = replay(mesh, t0, y0, sigma, *p, system=system, method=method, rate=0)
         return [_values(conditions, which, add(t0, sigma), ys, p)]
     _, (change,) = forward.jvp(lambda *z: value(y, *z), z, z_dot, "the time of an event")
+    _, (rate,) = forward.jvp(lambda sigma: value(sigma, *z), [y], [np.ones(aval_of(y).shape)], "the time of an event")
+    if rate is None:
+        raise SingularError(f"{conditions.names[which]} jumps at zero: its rate of change vanishes there, so the time of the event has no "
+                            f"derivative; give a condition that goes through zero, such as y[0] - level instead of its sign")
     if change is None:
         return None
-    _, (rate,) = forward.jvp(lambda sigma: value(sigma, *z), [y], [np.ones(aval_of(y).shape)], "the time of an event")
     _check_rate(conditions, which, rate, x[2], t0, y)
     return neg(div(change, rate))
 

@@ -276,8 +276,15 @@ def test_steps_must_be_given_and_may_be_none():
 
 
 def test_a_state_that_overflows_is_a_failure():
+    def solve(y0):
+        return ds.solve_ivp(lambda t, y: np.array([y[1], y[0] ** 3]), (0.0, 50.0), y0, method="Verlet", first_step=0.1)
+    sol = solve(np.array([3.0, 3.0]))
+    assert (sol.success, sol.status) == (False, -1)
+    assert "not finite" in sol.message
+    assert len(sol.t) > 1
+    assert np.all(np.isfinite(sol.y))
     with pytest.raises(SolveError, match="not finite"):
-        ds.solve_ivp(lambda t, y: np.array([y[1], y[0] ** 3]), (0.0, 50.0), [3.0, 3.0], method="Verlet", first_step=0.1)
+        ds.grad(lambda y0: solve(y0).y[0, -1])(np.array([3.0, 3.0]))
 
 
 # ---------------------------------------------------------------- energy over a long time

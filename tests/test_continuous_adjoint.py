@@ -1,7 +1,5 @@
 """Continuous adjoints: they come to the derivative of the discrete solution as tolerances tighten; backsolve says where it cannot."""
 
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -126,14 +124,3 @@ def test_cotangents_in_place_of_a_loss_and_an_output_at_the_start():
 def test_wrong_arguments_are_named(call, error, says):
     with pytest.raises(error, match=says):
         call()
-
-
-def test_the_page_on_continuous_adjoints_runs(capsys):
-    page = (Path(__file__).parent.parent / "docs" / "continuous_adjoints.md").read_text()
-    scope, expected = {"__name__": "page"}, []
-    for kind, text in re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL):
-        if kind == "python":
-            exec(compile(text, "docs/continuous_adjoints.md", "exec"), scope)
-        else:
-            expected.append(text)
-    assert capsys.readouterr().out == "".join(expected)

@@ -2,7 +2,6 @@
 
 import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -339,16 +338,6 @@ def test_what_is_zero_or_seen_is_not_told(call):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ds.solve_ivp(**{"fun": lambda t, y: -y, "t_span": (0, 1), "atol": 1e-6} | call)
-
-
-def test_the_page_for_those_who_come_from_scipy(capsys):
-    page = (Path(__file__).parent.parent / "docs" / "from_scipy.md").read_text()
-    scope = {}
-    for kind, text in re.findall(r"```(python|text)\n(.*?)```", page, re.DOTALL):
-        if kind == "python":
-            exec(compile(text, "docs/from_scipy.md", "exec"), scope)
-        else:
-            assert capsys.readouterr().out == text
 
 
 # ---------------------------------------------------------------- failures, arguments

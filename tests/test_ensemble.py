@@ -3,7 +3,6 @@
 import concurrent.futures
 import multiprocessing
 import os
-import re
 import signal
 import sys
 import threading
@@ -452,15 +451,3 @@ def test_solve_ensemble_stiff_and_differentiated():
     slope = ds.grad(lambda mu: np.sum(ends(mu)))(mu)
     step = 1e-4 * mu
     np.testing.assert_allclose(slope, (ends(mu + step) - ends(mu - step)) / (2 * step), rtol=1e-3)
-
-
-# ---------------------------------------------------------------- documentation
-def test_the_page_on_ensembles_runs(capsys):
-    page = (Path(__file__).parent.parent / "docs" / "ensembles.md").read_text()
-    scope, expected = {"__name__": "page"}, []
-    for kind, text in re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL):
-        if kind == "python":
-            exec(compile(text, "docs/ensembles.md", "exec"), scope)
-        else:
-            expected.append(text)
-    assert capsys.readouterr().out == "".join(expected)

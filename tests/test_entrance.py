@@ -4,8 +4,6 @@ import collections
 import dataclasses
 import functools
 import queue
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -387,16 +385,3 @@ def test_functions_that_run_uncompiled_write_too():
     with pytest.warns(ds.errors.FallbackWarning):
         assert f(X, out=out) is out
     np.testing.assert_array_equal(out, np.sort(X))
-
-
-# ---------------------------------------------------------------- documentation
-def test_the_page_on_compiled_functions_runs(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("DIFFSIM_CACHE_DIR", str(tmp_path))
-    page = (Path(__file__).parent.parent / "docs" / "compiled_functions.md").read_text()
-    scope, expected = {}, []
-    for kind, text in re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL):
-        if kind == "python":
-            exec(compile(text, "docs/compiled_functions.md", "exec"), scope)
-        else:
-            expected.append(text)
-    assert capsys.readouterr().out == "".join(expected)

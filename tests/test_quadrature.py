@@ -1,7 +1,5 @@
 """Integrals along solutions: their values, that they leave the steps alone, their derivatives in every family."""
 
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,14 +157,3 @@ def test_wrong_shapes_are_named():
         ds.ode.quadrature(short, rates, (0.0, 1.0), Y0, args=(P,))
     with pytest.raises(InputError, match=r"atol must be a number or have shape \(2,\)"):
         integrals(P, atol=np.ones(3))
-
-
-def test_the_page_on_integrals_runs(capsys):
-    page = (Path(__file__).parent.parent / "docs" / "integrals.md").read_text()
-    scope, expected = {"__name__": "page"}, []
-    for kind, text in re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL):
-        if kind == "python":
-            exec(compile(text, "docs/integrals.md", "exec"), scope)
-        else:
-            expected.append(text)
-    assert capsys.readouterr().out == "".join(expected)

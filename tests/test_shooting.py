@@ -1,7 +1,6 @@
 """Multiple shooting: fits of chaotic and unstable solutions, Jacobians, what is refused."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,14 +169,3 @@ def test_more_is_refused_by_name():
                         states=np.ones((3, 1))).solve()
     with pytest.raises(InputTypeError, match="being differentiated"):
         ds.grad(lambda r: ds.ode.shooting(logistic, {"rate": r, "size": 1.5}, T, GROWN, 3).solve().cost)(1.0)
-
-
-def test_the_page_on_shooting_runs(capsys):
-    page = (Path(__file__).parent.parent / "docs" / "multiple_shooting.md").read_text()
-    scope, expected = {"__name__": "page"}, []
-    for kind, text in re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL):
-        if kind == "python":
-            exec(compile(text, "docs/multiple_shooting.md", "exec"), scope)
-        else:
-            expected.append(text)
-    assert capsys.readouterr().out == "".join(expected)

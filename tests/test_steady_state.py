@@ -1,7 +1,5 @@
 """Steady states: where solutions lead, what is conserved, stability, derivatives three ways."""
 
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -245,17 +243,6 @@ def test_time_is_frozen_only_where_it_is_asked_for():
     with pytest.raises(InputError, match=r"driven .*depends on t"):
         ds.ode.steady_state(driven, [0.0])
     np.testing.assert_allclose(ds.ode.steady_state(driven, [0.0], t=0.5).y, np.sin(0.5), rtol=1e-14)
-
-
-def test_the_page_on_steady_states_runs(capsys):
-    page = (Path(__file__).parent.parent / "docs" / "steady_states.md").read_text()
-    scope, expected = {"__name__": "page"}, []
-    for kind, text in re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL):
-        if kind == "python":
-            exec(compile(text, "docs/steady_states.md", "exec"), scope)
-        else:
-            expected.append(text)
-    assert capsys.readouterr().out == "".join(expected)
 
 
 def test_weights_of_what_is_conserved_that_depend_on_parameters_are_refused_where_derivatives_are_wanted():

@@ -105,7 +105,11 @@ def _prepare(x, active, params):
     if active is None:
         return params
     t0, _, y0, _, *p = active
-    wrt = (t0, y0, *p)
+    return prepared((t0, y0, *p), params)
+
+
+def prepared(wrt, params):
+    """Parameters of a solve that is differentiated along ``wrt``, flags of (t0, y0, *p)."""
     if not any(wrt):
         return {**params, "keep": True}
     if params["probe"] is not None:

@@ -30,7 +30,7 @@ from ..transforms import batch, forward
 from . import run
 from .arguments import concrete
 from .emit import until_call
-from .odeint import NO_SAMPLES, record_aval, replay, solve_jvp
+from .odeint import NO_SAMPLES, prepared, record_aval, replay, solve_jvp
 from .system import FLOAT
 from .watch import END
 
@@ -61,12 +61,7 @@ def _prepare(x, active, params):
     if active is None:
         return params
     t0, _, y0, _, _, _, *p = active
-    wrt = (t0, y0, *p)
-    if not any(wrt):
-        return {**params, "keep": True}
-    if params["probe"] is not None:
-        wrt = tuple(a or b for a, b in zip(wrt, params["probe"], strict=True))
-    return {**params, "keep": True, "probe": wrt if params["control"].probed else None}
+    return prepared((t0, y0, *p), params)
 
 
 odeint_until = Primitive(

@@ -19,14 +19,13 @@ Sources: Hairer & Wanner, Solving Ordinary Differential Equations II, IV.2 (dete
 import math
 
 from diffsim.codegen.loops import Loop, row, row3, vjp
+from diffsim.ode.backward import arrive, clear, depart, hand_over
 from diffsim.ode.erk import (
     STEERED,
     STEERING,
     advance,
-    arrive,
     begin,
     begin_with_slopes,
-    clear,
     copy,
     gather_outputs,
     observe,
@@ -266,17 +265,11 @@ def adjoint(
         DONE or SINGULAR.
     """
     sign = 1.0 if span > 0.0 else -1.0
-    n, o, status = y_bar.shape[0], sigma.shape[0] - 1, DONE
-    if nodes[steps] == span:
-        for q in range(n):
-            kappa[0, q] = 0.0
+    o, status = sigma.shape[0] - 1, DONE
+    depart(steps, span, nodes, kappa)
     for step in range(steps - 1, -1, -1):
         h, t = mesh[step], t0 + nodes[step]
-        for q in range(n):
-            g[end, q] = y_bar[q]
-            y_bar[q] = 0.0
-            kappa[end, q] = kappa[0, q]
-        clear(kappa, end)
+        hand_over(end, y_bar, kappa, g)
         if mark_of(h) == IMPLICIT:
             o = gather_outputs(o, sigma, sign, rate, stiff_dense, step, h, nodes, out_bar, y_bar, row(g, end), kappa, w)
             if status == DONE:
@@ -328,7 +321,7 @@ ADJOINT = Loop(
     },
     integer_arrays=("plan", "pivots"),
     helpers=(
-        *MATRICES, copy, weights, clear, gather_outputs, take_slope, slope_cotangent, base_jacobian, change,
+        *MATRICES, copy, weights, depart, clear, hand_over, gather_outputs, take_slope, slope_cotangent, base_jacobian, change,
         worth_while, refine, retreat, retreat_explicit, arrive, mark_of,
     ),
 )  # fmt: skip

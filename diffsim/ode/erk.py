@@ -16,6 +16,7 @@ that make the new state (``Tableau.stages``), evaluated again at the new state t
 import math
 
 from diffsim.codegen.loops import Loop, rhs, row, row3, unroll, vjp
+from diffsim.ode.backward import arrive, clear, depart, hand_over
 from diffsim.ode.stepsize import (
     BAD_TIMES,
     CAREFUL,
@@ -359,17 +360,11 @@ def adjoint(
     Source: Hager, Numer. Math. 87 (2000) 247-282; Alexe & Sandu, Appl. Math. Comput. 208 (2009) 328-346.
     """
     sign = 1.0 if span > 0.0 else -1.0
-    n, o = y_bar.shape[0], sigma.shape[0] - 1
-    if nodes[steps] == span:
-        for q in range(n):
-            kappa[0, q] = 0.0
+    o = sigma.shape[0] - 1
+    depart(steps, span, nodes, kappa)
     for step in range(steps - 1, -1, -1):
         h, t = mesh[step], t0 + nodes[step]
-        for q in range(n):
-            g[end, q] = y_bar[q]
-            y_bar[q] = 0.0
-            kappa[end, q] = kappa[0, q]
-        clear(kappa, end)
+        hand_over(end, y_bar, kappa, g)
         later = o
         o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, row(g, end), kappa, w)
         if c.shape[0] > end + 1 and o < later and (rate > 0 or sigma[o + 1] != nodes[step + 1]):
@@ -378,31 +373,6 @@ def adjoint(
         retreat_explicit(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g)
     arrive(k, t0, steps, rate, o, p, nodes, stages, out_bar, y_bar, p_bar, t_bar, kappa)
     return DONE
-
-
-def arrive(k, t0, steps, rate, o, p, nodes, stages, out_bar, y_bar, p_bar, t_bar, kappa):
-    """Cotangents of the slope where the solve starts, if this part starts there, and of the outputs up to number o, which lie there."""
-    if steps == 0 and rate == 1:
-        for i in range(o + 1):
-            for q in range(y_bar.shape[0]):
-                kappa[0, q] += out_bar[i, q]
-    if nodes[0] == 0.0:
-        vjp(k, t0, row3(stages, 0, 0), p, row(kappa, 0), y_bar, p_bar, t_bar)
-    if rate == 0:
-        for i in range(o + 1):
-            for q in range(y_bar.shape[0]):
-                y_bar[q] += out_bar[i, q]
-
-
-def clear(kappa, end):
-    """All rows but row ``end`` become 0."""
-    for i in range(end):
-        unroll()
-        for q in range(kappa.shape[1]):
-            kappa[i, q] = 0.0
-    for i in range(end + 1, kappa.shape[0]):
-        for q in range(kappa.shape[1]):
-            kappa[i, q] = 0.0
 
 
 def withdraw(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g):
@@ -494,5 +464,5 @@ ADJOINT = Loop(
         **SHAPES, "out_bar": "m, n_out", "stages": "room + 1, S + X, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1",
         "kappa": "S + 1 + X, n", "g": "S + 1 + X, n",
     },
-    helpers=(weights, clear, gather_outputs, withdraw, slope_cotangent, retreat_explicit, arrive),
+    helpers=(weights, depart, clear, hand_over, gather_outputs, withdraw, slope_cotangent, retreat_explicit, arrive),
 )  # fmt: skip

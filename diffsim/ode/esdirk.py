@@ -17,12 +17,11 @@ Sources: Hairer & Wanner, Solving Ordinary Differential Equations II, IV.8 (stop
 import math
 
 from diffsim.codegen.loops import Loop, pull, row, row3, vjp
+from diffsim.ode.backward import arrive, clear, depart, hand_over
 from diffsim.ode.erk import (
     STEERED,
     STEERING,
-    arrive,
     begin_with_slopes,
-    clear,
     copy,
     gather_outputs,
     observe,
@@ -273,17 +272,11 @@ def adjoint(
         DONE or SINGULAR.
     """
     sign = 1.0 if span > 0.0 else -1.0
-    end, n, o, status = c.shape[0] - 1, y_bar.shape[0], sigma.shape[0] - 1, DONE
-    if nodes[steps] == span:
-        for q in range(n):
-            kappa[0, q] = 0.0
+    end, o, status = c.shape[0] - 1, sigma.shape[0] - 1, DONE
+    depart(steps, span, nodes, kappa)
     for step in range(steps - 1, -1, -1):
         h, t = mesh[step], t0 + nodes[step]
-        for q in range(n):
-            g[end, q] = y_bar[q]
-            y_bar[q] = 0.0
-            kappa[end, q] = kappa[0, q]
-        clear(kappa, end)
+        hand_over(end, y_bar, kappa, g)
         o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, row(g, end), kappa, w)
         if status == DONE:
             status = retreat(k, gamma, a, c, t, h, p, step, stages, base, depth, plan, mass, y_bar, p_bar, t_bar, kappa,
@@ -329,7 +322,7 @@ ADJOINT = Loop(
     },
     integer_arrays=("plan", "pivots"),
     helpers=(
-        *MATRICES, weights, clear, copy, gather_outputs, take_slope, base_jacobian, change, worth_while, refine,
+        *MATRICES, weights, depart, clear, hand_over, copy, gather_outputs, take_slope, base_jacobian, change, worth_while, refine,
         retreat, arrive,
     ),
 )  # fmt: skip

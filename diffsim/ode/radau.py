@@ -24,13 +24,12 @@ Sources: Hairer & Wanner, Solving Ordinary Differential Equations II, IV.8, and 
 import math
 
 from diffsim.codegen.loops import Loop, pull, row, row3, vjp
+from diffsim.ode.backward import arrive, clear, depart, hand_over
 from diffsim.ode.erk import (
     STEERED,
     STEERING,
-    arrive,
     begin,
     begin_with_slopes,
-    clear,
     copy,
     gather_outputs,
     observe,
@@ -332,17 +331,11 @@ def adjoint(
     f_p(Y_i)^T x_i adds to the parameters and J_i^T x_i to the state.
     """
     sign = 1.0 if span > 0.0 else -1.0
-    end, n, o, status = a.shape[0], y_bar.shape[0], sigma.shape[0] - 1, DONE
-    if nodes[steps] == span:
-        for q in range(n):
-            kappa[0, q] = 0.0
+    end, o, status = a.shape[0], sigma.shape[0] - 1, DONE
+    depart(steps, span, nodes, kappa)
     for step in range(steps - 1, -1, -1):
         h, t = mesh[step], t0 + nodes[step]
-        for q in range(n):
-            g[end, q] = y_bar[q]
-            y_bar[q] = 0.0
-            kappa[end, q] = kappa[0, q]
-        clear(kappa, end)
+        hand_over(end, y_bar, kappa, g)
         o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, row(g, end), kappa, w)
         if status == DONE:
             status = retreat(k, a, c, t, h, p, step, stages, base, depth, rows, columns, place, wide_kl, wide_ku, y_bar, p_bar, t_bar,
@@ -392,7 +385,8 @@ ADJOINT = Loop(
     },
     integer_arrays=("rows", "columns", "place", "wide_pivots"),
     helpers=(
-        form_stages, factor_stages, gather_stages, spread_stages, solve_stages_transposed, level, copy, weights, clear, gather_outputs,
+        form_stages, factor_stages, gather_stages, spread_stages, solve_stages_transposed, level, copy, weights, depart, clear, hand_over,
+        gather_outputs,
         base_jacobian, solve_joined, retreat, arrive,
     ),
 )  # fmt: skip

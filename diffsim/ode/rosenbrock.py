@@ -16,11 +16,11 @@ Source: Hairer & Wanner, Solving Ordinary Differential Equations II, IV.7; adjoi
 import math
 
 from diffsim.codegen.loops import Loop, bend, jac, rhs, rhs_t, row, row3, unroll, vjp
+from diffsim.ode.backward import clear
 from diffsim.ode.erk import (
     STEERED,
     STEERING,
     begin_with_slopes,
-    clear,
     copy,
     gather_outputs,
     observe,

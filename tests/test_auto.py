@@ -9,10 +9,10 @@ import pytest
 
 import diffsim as ds
 from diffsim.errors import FallbackWarning, SolveError
-from diffsim.ode.auto import EXPLICIT, FEW, IMPLICIT, MANY, PATIENCE, choose
-from diffsim.ode.auto_tableaus import AUTO, Auto
-from diffsim.ode.explicit_tableaus import RK23
-from diffsim.ode.marks import mark_of
+from diffsim.ode.loops.auto import EXPLICIT, FEW, IMPLICIT, MANY, PATIENCE, choose
+from diffsim.ode.loops.marks import mark_of
+from diffsim.ode.tableaus.auto import AUTO, Auto
+from diffsim.ode.tableaus.explicit import RK23
 
 
 def van_der_pol(t, y, mu):

@@ -9,9 +9,9 @@ import scipy.integrate
 
 import diffsim as ds
 from diffsim.errors import InputError, SolveError
-from diffsim.ode.bdf_steps import ORDERS_FROM, matrix, rescale
-from diffsim.ode.bdf_tableaus import BDF
-from diffsim.ode.marks import mark_of, marked
+from diffsim.ode.loops.bdf_steps import ORDERS_FROM, matrix, rescale
+from diffsim.ode.loops.marks import mark_of, marked
+from diffsim.ode.tableaus.bdf import BDF
 
 
 # ---------------------------------------------------------------- the formulas

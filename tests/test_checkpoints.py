@@ -9,8 +9,9 @@ import pytest
 import diffsim as ds
 from diffsim.control import schedule
 from diffsim.errors import InputError
-from diffsim.ode import Binomial, Budget, Disk, Online, States, StoreAll, TwoLevel, sweep
-from diffsim.ode.checkpoint import policy_of
+from diffsim.ode import Binomial, Budget, Disk, Online, States, StoreAll, TwoLevel
+from diffsim.ode.checkpoints.policies import policy_of
+from diffsim.ode.loops import sweep
 
 STATE, STAGE = 16, 48                                    # bytes of a state with its slope, and of a step's stages
 

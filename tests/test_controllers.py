@@ -7,7 +7,8 @@ import pytest
 
 import diffsim as ds
 from diffsim.errors import FallbackWarning, InputError, InputTypeError, SolveError
-from diffsim.ode import CONTROLLERS, Controller, stepsize
+from diffsim.ode import CONTROLLERS, Controller
+from diffsim.ode.loops import stepsize
 
 P, Y0 = np.array([1.5, 1.0, 3.0, 1.0]), np.array([1.0, 1.0])
 END = (1.026344767575, 0.909691078136)                     # SciPy's DOP853 at 1e-13, as in test_solve_ivp
@@ -209,7 +210,7 @@ def test_a_bar_is_quiet_where_nobody_looks_and_shown_in_a_terminal(capsys, monke
     solve(**long)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("diffsim.ode.attempts.PATIENCE", 0.0)
+    monkeypatch.setattr("diffsim.ode.pictures.pictures.attempts.PATIENCE", 0.0)
     solve(**long)
     assert "t = 2e+04 of 2e+04" in capsys.readouterr().err
 

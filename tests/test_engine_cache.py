@@ -14,7 +14,7 @@ import pytest
 
 from diffsim.codegen import cache, engine, loops
 from diffsim.errors import InputError
-from diffsim.ode import erk
+from diffsim.ode.loops import erk
 
 HYPOT = """
 declare double @sqrt(double)
@@ -159,7 +159,7 @@ def test_a_loop_s_text_needs_its_kernels_and_libm_alone():
 
 
 def test_importing_the_loops_imports_no_compiler():
-    source = "import sys; import diffsim.ode.erk; print([m for m in ('numba', 'llvmlite', 'scipy') if m in sys.modules])"
+    source = "import sys; import diffsim.ode.loops.erk; print([m for m in ('numba', 'llvmlite', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

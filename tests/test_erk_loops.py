@@ -10,8 +10,8 @@ import pytest
 
 from diffsim.codegen import engine, loops
 from diffsim.errors import InputError
-from diffsim.ode import erk, stepsize
-from diffsim.ode.families import watching
+from diffsim.ode.loops import erk, stepsize
+from diffsim.ode.loops.families import watching
 from diffsim.ode.tableaus import ADAPTIVE, DOP853, TSIT5
 
 EACH = pytest.mark.parametrize("tableau", ADAPTIVE, ids=attrgetter("name"))

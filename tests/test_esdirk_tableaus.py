@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rooted_trees import density, rooted_trees, stage_weights
 
-from diffsim.ode.esdirk_tableaus import ESDIRK, Esdirk
+from diffsim.ode.tableaus.esdirk import ESDIRK, Esdirk
 
 EACH = pytest.mark.parametrize("tableau", ESDIRK, ids=attrgetter("name"))
 DIGITS = {"TRBDF2": Fraction(1, 10**48), "Kvaerno3": Fraction(1, 10**13), "Kvaerno5": Fraction(1, 10**15), "KenCarp4": Fraction(0)}

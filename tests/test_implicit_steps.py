@@ -5,7 +5,7 @@ import pytest
 
 import diffsim as ds
 from diffsim.errors import InputError, SolveError
-from diffsim.ode.esdirk_tableaus import CRANK_NICOLSON
+from diffsim.ode.tableaus.esdirk import CRANK_NICOLSON
 
 EACH = pytest.mark.parametrize("name", ["CrankNicolson", "ImplicitMidpoint"])
 

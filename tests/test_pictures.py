@@ -8,7 +8,7 @@ import pytest
 
 import diffsim as ds
 from diffsim.errors import InputError, InputTypeError
-from diffsim.ode.pictures import COLOURS, NAMED, REJECTED, curves
+from diffsim.ode.pictures.pictures import COLOURS, NAMED, REJECTED, curves
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")

@@ -7,8 +7,8 @@ import pytest
 from rooted_trees import density, rooted_trees, stage_weights
 
 import diffsim as ds
-from diffsim.ode import stage_lu
-from diffsim.ode.radau_tableaus import RADAU, Radau
+from diffsim.ode.matrices import stage_lu
+from diffsim.ode.tableaus.radau import RADAU, Radau
 
 PRINTED = Fraction(1, 10**50)           # what the printed digits leave
 

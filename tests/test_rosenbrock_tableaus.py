@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rooted_trees import density, rooted_trees
 
-from diffsim.ode.rosenbrock_tableaus import ROSENBROCK, Rosenbrock
+from diffsim.ode.tableaus.rosenbrock import ROSENBROCK, Rosenbrock
 
 EACH = pytest.mark.parametrize("tableau", ROSENBROCK, ids=attrgetter("name"))
 DIGITS = {"Rosenbrock23": Fraction(1, 10**40), "Rodas5P": Fraction(1, 10**12)}

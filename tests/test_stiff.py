@@ -8,7 +8,7 @@ import scipy.integrate
 
 import diffsim as ds
 from diffsim.errors import FallbackWarning, SolveError
-from diffsim.ode.kernels import jacobian
+from diffsim.ode.compiled.kernels import jacobian
 from diffsim.ode.rhs import system_of
 from diffsim.ode.tableaus import METHODS
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 import diffsim as ds
 from diffsim.errors import InputError
-from diffsim.ode import lu, plan
-from diffsim.ode.structure import EXACT, Mass, Plan, _fill_by_rows, fill
+from diffsim.ode.matrices import lu, plan
+from diffsim.ode.matrices.structure import EXACT, Mass, Plan, _fill_by_rows, fill
 
 KINDS = ("dense", "banded", "sparse")
 

@@ -9,8 +9,8 @@ import pytest
 
 import diffsim as ds
 from diffsim.errors import InputError, SolveError
-from diffsim.ode.symplectic_tableaus import SYMPLECTIC
 from diffsim.ode.tableaus import METHODS
+from diffsim.ode.tableaus.symplectic import SYMPLECTIC
 
 NAMES = [method.name for method in SYMPLECTIC]
 EACH = pytest.mark.parametrize("name", NAMES)

@@ -6,16 +6,16 @@ What needs the verbs of ``api`` is loaded at first use: a solve alone needs few 
 import importlib
 
 from .check import GradientCheck, check_gradient, gradient_error
-from .checkpoint import Binomial, Budget, Disk, Online, States, StoreAll, TwoLevel
+from .checkpoints.policies import Binomial, Budget, Disk, Online, States, StoreAll, TwoLevel
 from .control import Control
 from .controller import CONTROLLERS, Controller
-from .events import Event
-from .inputs import Input
+from .events.events import Event
+from .events.inputs import Input
+from .events.schedule import Dose
+from .events.switches import where_event
 from .record import Mesh
 from .result import OdeResult
-from .schedule import Dose
 from .solve import solve_ivp
-from .switches import where_event
 from .tableaus import METHODS, Tableau
 
 __all__ = [
@@ -57,18 +57,18 @@ __all__ = [
 
 #: Names that are loaded at first use, and their files.
 _LATER = {
-    "AdjointResult": "continuous",
-    "continuous_adjoint": "continuous",
-    "ensemble": "ensembles",
-    "EnsembleResult": "ensemble_result",
-    "EnsembleSolution": "ensemble_result",
-    "solve_ensemble": "ensemble_solve",
-    "quadrature": "integrals",
-    "Shooting": "multiple_shooting",
-    "shooting": "multiple_shooting",
-    "ShootingResult": "shooting_solve",
-    "SteadyState": "steady",
-    "steady_state": "steady",
+    "AdjointResult": "studies.continuous",
+    "continuous_adjoint": "studies.continuous",
+    "ensemble": "ensembles.ensemble",
+    "EnsembleResult": "ensembles.result",
+    "EnsembleSolution": "ensembles.result",
+    "solve_ensemble": "ensembles.solve",
+    "quadrature": "studies.integrals",
+    "Shooting": "studies.multiple_shooting",
+    "shooting": "studies.multiple_shooting",
+    "ShootingResult": "studies.shooting_solve",
+    "SteadyState": "studies.steady",
+    "steady_state": "studies.steady",
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ..core import Tracer, user_depth
 from ..errors import InputError, InputTypeError
 from .controller import pace_of
-from .families import family_of
+from .loops.families import family_of
 from .tableaus import METHODS, Ndf
 
 #: The probe's error norm counts one part in this many (ode notes: a tenth of the state's tolerance costs no steps on ordinary problems).

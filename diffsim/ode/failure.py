@@ -1,7 +1,8 @@
 """What to say of a solve that stopped before its end."""
 
+from diffsim.ode.loops import stepsize
+
 from ..errors import SolveError
-from . import stepsize
 
 #: Status to reason and remedy.
 REASONS = {

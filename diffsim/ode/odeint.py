@@ -26,7 +26,7 @@ from ..prims.elementwise import add, mul
 from ..prims.family import NOT_LINEAR
 from ..prims.layout import basic, concatenate, index, reshape
 from . import run
-from .emit import adjoint_call, curvature_call, odeint_call, replay_call, tangent_call
+from .compiled.emit import adjoint_call, curvature_call, odeint_call, replay_call, tangent_call
 from .record import WORDS, policy_in, record_spec
 from .system import FLOAT, SCALAR
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core import user_depth
 from ..errors import InputError, InputTypeError
-from .families import family_of
+from .loops.families import family_of
 from .tableaus import METHODS
 
 #: Options of SciPy's solvers that say what is found from ``fun`` itself, or what only LSODA takes.

@@ -8,10 +8,10 @@ import numpy as np
 from ..core import user_depth
 from ..errors import SolveError, ToleranceWarning
 from .arguments import concrete
-from .checkpoint import stats_of
+from .checkpoints.policies import stats_of
 from .dense import Interpolant
-from .erk import COUNTS, NOT_FINITE
 from .failure import failure
+from .loops.erk import COUNTS, NOT_FINITE
 from .record import Mesh
 from .result import OdeResult
 from .tableaus import METHODS

@@ -4,12 +4,13 @@ import contextlib
 import re
 from dataclasses import replace
 
+from diffsim.ode.pictures import attempts
+
 from ..core import Tracer
 from ..errors import InputError, SolveError
-from . import attempts
 from .arguments import concrete
-from .checkpoint import policy_of
-from .families import family_of
+from .checkpoints.policies import policy_of
+from .loops.families import family_of
 from .odeint import odeint, replay
 
 

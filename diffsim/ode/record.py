@@ -6,7 +6,7 @@ import numpy as np
 
 from ..core import Opaque
 from ..errors import InputError
-from .erk import COUNTS, LAST
+from .loops.erk import COUNTS, LAST
 
 #: Context words of a record in a compiled program: address of the work arrays, steps there is room for, addresses of mesh, nodes and
 #: stages; counts, last values, start and span, where attempts are noted.

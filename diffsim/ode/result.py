@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from diffsim.ode.pictures import pictures
+
 from .. import tree
-from . import pictures
-from .sketch import sketch
+from .pictures.sketch import sketch
 
 
 class OdeResult(dict):

@@ -22,7 +22,7 @@ from ..prims.complexes import imag, make_complex, real
 from ..prims.layout import convert
 from ..transforms import trace
 from .arguments import first_member, recorded
-from .conditions import Conditions
+from .events.conditions import Conditions
 from .states import COMPLEX, vector_layout
 from .system import FLOAT, SCALAR, System
 

@@ -5,19 +5,21 @@ import warnings
 
 import numpy as np
 
+from diffsim.ode.loops import erk
+from diffsim.ode.pictures import attempts
+
 from ..codegen.program import Program
 from ..core import REGISTRY, Eqn, Graph, Var, aval_of, user_depth
 from ..errors import SolveError, StrongZeroWarning
 from ..transforms.strong import STRONG, strong_zeros
-from . import attempts, erk
-from .checkpoint import StoreAll, first_cap
-from .conditions import NOTHING
+from .checkpoints.policies import StoreAll, first_cap
+from .compiled.kernels import PythonKernels
 from .control import PROBE_FACTOR, REPLAYING, probe_signs
+from .events.conditions import NOTHING
 from .failure import failure
-from .families import family_of, fixed, order_of_error, steering, watching, work
-from .kernels import PythonKernels
+from .loops.families import family_of, fixed, order_of_error, steering, watching, work
+from .loops.sweep import sweep
 from .record import Kept, Record, policy_in, record_spec
-from .sweep import sweep
 from .system import pack
 from .tableaus import METHODS
 

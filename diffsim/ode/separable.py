@@ -9,7 +9,7 @@ from ..core import Aval
 from ..errors import InputError
 from ..transforms import linearize_for_pattern, pattern_of, trace
 from .arguments import concrete
-from .kernels import along
+from .compiled.kernels import along
 from .system import FLOAT, SCALAR
 
 

@@ -7,16 +7,16 @@ from ..errors import ConcretizationError, InputError, SolveError
 from ..prims.layout import concatenate, reshape
 from .arguments import checked_times, concrete
 from .control import checked_control
-from .families import family_of
+from .events.hybrid import Hybrid
+from .events.segments import solve_in_stretches
 from .frozen import CHECKED
-from .hybrid import Hybrid
-from .mass import checked_mass, checked_solver, consistent, with_mass
+from .loops.families import family_of
+from .matrices.mass import checked_mass, checked_solver, consistent, with_mass
 from .options import checked_method, checked_options, with_options
 from .outcome import failed, result_of, warn_of_scale
 from .problem import Problem
 from .record import Mesh
 from .rhs import system_of
-from .segments import solve_in_stretches
 from .separable import check_separable
 from .states import initial_state
 from .tableaus import METHODS, Splitting

@@ -1,0 +1,1 @@
+"""What a solve keeps for its gradient, and what is computed again from it."""

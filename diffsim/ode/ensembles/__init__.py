@@ -1,0 +1,1 @@
+"""One simulation for many members."""

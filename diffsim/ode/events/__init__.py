@@ -1,0 +1,1 @@
+"""Solves in stretches: events, scheduled times, inputs and switches."""

@@ -1,0 +1,441 @@
+"""A solve in stretches: from event to event and from one scheduled time to the next.
+
+Each stretch is one solve that starts where the one before has left off (``odeint_until``); the time of an event (``crossing``), what a
+reset makes of the state, and what is given at scheduled times are ordinary differentiable operations between stretches. Derivatives of any
+order, with respect to states, parameters, thresholds and times, are those of the composition.
+
+The step in which an event happens is a stretch of its own, of one step: what is computed at the event costs no second pass over the others.
+"""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from diffsim.core import Tracer
+from diffsim.errors import InputError, SolveError
+from diffsim.numpy.rebind import rebound
+from diffsim.ode.arguments import concrete
+from diffsim.ode.loops.erk import COUNTS
+from diffsim.ode.loops.families import family_of
+from diffsim.ode.loops.watch import COUNT, END, HITS, SIZE
+from diffsim.ode.odeint import replay
+from diffsim.ode.record import Record
+from diffsim.ode.tableaus import METHODS
+from diffsim.prims.elementwise import add, sub
+from diffsim.prims.layout import basic, concatenate, index, index_set, reshape
+
+from .joined import finished
+from .recalled import solve_recalled
+from .schedule import by_time, component
+from .until import crossing, odeint_until
+
+#: Crossings whose times differ by no more than this many roundings happen at once.
+TOGETHER = 8 * float(np.finfo(float).eps)
+#: A crossing this close to the last one of its condition, in parts of the time, is the same, found again after a stop.
+AGAIN = 1000 * TOGETHER
+#: A condition that was crossed is on its surface while it is this small beside its values around the crossing.
+ON_SURFACE = 1e-9
+#: So many events in a row, each within this part of the span of the one before, are no solution any more.
+CLOSE, MANY = 1e-8, 12
+#: Steps after a reset begin no longer than this many intervals between the two events before: then events that crowd are not stepped over.
+CAREFUL = 64.0
+#: A span without end is gone along in parts of this length, each this many times the one before.
+ENDLESS, LONGER = 1e3, 10.0
+
+
+class Piece:
+    """Part of a solution: from ``t`` on, on a mesh, as a differentiable function of sigma = time - t.
+
+    Parameters
+    ----------
+    t : scalar
+    close : scalar
+        Its end, as a sigma; maybe traced.
+    y : array, shape (n,)
+        The state at its start.
+    mesh : Record or array of increments
+    leaves : list
+    jumped : bool
+        Whether the state at its start is not the one at the end of the piece before.
+    """
+
+    __slots__ = ("close", "end", "jumped", "leaves", "mesh", "t", "y")
+
+    def __init__(self, t, close, y, mesh, leaves, jumped):
+        self.t, self.close, self.y, self.mesh, self.leaves, self.jumped = t, close, y, mesh, leaves, jumped
+        self.end = float(concrete(close))
+
+    def nodes(self):
+        """Sigma at the nodes, the last one at the end, wherever it moves."""
+        inside = self.mesh.nodes[:-1] if isinstance(self.mesh, Record) else np.zeros(1)
+        return concatenate(inside, reshape(self.close, shape=(1,)), axis=0) if len(inside) else np.zeros(1)
+
+    def kept(self, traced):
+        """States at the nodes if they were kept and are plain numbers, else None."""
+        recorded = not traced and isinstance(self.mesh, Record) and self.mesh.n == self.y.shape[0]
+        return self.mesh.stages[:, 0, :] if recorded else None
+
+
+class Stretches:
+    """A solve that goes from stretch to stretch.
+
+    Parameters
+    ----------
+    problem : Problem
+    hybrid : Hybrid
+    resets : list of callable or None
+        ``reset(t, y) -> y`` of each event, on vectors.
+    keep : bool
+        Whether states between outputs will be wanted.
+    """
+
+    def __init__(self, problem, hybrid, resets, keep):
+        times = problem.times
+        self.problem, self.hybrid, self.conditions, self.keep = problem, hybrid, hybrid.conditions, keep
+        self.resets = resets
+        self.t, self.y, self.n = times.t0, problem.y0, problem.layout.n
+        self.first, self.last = float(concrete(times.t0)), float(concrete(times.t1))
+        self.sign = -1.0 if self.last < self.first else 1.0
+        self.todo, self.place = by_time(hybrid.schedule, self.first, self.last), 0
+        self.user = problem.leaves[len(hybrid.extras(self.n)):]
+        self.window, self.flows, self.modes = [-math.inf, math.inf], {}, np.zeros(hybrid.switches)
+        self.t_eval = None if times.t_eval is None else np.asarray(concrete(times.t_eval))
+        self.rows, self.done, self.pieces, self.moved = [], 0, [], False
+        self.traced = _traced(problem, hybrid)[0]
+        self.seen, self.crossed = [[] for _ in hybrid.events], np.full(len(hybrid.events), np.nan)
+        self.happened, self.chunk, self.latest, self.near = 0, ENDLESS, -math.inf, 0
+        self.interval = math.inf
+        self.sides = np.zeros((2, hybrid.count))
+        self.status, self.counts = None, np.zeros(len(COUNTS), np.int64)
+        self.into = [component(item.into, problem.layout) if item.into is not None else None for _, item in self.todo]
+
+    # ------------------------------------------------------------ numbers
+    @property
+    def now(self):
+        return float(concrete(self.t))
+
+    def before(self, a, b):
+        """Whether time a comes before b."""
+        return self.sign * a < self.sign * b
+
+    def leaves(self):
+        """The parameters of the stretch that begins now."""
+        hybrid, extra = self.hybrid, []
+        if hybrid.windowed:
+            extra.append(np.array(self.window))
+        if hybrid.infused:
+            inflow = np.zeros(self.n)
+            for rate, i in self.flows.values():
+                inflow = add(inflow, _single(rate, i, self.n))
+            extra.append(inflow)
+        if hybrid.switches:
+            extra.append(self.modes.copy())
+        return [*extra, *self.user]
+
+    # ------------------------------------------------------------ going along
+    def run(self):
+        """Go from the start to the end, or to the event that ends the solve."""
+        if self.t_eval is not None:                           # outputs at the very start are the state before anything happens there
+            at_start = int(np.sum(self.t_eval == self.first))
+            self.rows += [reshape(self.y, shape=(1, self.n))] * at_start
+            self.done = at_start
+        self.due(self.first)
+        self.settle({})
+        self.starts()
+        while self.status is None:
+            if self.now == self.last:
+                self.status = 0
+            else:
+                self.stretch()
+
+    def goal(self):
+        """The time to go to next, maybe traced, and its number."""
+        if self.place < len(self.todo) and not self.before(self.last, self.todo[self.place][0]):
+            value, item = self.todo[self.place]
+            return item.time, value
+        if math.isinf(self.last):
+            length, self.chunk = self.chunk, self.chunk * LONGER
+            return add(self.t, self.sign * length), self.now + self.sign * length
+        return self.problem.times.t1, self.last
+
+    def due(self, value):
+        """Apply what is scheduled up to a time."""
+        low, high = self.window[::int(self.sign)]
+        while self.place < len(self.todo) and not self.before(value, self.todo[self.place][0]):
+            (when, item), i = self.todo[self.place], self.into[self.place]
+            if item.amount is not None:
+                self.y, self.moved = add(self.y, _single(item.amount, i, self.n)), True
+            elif item.flow is not None:
+                key, rate = item.flow
+                self.flows.pop(key, None)
+                if rate is not None:
+                    self.flows[key] = rate, i
+            else:
+                low = np.nextafter(when, self.sign * math.inf)
+            self.place += 1
+        later = [when for when, item in self.todo[self.place:] if item.into is None]
+        high = np.nextafter(later[0], -self.sign * math.inf) if later else self.sign * math.inf
+        self.window = [low, high][::int(self.sign)]
+
+    def stretch(self):
+        """One solve: up to an event, or to the next scheduled time."""
+        problem, leaves, t, y = self.problem, self.leaves(), self.t, self.y
+        goal, value = self.goal()
+        span, m = sub(goal, t), self.wanted(value)
+        sigma = concatenate(*([sub(self.outputs(m), t)] if m else []), reshape(span, shape=(1,)), axis=0)
+        ys, record, news = odeint_until(
+            t, span, y, sigma, self.stops(value), self.sides, *leaves, system=problem.system, method=problem.method,
+            control=problem.begun(self.now), conditions=self.conditions, probe=None, keep=self.keep)
+        problem.ended(record)
+        news, size = np.asarray(news), len(concrete(sigma))
+        end, h = news[END], news[SIZE]
+        self.counts += record.counts
+        self.piece(t, span if not h and abs(end) == abs(float(concrete(span))) else end, y, record, leaves)
+        inside = int(np.sum(np.abs(concrete(sigma)[:-1]) <= abs(end)))
+        self.take(ys, inside)
+        self.note(news, self.pieces[-1], 0.0, abs(end))
+        y = index(ys, at=basic((size, self.n), (size - 1, slice(None))))
+        if h:
+            self.event(add(t, end), y, leaves, news)
+        elif abs(end) < abs(float(concrete(span))):           # there was no room to write down more crossings
+            self.t, self.y = add(t, end), y
+        else:
+            self.t, self.y = goal, y
+            self.due(value)
+            self.settle({})
+
+    def piece(self, *what):
+        """One more piece of the solution."""
+        self.pieces.append(Piece(*what, self.moved))
+        self.moved = False
+
+    def event(self, t, y, leaves, news):
+        """The step of size news[SIZE] from t, in which active conditions change their signs."""
+        count, h = self.conditions.count, news[SIZE]
+        hits, sizes = news[HITS:HITS + count], news[HITS + count:HITS + 2 * count]
+        when = float(concrete(t))
+        first = int(np.argmin(np.abs(hits)))
+        together = TOGETHER * max(abs(when), abs(when + hits[first]))
+        which = [g for g in range(count) if abs(hits[g] - hits[first]) <= together]
+        static = {"system": self.problem.system, "method": self.problem.method}
+        sigma = crossing(hits[first:first + 1], np.array([h]), sizes[first:first + 1] / h, t, y, *leaves, conditions=self.conditions,
+                         which=first, **static)
+        tau = add(t, index(sigma, at=basic((1,), (0,))))
+        m = self.wanted(float(concrete(tau)))
+        inside = concatenate(*([sub(self.outputs(m), t)] if m else []), sigma, axis=0)
+        ys, _ = replay(np.array([h]), t, y, inside, *leaves, rate=0, **static)
+        self.piece(t, index(sigma, at=basic((1,), (0,))), y, np.array([h]), leaves)
+        self.take(ys, m)
+        self.note(news, self.pieces[-1], abs(news[END]), abs(news[END] + hits[first]) + together)
+        self.t, self.y = tau, index(ys, at=basic((m + 1, self.n), (m, slice(None))))
+        self.happens(which, {g: sizes[g] for g in which})
+
+    # ------------------------------------------------------------ outputs
+    def wanted(self, value):
+        """How many outputs lie between those taken and a time."""
+        if self.t_eval is None:
+            return 0
+        return int(np.searchsorted(self.sign * self.t_eval, self.sign * value, side="right")) - self.done
+
+    def outputs(self, m):
+        """The next m output times."""
+        t_eval = self.problem.times.t_eval
+        return index(t_eval, at=basic(tuple(map(int, t_eval.shape)), (slice(self.done, self.done + m),)))
+
+    def take(self, ys, m):
+        """The first m rows are outputs."""
+        if m and self.t_eval is not None:
+            self.rows.append(index(ys, at=basic(tuple(map(int, ys.shape)), (slice(0, m), slice(None)))))
+            self.done += m
+
+    def stops(self, value):
+        """Times relative to now at which the inputs are not smooth, up to the end of the stretch."""
+        now = self.now
+        knots = [np.ravel(np.asarray(concrete(x), float)) for x in self.hybrid.stops]
+        knots = np.unique(np.concatenate(knots)) if knots else np.zeros(0)
+        sigma = knots[(self.sign * knots > self.sign * now) & (self.sign * knots < self.sign * value)] - now
+        if self.hybrid.resets:
+            sigma = np.append(sigma, self.sign * CAREFUL * self.interval)
+        return self.sign * np.sort(self.sign * sigma)
+
+    # ------------------------------------------------------------ events
+    def note(self, news, piece, low, high):
+        """Crossings written down between two times of the stretch (parts of its length, signs aside), which lie in ``piece``."""
+        found = news[HITS + 2 * self.conditions.count:].reshape(-1, 3)[:int(news[COUNT])]
+        shift = math.copysign(low, piece.end)
+        for g in range(len(self.hybrid.events)):
+            mine = found[found[:, 0] == g]
+            far = np.abs(mine[:, 1])
+            mine = mine[((far > low) | (low == 0.0)) & (far <= high)]
+            if not len(mine) or self.hybrid.events[g].active:
+                continue
+            mine = self.unseen(g, mine, float(concrete(piece.t)) - shift)
+            if not len(mine):
+                continue
+            at, level = mine[:, 1] - shift, mine[:, 2].copy()
+            static = {"system": self.problem.system, "method": self.problem.method}
+            sigma = crossing(at, piece.mesh, level, piece.t, piece.y, *piece.leaves, conditions=self.conditions, which=g,
+                             **static)
+            ys, _ = replay(piece.mesh, piece.t, piece.y, sigma, *piece.leaves, rate=0, **static)
+            self.seen[g].append((add(sigma, piece.t), ys))
+            self.tally(g, at.size)
+
+    def unseen(self, g, mine, start):
+        """Those of the crossings that are not the one taken last, where another event stopped the solve at the same time."""
+        when = start + mine[:, 1]
+        mine = mine[~(np.abs(when - self.crossed[g]) <= AGAIN * np.maximum(np.abs(when), abs(self.crossed[g])))]
+        if len(mine):
+            self.crossed[g] = start + mine[-1, 1]
+        return mine
+
+    def happens(self, which, sizes):
+        """Active conditions change their signs now: resets, the end, modes."""
+        events = self.hybrid.events
+        for g in which:
+            if g >= len(events):
+                self.modes[g - len(events)] = 1.0 - self.modes[g - len(events)]
+                continue
+            event = events[g]
+            if not event.active:
+                continue
+            self.seen[g].append((reshape(self.t, shape=(1,)), reshape(self.y, shape=(1, self.n))))
+            if event.reset is not None:
+                self.y, self.moved = self.resets[g](self.t, self.y), True
+            if event.count and sum(int(t.shape[0]) for t, _ in self.seen[g]) >= event.count:
+                self.status = 1
+        self.crowd(which[0])
+        self.tally(which[0], len(which))
+        if self.status is None:
+            self.settle(sizes)
+
+    def crowd(self, g):
+        """SolveError if events follow each other without end."""
+        now = self.now
+        span = abs(self.last - self.first) if math.isfinite(self.last) else 1.0
+        self.interval, self.latest = abs(now - self.latest), now
+        self.near = self.near + 1 if self.interval <= CLOSE * max(span, abs(now)) else 0
+        if self.near >= MANY:
+            raise self.trouble(f"{self.hybrid.names()[g]} happens again and again at t = {now:.9g}, without time going on: the solution "
+                               f"ends there as it is described",
+                               "end the span before, make the event terminal once it is faint, or let a reset leave the surface")
+
+    def tally(self, g, n):
+        self.happened += n
+        if self.happened > self.hybrid.max_events:
+            raise self.trouble(f"there were more than {self.hybrid.max_events} events, the last one {self.hybrid.names()[g]} at t = "
+                               f"{self.now:.9g}",
+                               "raise max_events, or look whether it should happen that often")
+
+    def trouble(self, reason, remedy):
+        error = SolveError(f"solve_ivp stopped at t = {self.now:.6g} of {self.first:.6g} to {self.last:.6g}: {reason}. Remedy: {remedy}.",
+                           status=-1, t=self.now)
+        error.record = None
+        return error
+
+    def settle(self, sizes):
+        """Before a stretch: on which side of zero conditions are.
+
+        Parameters
+        ----------
+        sizes : dict
+            Conditions that have just changed their signs, to the sizes of their values around.
+        """
+        hybrid, first = self.hybrid, len(self.hybrid.events)
+        self.sides = np.zeros((2, hybrid.count))
+        for g, size in sizes.items():
+            self.sides[0, g] = ON_SURFACE * size
+        if not hybrid.switches:
+            return
+        for _ in range(hybrid.switches + 1):                  # a switch may depend on those before it
+            g = self.values()[first:]
+            on = np.abs(g) <= self.sides[0, first:]
+            fired = np.isin(np.arange(len(g)) + first, list(sizes))
+            modes = np.where(on & fired, self.modes, (g > 0) * 1.0)
+            if np.array_equal(modes, self.modes):
+                break
+            self.modes = modes
+        self.sides[0, first:] = np.maximum(self.sides[0, first:], np.finfo(float).tiny)
+        self.sides[1, first:] = np.where(self.modes > 0, 1.0, -1.0) * self.sides[0, first:]
+
+    def values(self):
+        """Conditions now, as numbers."""
+        return np.asarray(self.conditions.call(np.float64(self.now), np.asarray(concrete(self.y)), *map(concrete, self.leaves())))
+
+    def starts(self):
+        """SciPy's functions that are zero at the very start are events there."""
+        events = self.hybrid.events
+        if not any(event.at_start for event in events):
+            return
+        g = self.values()
+        zero = [i for i, event in enumerate(events) if event.at_start and g[i] == 0.0 and event.direction in (0.0, self.rising(i))]
+        for i in zero:
+            self.seen[i].append((reshape(self.t, shape=(1,)), reshape(self.y, shape=(1, self.n))))
+            self.happened += 1
+            if events[i].count == 1:
+                self.status = 1
+
+    def rising(self, i):
+        """Sign of the change of condition number i along the solution from now on."""
+        leaves = [np.asarray(concrete(x)) for x in self.leaves()]
+        t, y = np.float64(self.now), np.asarray(concrete(self.y))
+        h = self.sign * 1e-7 * max(abs(self.last - self.first) if math.isfinite(self.last) else 1.0, abs(t))
+        y_next = y + h * np.asarray(self.problem.system.call(t, y, *leaves))
+        return float(np.sign(np.asarray(self.conditions.call(t + h, y_next, *leaves))[i]))
+
+
+def _traced(problem, hybrid):
+    """Whether anything of a solve is a tracer, and whether anything is a symbol without a number."""
+    traced, symbolic = problem.traced
+    more = [x for item in hybrid.schedule for x in (item.time, item.amount, item.flow and item.flow[1])] + hybrid.stops
+    more = [x for x in more if isinstance(x, Tracer)]
+    return traced or bool(more), symbolic or any(concrete(x) is None for x in more)
+
+
+def _stopping():
+    """Methods whose loops watch event functions."""
+    return [name for name in METHODS if "ways" in family_of(name).forward.arguments]
+
+
+def _reset(event, layout, args):
+    """A user's reset on vectors, None without one."""
+    run = rebound(event.reset)
+    return event.reset and (lambda t, y: layout.flat(run(t, layout.argument(y), *args), f"the reset of {event.name}"))
+
+
+def _single(x, i, n):
+    """A vector of zeros but for one component."""
+    if not isinstance(x, Tracer):
+        return np.where(np.arange(n) == i, np.asarray(x, float), 0.0)
+    return index_set(np.zeros(n), x, at=basic((n,), (i,)))
+
+
+def solve_in_stretches(problem, hybrid, args, dense_output):
+    """The result of ``solve_ivp`` for a problem with events, scheduled times or switches."""
+    traced, symbolic = _traced(problem, hybrid)
+    args = () if args is None else args if isinstance(args, tuple) else tuple(args) if isinstance(args, list) else (args,)
+    method, options = METHODS[problem.method], problem.options
+    if "ways" not in family_of(problem.method).forward.arguments:
+        raise InputError(f"solve_ivp: method {problem.method!r} does not stop at events and scheduled times; use one of "
+                         f"{', '.join(_stopping())}")
+    for name in ("steps", "memory", "checkpoint"):
+        if getattr(options, name) not in (None, False):
+            raise InputError(f"solve_ivp: {name}= does not reach solves with events, doses, tstops, inputs or switches: leave it out")
+    if method.fixed:                                          # equal steps: errors count as none
+        problem.control = replace(problem.control, max_step=min(problem.control.first_step, problem.control.max_step))
+    span = concrete(problem.times.span)
+    if any(item.into is not None for item in hybrid.schedule) and span is not None and span < 0:
+        raise InputError("solve_ivp: doses are given as time goes on, but t_span goes back in time")
+    if symbolic:
+        return solve_recalled(problem, hybrid, args, lambda problem, hybrid, resets: Stretches(problem, hybrid, resets, False))
+    keep = dense_output or problem.times.t_eval is None
+    run = Stretches(problem, hybrid, [_reset(event, problem.layout, args) for event in hybrid.events], keep)
+    error = None
+    try:
+        with problem.watched():
+            run.run()
+    except SolveError as reason:
+        error = problem.named(reason)
+        if traced:
+            raise error from None
+    return finished(run, error, dense_output)

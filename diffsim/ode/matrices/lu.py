@@ -1,0 +1,377 @@
+"""Linear systems with W = M - scale J: the linear algebra of the implicit stepping loops.
+
+Part of the stepping loops (``erk.py``), in the same subset of Python. What is known before a solve about where M and J may differ from
+zero is one vector of integers, the *plan* (``plan.py``). W and its factors lie in one vector w. A full or banded matrix lies there column
+by column, entry (i, j) at w[j stride + i + shift], and a band has room for what row interchanges fill; sparse factors are those of
+``sparse_lu.py``. Rows and columns are renumbered to make a band narrow, or elimination sparse: component q of a vector belongs to row
+plan[PLACE + q].
+
+A state with its tangents has a matrix of blocks, all those on the diagonal being the one of the state alone, its *base*: that is what is
+factorised. The off-diagonal blocks hold second derivatives and couple a block to those with fewer tangents (``level``), so that solving
+level by level is exact.
+
+Source: Golub & Van Loan, Matrix Computations, 4th ed., 3.4 and 4.3.
+"""
+
+import math
+
+from diffsim.codegen.loops import jac, pull, push, rhs, row
+from diffsim.ode.loops.erk import begin_with_slopes
+from diffsim.ode.loops.stepsize import modest_first_step
+from diffsim.ode.matrices.plan import (
+    FILLERS,
+    JACOBIAN_AT,
+    KIND,
+    KL,
+    KU,
+    MASS_AT,
+    MASS_COLUMNS,
+    MASS_ROWS,
+    MASSES,
+    NARROW,
+    PLACE,
+    PLAIN,
+    SHIFT,
+    SPARSE,
+    STRIDE,
+)
+from diffsim.ode.matrices.sparse_lu import factor_sparse, gathered, solve_sparse, solve_sparse_transposed
+
+
+def form(plan, mass, values, scale, w):
+    """w = M - scale J, J given by its entries."""
+    for i in range(w.shape[0]):
+        w[i] = 0.0
+    at = plan[MASS_AT]
+    for e in range(plan[MASSES]):
+        w[plan[at + e]] += mass[e]
+    at = plan[JACOBIAN_AT]
+    for e in range(values.shape[0]):
+        w[plan[at + e]] -= scale * values[e]
+
+
+def form_start(plan, mass, w):
+    """w = M, completed to a regular matrix where M is singular."""
+    for i in range(w.shape[0]):
+        w[i] = 0.0
+    at = plan[MASS_AT]
+    for e in range(plan[MASSES] + plan[FILLERS]):
+        w[plan[at + e]] += mass[e]
+
+
+def times_mass(plan, mass, x, first, n, out, to):
+    """The n components of out from ``to`` on become M times those of x from ``first`` on."""
+    if plan[PLAIN] > 0:
+        for q in range(n):
+            out[to + q] = x[first + q]
+    else:
+        add_entries(plan, mass, plan[MASS_ROWS], plan[MASS_COLUMNS], x, first, n, out, to)
+
+
+def times_mass_transposed(plan, mass, x, first, n, out, to):
+    """The same for M^T."""
+    if plan[PLAIN] > 0:
+        for q in range(n):
+            out[to + q] = x[first + q]
+    else:
+        add_entries(plan, mass, plan[MASS_COLUMNS], plan[MASS_ROWS], x, first, n, out, to)
+
+
+def add_entries(plan, mass, rows, columns, x, first, n, out, to):
+    """Product with the entries of M, whose rows and columns are listed from these places on."""
+    for q in range(n):
+        out[to + q] = 0.0
+    for e in range(plan[MASSES]):
+        out[to + plan[rows + e]] += mass[e] * x[first + plan[columns + e]]
+
+
+# ---------------------------------------------------------------- columns
+def subtract(x, to, factor, w, source, count):
+    """count entries of x from ``to`` on lose factor times those of w from ``source`` on."""
+    if to >= 0 and source >= 0:                           # always so; says that no index counts from the end
+        for i in range(count):
+            x[to + i] -= factor * w[source + i]
+
+
+def product(w, source, x, to, count):
+    """Sum of products of count entries of w from ``source`` on and of x from ``to`` on, in four interleaved parts."""
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    if to >= 0 and source >= 0:
+        whole = count // 4 * 4
+        for i in range(0, whole, 4):
+            a += w[source + i] * x[to + i]
+            b += w[source + i + 1] * x[to + i + 1]
+            c += w[source + i + 2] * x[to + i + 2]
+            d += w[source + i + 3] * x[to + i + 3]
+        for i in range(whole, count):
+            a += w[source + i] * x[to + i]
+    return (a + b) + (c + d)
+
+
+# ---------------------------------------------------------------- full and banded matrices
+def factor_banded(plan, w, pivots):
+    """w becomes its factors, with the reciprocals of U's diagonal; False if it is singular or a pivot is not finite.
+
+    pivots[n] says whether a narrow band went without interchanges: then U's rows are divided by their diagonal.
+    """
+    n, stride, shift, kl, ku = pivots.shape[0] - 1, plan[STRIDE], plan[SHIFT], plan[KL], plan[KU]
+    pivots[n] = plan[NARROW]
+    for j in range(n):
+        column = j * stride + shift
+        best, at = abs(w[column + j]), j
+        bottom = min(n, j + kl + 1)
+        for i in range(j + 1, bottom):
+            size = abs(w[column + i])
+            if size > best:
+                best, at = size, i
+        pivots[j] = at
+        if at != j:
+            pivots[n] = 0
+        if not (best > 0.0 and best < math.inf):
+            return False
+        inverse = 1.0 / w[column + at]
+        w[column + at] = w[column + j]
+        w[column + j] = inverse
+        for i in range(j + 1, bottom):
+            w[column + i] *= inverse
+        for c in range(j + 1, min(n, j + kl + ku + 1)):
+            other = c * stride + shift
+            top = w[other + at]
+            w[other + at] = w[other + j]
+            w[other + j] = top
+            if top != 0.0:
+                subtract(w, other + j + 1, top, w, column + j + 1, bottom - j - 1)
+    if pivots[n] > 0:
+        for c in range(n):
+            for i in range(max(0, c - ku), c):
+                w[c * stride + shift + i] *= w[i * stride + shift + i]
+    return True
+
+
+def solve_narrow(plan, w, z):
+    """z becomes the solution of L U z = z for a narrow band without interchanges.
+
+    Each component waits for the one before it: what does not wait is done first, and the last product by itself.
+    """
+    n, stride, shift, kl, ku = z.shape[0], plan[STRIDE], plan[SHIFT], plan[KL], plan[KU]
+    for j in range(min(kl, n)):
+        for i in range(j):
+            z[j] -= w[i * stride + shift + j] * z[i]
+    for j in range(kl, n):
+        acc, at = z[j], (j - kl) * stride + shift + j
+        for d in range(kl):
+            acc -= w[at + d * stride] * z[j - kl + d]
+        z[j] = acc
+    for back in range(n):
+        j = n - 1 - back
+        acc, at = z[j] * w[j * stride + shift + j], (j + ku) * stride + shift + j
+        if back >= ku:
+            for d in range(ku):
+                acc -= w[at - d * stride] * z[j + ku - d]
+        else:
+            for i in range(n - 1, j, -1):
+                acc -= w[i * stride + shift + j] * z[i]
+        z[j] = acc
+
+
+def solve_narrow_transposed(plan, w, z):
+    """The same for (L U)^T z = z."""
+    n, stride, shift, kl, ku = z.shape[0], plan[STRIDE], plan[SHIFT], plan[KL], plan[KU]
+    for j in range(min(ku, n)):
+        for i in range(j):
+            z[j] -= w[j * stride + shift + i] * z[i]
+    for j in range(ku, n):
+        acc, at = z[j], j * stride + shift + j - ku
+        for d in range(ku):
+            acc -= w[at + d] * z[j - ku + d]
+        z[j] = acc
+    for back in range(n):
+        j = n - 1 - back
+        at = j * stride + shift + j
+        acc = z[j] * w[at]
+        if back >= kl:
+            for d in range(kl):
+                acc -= w[at + kl - d] * z[j + kl - d]
+        else:
+            for i in range(n - 1, j, -1):
+                acc -= w[at + i - j] * z[i]
+        z[j] = acc
+
+
+def solve_banded(plan, w, pivots, z):
+    """z becomes the solution of W z = z, the components in the plan's order."""
+    n, stride, shift, kl, ku = z.shape[0], plan[STRIDE], plan[SHIFT], plan[KL], plan[KU]
+    for j in range(n):
+        at = pivots[j]
+        top = z[at]
+        z[at] = z[j]
+        z[j] = top
+        subtract(z, j + 1, top, w, j * stride + shift + j + 1, min(n, j + kl + 1) - j - 1)
+    for back in range(n):
+        j = n - 1 - back
+        top = z[j] * w[j * stride + shift + j]
+        z[j] = top
+        above = max(0, j - kl - ku)
+        subtract(z, above, top, w, j * stride + shift + above, j - above)
+
+
+def solve_banded_transposed(plan, w, pivots, z):
+    """The same for W^T z = z."""
+    n, stride, shift, kl, ku = z.shape[0], plan[STRIDE], plan[SHIFT], plan[KL], plan[KU]
+    for j in range(n):
+        above = max(0, j - kl - ku)
+        z[j] = (z[j] - product(w, j * stride + shift + above, z, above, j - above)) * w[j * stride + shift + j]
+    for back in range(n):
+        j = n - 1 - back
+        acc = z[j] - product(w, j * stride + shift + j + 1, z, j + 1, min(n, j + kl + 1) - j - 1)
+        at = pivots[j]
+        z[j] = z[at]
+        z[at] = acc
+
+
+# ---------------------------------------------------------------- any matrix
+def factor(plan, w, pivots):
+    """w becomes its factors; False if it is singular or a pivot is not finite."""
+    if plan[KIND] == SPARSE:
+        return factor_sparse(plan, w, pivots.shape[0] - 1)
+    return factor_banded(plan, w, pivots)
+
+
+def solve(plan, w, pivots, x, first, z):
+    """The block of x from ``first`` on becomes the solution of W x = x; z is work."""
+    n, place = z.shape[0], plan[PLACE]
+    for q in range(n):
+        z[plan[place + q]] = x[first + q]
+    if plan[KIND] == SPARSE:
+        solve_sparse(plan, w, z)
+    elif pivots[n] > 0:
+        solve_narrow(plan, w, z)
+    else:
+        solve_banded(plan, w, pivots, z)
+    for q in range(n):
+        x[first + q] = z[plan[place + q]]
+
+
+def solve_transposed(plan, w, pivots, x, first, z):
+    """The block of x from ``first`` on becomes the solution of W^T x = x; z is work."""
+    n, place = z.shape[0], plan[PLACE]
+    for q in range(n):
+        z[plan[place + q]] = x[first + q]
+    if plan[KIND] == SPARSE:
+        solve_sparse_transposed(plan, w, z)
+    elif pivots[n] > 0:
+        solve_narrow_transposed(plan, w, z)
+    else:
+        solve_banded_transposed(plan, w, pivots, z)
+    for q in range(n):
+        x[first + q] = z[plan[place + q]]
+
+
+# ---------------------------------------------------------------- slopes at the start
+def start_slopes(k, t, y, p, plan, mass, w, pivots, z, slopes):
+    """The slopes at the start, M slopes = f(t, y); where M is singular they do not change what it says nothing about."""
+    rhs(k, t, y, p, slopes)
+    if plan[PLAIN] == 0:
+        form_start(plan, mass, w)
+        if factor(plan, w, pivots):
+            for first in range(0, y.shape[0], z.shape[0]):
+                solve(plan, w, pivots, slopes, first, z)
+
+
+def start_cotangents(plan, mass, w, pivots, z, x):
+    """From the cotangent of ``start_slopes`` to that of f(t, y)."""
+    if plan[PLAIN] == 0:
+        form_start(plan, mass, w)
+        if factor(plan, w, pivots):
+            for first in range(0, x.shape[0], z.shape[0]):
+                solve_transposed(plan, w, pivots, x, first, z)
+
+
+#: Part of the span that scales J where a probe is settled.
+FAINTLY = 2.0**-30
+
+
+def settle_probe(k, t, y, p, scale, base, plan, mass, values, r, w, pivots, z):
+    """Move a tangent at the start so that it satisfies the linearised algebraic equations; the smaller scale, the less else it changes.
+
+    In W x = scale r with r of the algebraic equations alone, their rows say J x = -r and the others M x = scale J x.
+    """
+    n = z.shape[0]
+    tangent = n - base
+    for q in range(n):
+        z[q] = y[base + q]
+    jac(k, t, z, p, values)
+    form(plan, mass, values, scale, w)
+    if factor(plan, w, pivots):
+        rhs(k, t, y, p, r)
+        for q in range(n):
+            r[base + q] = 0.0
+        for e in range(plan[MASSES], plan[MASSES] + plan[FILLERS]):
+            q = plan[plan[MASS_ROWS] + e]
+            r[base + q] = scale * r[tangent + q]
+        solve(plan, w, pivots, r, base, z)
+        for q in range(n):
+            y[tangent + q] += r[base + q]
+
+
+def begin_implicit(
+    k, order, t0, s, span, y, p, base, plan, mass, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol, probe_factor, values,
+    r, w, pivots, z, ks, new, out,
+):  # fmt: skip
+    """As ``erk.begin``, with a mass matrix."""
+    if plan[FILLERS] > 0 and probe_factor > 0.0:
+        settle_probe(k, t0, y, p, FAINTLY * span, base, plan, mass, values, r, w, pivots, z)
+    if s == 0.0:
+        start_slopes(k, t0, y, p, plan, mass, w, pivots, z, row(ks, 0))
+    if plan[PLAIN] == 0 and first_step <= 0.0:
+        first_step = modest_first_step(span, y, rtol, atol, probe_atol, probe_factor, ks)
+    return begin_with_slopes(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol, probe_factor,
+                             ks, new, out)
+
+
+# ---------------------------------------------------------------- a state with its tangents
+def level(block, base):
+    """How many tangents a block has: the ones in the numbers of the block and of the base that differ."""
+    count, bits = 0, block ^ base
+    while bits > 0:
+        count += bits & 1
+        bits >>= 1
+    return count
+
+
+def solve_joined(k, t, y, p, scale, base, depth, r, plan, w, pivots, x, z, work):
+    """x becomes the solution of (M - scale J) x = r, J the Jacobian of a state joined ``depth`` times by its tangent."""
+    n = z.shape[0]
+    for q in range(x.shape[0]):
+        x[q] = 0.0
+    for now in range(depth + 1):
+        if now > 0:
+            push(k, t, y, x, p, work)
+        for block in range(x.shape[0] // n):
+            if level(block, base // n) == now:
+                for q in range(block * n, block * n + n):
+                    x[q] = r[q] if now == 0 else r[q] + scale * work[q]
+                solve(plan, w, pivots, x, block * n, z)
+
+
+def solve_joined_transposed(k, t, y, p, scale, base, depth, r, plan, w, pivots, x, z, work):
+    """The same for (M - scale J)^T x = r."""
+    n = z.shape[0]
+    for q in range(x.shape[0]):
+        x[q] = 0.0
+    for done in range(depth + 1):
+        if done > 0:
+            pull(k, t, y, x, p, work)
+        for block in range(x.shape[0] // n):
+            if level(block, base // n) == depth - done:
+                for q in range(block * n, block * n + n):
+                    x[q] = r[q] if done == 0 else r[q] + scale * work[q]
+                solve_transposed(plan, w, pivots, x, block * n, z)
+
+
+#: The functions above, each after those it calls: helpers of a loop (``codegen.loops.Loop``).
+MATRICES = (
+    form, form_start, add_entries, times_mass, times_mass_transposed, subtract, product, factor_banded, solve_narrow,
+    solve_narrow_transposed, solve_banded, solve_banded_transposed, factor_sparse, gathered, solve_sparse, solve_sparse_transposed, factor,
+    solve, solve_transposed, start_slopes, start_cotangents, settle_probe, level, solve_joined, solve_joined_transposed,
+)  # fmt: skip

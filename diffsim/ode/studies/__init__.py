@@ -1,0 +1,1 @@
+"""Problems that are built on solves: running costs, steady states, shooting, continuous adjoints."""

@@ -210,7 +210,7 @@ def test_a_bar_is_quiet_where_nobody_looks_and_shown_in_a_terminal(capsys, monke
     solve(**long)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("diffsim.ode.pictures.pictures.attempts.PATIENCE", 0.0)
+    monkeypatch.setattr("diffsim.ode.pictures.attempts.PATIENCE", 0.0)
     solve(**long)
     assert "t = 2e+04 of 2e+04" in capsys.readouterr().err
 

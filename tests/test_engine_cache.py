@@ -136,7 +136,7 @@ def test_constants_keep_every_bit():
 def test_a_kept_loop_is_used_without_numba(place):
     """One process compiles (and says so once), the next reads the text and never imports Numba."""
     source = (
-        "import sys; from diffsim.ode import erk; print(len(erk.FORWARD.text), len(erk.ADJOINT.text)); "
+        "import sys; from diffsim.ode.loops import erk; print(len(erk.FORWARD.text), len(erk.ADJOINT.text)); "
         "print([m for m in ('numba', 'scipy', 'matplotlib') if m in sys.modules])"
     )
     first, second = (

@@ -65,12 +65,9 @@ def _unlock(x):
 
 
 def _samples(x):
+    """Bits of some elements; a third of the time where the array lies in order."""
     step = max(x.size // SAMPLES, 1)
-    return x.flat[::step]
-
-
-def _same(a, b):
-    return a.tobytes() == b.tobytes()
+    return (x.reshape(-1) if x.flags.c_contiguous else x.flat)[::step].tobytes()
 
 
 def _words(x):
@@ -129,7 +126,7 @@ class Held:
         known, now = self._known.get(id(x)), _samples(x)
         if known is None:
             self._known[id(x)], self._digests[id(x)] = (x, now), digest(x)
-        elif not _same(known[1], now):
+        elif known[1] != now:
             raise _changed(x)
         return x
 

@@ -61,7 +61,8 @@ class OnceTrace(LinearTrace):
         a = x.primal
         if a.__class__ is not ndarray and a.__class__ not in PLAIN:
             return LinearTrace.unary(self, prim, x, made)
-        if a.size > WAITS:
+        large = a.size > WAITS
+        if large:
             spare = np.empty(a.shape, a.dtype)              # memory used last is left to a product or sum: a function can wait for other
             z = prim.quick(a)
             del spare
@@ -76,7 +77,7 @@ class OnceTrace(LinearTrace):
         avals.append(aval)
         if d.__class__ is int:
             self.note((out, n, d))
-        elif prim.late is None or z.size < WAITS:
+        elif not large or prim.late is None:
             self.note((out, n, d(a, z)))
         else:
             self.note((out, n, d, a if prim.late == "x" else z, prim))

@@ -9,8 +9,8 @@ import scipy.sparse
 import diffsim as ds
 from diffsim.errors import ConvergenceError, FallbackWarning, InputError, InputTypeError, SingularError
 
-ACCURATE = pytest.mark.parametrize("method", ["Rodas5P", "Kvaerno5", "KenCarp4", "Kvaerno3", "TRBDF2"])
-FAMILIES = pytest.mark.parametrize("method", ["Rodas5P", "Kvaerno5"])
+ACCURATE = pytest.mark.parametrize("method", ["Rodas5P", "Kvaerno5", "KenCarp4", "Kvaerno3", "TRBDF2", "Radau", "BDF"])
+FAMILIES = pytest.mark.parametrize("method", ["Rodas5P", "Kvaerno5", "Radau", "BDF"])
 K = np.array([0.04, 3e7, 1e4])
 
 
@@ -58,7 +58,7 @@ def linear(t, y, q):
 REGULAR = np.array([[2.0, 1.0, 0.0], [0.0, 1.5, 0.5], [0.3, 0.0, 1.0]])
 
 
-@pytest.mark.parametrize("method", ["Rodas5P", "Rosenbrock23", "Kvaerno5", "Radau", "Tsit5"])
+@pytest.mark.parametrize("method", ["Rodas5P", "Rosenbrock23", "Kvaerno5", "Radau", "BDF", "Tsit5"])
 @pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_matrix, "diagonal"])
 def test_a_regular_mass_matrix_is_its_inverse_applied(method, kind):
     mass = np.array([2.0, 0.5, 4.0]) if kind == "diagonal" else kind(REGULAR)
@@ -211,11 +211,19 @@ def test_wrong_matrices_and_methods_are_named():
     ]:
         with pytest.raises(error, match=message):
             ds.solve_ivp(f, (0, 1), np.ones(3), mass=mass)
-    for method in ("Tsit5", "Rosenbrock23", "DOP853"):
+    for method in ("Tsit5", "Rosenbrock23", "DOP853", "CrankNicolson", "ImplicitMidpoint"):
         with pytest.raises(InputError, match=f"mass is singular.*{method}.*Rodas5P"):
             ds.solve_ivp(f, (0, 1), np.ones(3), method=method, mass=[1, 1, 0])
     with pytest.raises(InputTypeError, match="plain numbers"):
         ds.grad(lambda m: ds.solve_ivp(f, (0, 1), np.ones(2), mass=np.array([1.0, 1.0]) * m, t_eval=[1.0]).y[0, 0])(2.0)
+
+
+def test_auto_solves_algebraic_equations_with_its_implicit_method():
+    first, second = (ds.solve_ivp(robertson, (0, 1), [1, 0, 0], method=m, mass=[1, 1, 0], args=(K,)) for m in ("auto", "Kvaerno5"))
+    assert np.array_equal(first.y, second.y)
+    regular = ds.solve_ivp(linear, (0, 1), [1.0, 0.5, -0.2], method="auto", mass=REGULAR, args=(1.3,), t_eval=[1.0], rtol=1e-8).y
+    want = ds.solve_ivp(linear, (0, 1), [1.0, 0.5, -0.2], method="Radau", mass=REGULAR, args=(1.3,), t_eval=[1.0], rtol=1e-8).y
+    np.testing.assert_allclose(regular, want, rtol=1e-6)
 
 
 def test_the_identity_costs_nothing():

@@ -11,7 +11,7 @@ from .events.hybrid import Hybrid
 from .events.segments import solve_in_stretches
 from .frozen import CHECKED
 from .loops.families import family_of
-from .matrices.mass import checked_mass, checked_solver, consistent, with_mass
+from .matrices.mass import checked_mass, checked_solver, consistent, suited, with_mass
 from .options import checked_method, checked_options, with_options
 from .outcome import failed, result_of, warn_of_scale
 from .problem import Problem
@@ -98,7 +98,8 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     mass : array_like, shape (n,) or (n, n), or sparse matrix, optional
         M of M y' = fun(t, y): constant, a vector for a diagonal matrix. Where it is singular the problem is a differential-algebraic one,
         of index one, and the algebraic part of y0 (what M says nothing about) is a first guess: it is moved so that the algebraic
-        equations hold. Such problems need a stiffly accurate method: Rodas5P, Kvaerno5, KenCarp4, Kvaerno3 or TRBDF2.
+        equations hold. Such problems need Radau, BDF, Rodas5P, Kvaerno5, KenCarp4, Kvaerno3 or TRBDF2; "auto" solves them with Kvaerno5
+        alone.
     linear_solver : {"auto", "dense", "banded", "sparse"}
         How the linear systems of implicit methods are factorised; "auto" counts the operations of each way. Full and banded matrices
         with row interchanges; sparse ones in an order of little fill, which is found once, without.
@@ -142,7 +143,8 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     method, hybrid = checked_method(method), Hybrid(events, tstops, doses, max_events, args)
     times, (y0, layout) = checked_times(t_span, t_eval, hybrid.ends), initial_state(y0, vectorized)
     options = checked_options(method, options, layout.vector)
-    matrix = checked_mass(options.mass, y0.shape[0], method)
+    matrix = checked_mass(options.mass, y0.shape[0])
+    method = suited(method, matrix)
     control = checked_control(layout, method, options, concrete(times.span))
     system, leaves = system_of(fun, times.t0, y0, args, layout, hybrid)
     system = with_mass(system, matrix, method).solved_by(checked_solver(options.linear_solver, method))

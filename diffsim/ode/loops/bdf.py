@@ -3,7 +3,7 @@
 The same subset of Python and the same conventions as ``erk.py``. A solve carries the backward differences D_0 = y, D_1, .. of the last
 states at equal steps. A step of another size first brings them to it, D' = (R U)^T D; then, with order k,
 
-    Y = y' + d,    y' = D'_0 + .. + D'_k,    d = c f(t + h, Y) - psi,    c = h / alpha_k,    psi = sum_j gamma_j D'_j / alpha_k,
+    Y = y' + d,    y' = D'_0 + .. + D'_k,    M (psi + d) = c f(t + h, Y),    c = h / alpha_k,    psi = sum_j gamma_j D'_j / alpha_k,
 
 and d is the new difference of order k + 1, from which the others follow by sums: E_i = d + D'_k + .. + D'_i.
 
@@ -45,7 +45,6 @@ from diffsim.ode.loops.bdf_steps import (
 from diffsim.ode.loops.erk import (
     STEERED,
     STEERING,
-    begin,
     begin_with_slopes,
     copy,
     observe,
@@ -68,12 +67,21 @@ from diffsim.ode.loops.stepsize import (
     first_step_size,
     joint_error,
     mean_square,
+    modest_first_step,
     note,
     propose,
     start_norm,
     worst_component,
 )
-from diffsim.ode.matrices.lu import MATRICES, factor, form, solve_joined_transposed
+from diffsim.ode.matrices.lu import (
+    MATRICES,
+    begin_implicit,
+    factor,
+    form,
+    solve_joined_transposed,
+    start_cotangents,
+    times_mass_transposed,
+)
 
 SLOW = 0.2               # rate of convergence from which on the next step gets a Jacobian of its own
 
@@ -114,8 +122,8 @@ def forward(
     sign, n_rec, room, tight = 1.0 if span > 0.0 else -1.0, stages.shape[2], stages.shape[0] - 1, replay > 0 or stages.shape[2] > 0
     s, h, error, landed, taken, made, gain = 0.0, 0.0, 0.0, span == 0.0, 0.0, 0.0, 1.0
     accepted, rejected, jacobians, factorisations, now, equal, stale, again = 0, 0, 0, 0, 1, 0, True, False
-    status, worst, o, calls, size = begin(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
-                                          probe_factor, ks, new, out)
+    status, worst, o, calls, size = begin_implicit(k, order, t0, s, span, y, p, base, plan, mass, sigma, rate, replay, first_step, max_step,
+                                                   rtol, atol, probe_atol, probe_factor, values, r, lu, pivots, z, ks, new, out)
     start(ks, slope, difference)
     while status == DONE and not landed:
         status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
@@ -178,7 +186,7 @@ def gather(o, sigma, sign, rate, dense, step, now, h, nodes, out_bar, bar, w):
     return o
 
 
-def withdraw(k, t, c, state, p, now, alpha, sums, base, depth, plan, lu, pivots, bar, p_bar, t_bar, d_bar, x, g, work, z):
+def withdraw(k, t, c, state, p, now, alpha, sums, base, depth, plan, mass, lu, pivots, bar, p_bar, t_bar, d_bar, x, g, work, z):
     """Cotangents of the differences after a step become those of the differences brought to it."""
     n = x.shape[0]
     for q in range(n):
@@ -192,9 +200,11 @@ def withdraw(k, t, c, state, p, now, alpha, sums, base, depth, plan, lu, pivots,
     for q in range(n):
         work[q] = c * x[q]
     vjp(k, t, state, p, work, g, p_bar, t_bar)
+    for first in range(0, n, z.shape[0]):
+        times_mass_transposed(plan, mass, x, first, z.shape[0], work, first)
     for q in range(n):
         for i in range(now + 1):
-            bar[i, q] += g[q] - sums[i] / alpha[now] * x[q]
+            bar[i, q] += g[q] - sums[i] / alpha[now] * work[q]
         bar[now + 1, q] = 0.0
 
 
@@ -239,7 +249,7 @@ def adjoint(
     Notes
     -----
     With E_i = d + D'_k + .. + D'_i the differences after a step: the cotangent of d is the sum of all their cotangents, that of D'_m
-    begins as the sum of those up to m; x = (1 - c J)^-T d_bar adds c J^T x - (gamma_m / alpha_k) x to it.
+    begins as the sum of those up to m; x = (M - c J)^-T d_bar adds c J^T x - (gamma_m / alpha_k) M^T x to it.
     """
     sign, n, o, status = 1.0 if span > 0.0 else -1.0, y_bar.shape[0], sigma.shape[0] - 1, DONE
     for q in range(n):
@@ -253,8 +263,8 @@ def adjoint(
         if status == DONE and not factor(plan, lu, pivots):
             status = SINGULAR
         if status == DONE:
-            withdraw(k, following, h / alpha[now], row3(stages, step + 1, 0), p, now, alpha, sums, base, depth, plan, lu, pivots,
-                     bar, p_bar, t_bar, d_bar, x, g, work, z)
+            withdraw(k, following, h / alpha[now], row3(stages, step + 1, 0), p, now, alpha, sums, base, depth, plan, mass, lu,
+                     pivots, bar, p_bar, t_bar, d_bar, x, g, work, z)
             if step > 0 and mesh[step - 1] != h:
                 rescale_back(now, h / mesh[step - 1], u, v, turn, bar, column)
     for q in range(n):
@@ -265,6 +275,7 @@ def adjoint(
                 y_bar[q] += out_bar[i, q]
             elif steps == 0 and rate == 1:
                 work[q] += out_bar[i, q]
+    start_cotangents(plan, mass, lu, pivots, z, work)
     vjp(k, t0, row3(stages, 0, 0), p, work, y_bar, p_bar, t_bar)
     return status
 
@@ -286,8 +297,8 @@ FORWARD = Loop(
     },
     integer_arrays=("counts", "plan", "pivots", "late_pivots"),
     helpers=(
-        *MATRICES, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights, observe,
-        times_in_order, start_outputs, step_outputs, propose, joint_error, first_not_finite, begin_with_slopes, begin, verdict,
+        *MATRICES, copy, mean_square, start_norm, first_step_size, modest_first_step, error_square, worst_component, weights, observe,
+        times_in_order, start_outputs, step_outputs, propose, joint_error, first_not_finite, begin_with_slopes, begin_implicit, verdict,
         tell, note, change, arrived, base_jacobian, tangents, mark_of, marked, matrix, rescale, predict, iterate,
         joined, attempt, update, scaled, norm_of, allowed, choose, retreat_to, start, ordered, renew, left_over,
     ),

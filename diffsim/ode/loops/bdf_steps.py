@@ -8,7 +8,7 @@ from diffsim.ode.loops.esdirk_stages import MANY_TURNS, base_jacobian, change, t
 from diffsim.ode.loops.marks import mark_of, marked
 from diffsim.ode.loops.radau_stages import arrived
 from diffsim.ode.loops.stepsize import DONE, SINGULAR, UNORDERED, UNSOLVED, joint_error, mean_square
-from diffsim.ode.matrices.lu import factor, form, solve
+from diffsim.ode.matrices.lu import factor, form, solve, times_mass
 
 SAME, LOWER, HIGHER = 1.2, 1.3, 1.4      # how much smaller a step is made than the estimate of its order allows
 LEAST, MOST = 0.1, 10.0                  # factors of the size
@@ -62,14 +62,21 @@ def predict(now, alpha, sums, trial, new, psi, d):
         d[q] = 0.0
 
 
-def iterate(k, t, c, p, base, tight, gain, rtol, atol, new, mid, psi, d, r, plan, lu, pivots, z):
-    """Newton's iteration for d of the state alone. Returns the number of turns, negative if it did not arrive, and its last rate."""
+def iterate(k, t, c, p, base, tight, gain, rtol, atol, new, mid, psi, d, r, plan, mass, lu, pivots, z):
+    """Newton's iteration for d of the state alone, whose psi becomes M psi.
+
+    Returns the number of turns, negative if it did not arrive, and its last rate.
+    """
     n, before, rate = z.shape[0], 0.0, 0.0
     copy(new, mid)
+    times_mass(plan, mass, psi, base, n, z, 0)
+    for q in range(n):
+        psi[base + q] = z[q]
     for turn in range(MANY_TURNS):
         rhs(k, t, new, p, r)
-        for q in range(base, base + n):
-            r[q] = c * r[q] - psi[q] - d[q]
+        times_mass(plan, mass, d, base, n, z, 0)
+        for q in range(n):
+            r[base + q] = c * r[base + q] - psi[base + q] - z[q]
         solve(plan, lu, pivots, r, base, z)
         for q in range(base, base + n):
             d[q] += r[q]
@@ -99,7 +106,7 @@ def attempt(
     k, t, c, p, base, depth, plan, mass, tight, gain, rtol, atol, new, mid, psi, d, r, lu, pivots, late, late_lu, late_pivots, z,
 ):  # fmt: skip
     """The new state and d of a step, from what was predicted. Returns a status, the turns and the last rate."""
-    turns, rate = iterate(k, t, c, p, base, tight, gain, rtol, atol, new, mid, psi, d, r, plan, lu, pivots, z)
+    turns, rate = iterate(k, t, c, p, base, tight, gain, rtol, atol, new, mid, psi, d, r, plan, mass, lu, pivots, z)
     if turns < 0:
         return UNSOLVED, -turns, rate
     status = DONE

@@ -69,14 +69,16 @@ SPLITTING = Family(
 
 RADAU = Family(
     forward=radau.FORWARD, adjoint=radau.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
-    structured=True, work=("ks", "new", "w", "est", "values", "former", "rise", "held", "moved", "states", "r", "lu", "pivots", "re", "im",
-                           "pair_pivots", "late", "wide", "wide_pivots", "z", "u", "long", "past"),
-    back_work=("kappa", "g", "w", "late", "x", "pulled", "wide", "wide_pivots", "z", "long"))
+    structured=True, massive=True,
+    work=("ks", "new", "w", "est", "values", "former", "rise", "held", "moved", "states", "r", "lu", "pivots", "re", "im", "pair_pivots",
+          "late", "wide", "wide_pivots", "z", "u", "long", "past"),
+    back_work=("kappa", "g", "w", "late", "x", "pulled", "lu", "pivots", "wide", "wide_pivots", "z", "long"))
 
 BDF = Family(
     forward=bdf.FORWARD, adjoint=bdf.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
-    structured=True, work=("ks", "new", "w", "est", "values", "slope", "difference", "trial", "u", "v", "turn", "mid", "psi", "d", "r",
-                           "lu", "pivots", "late", "late_lu", "late_pivots", "z", "past"),
+    structured=True, massive=True,
+    work=("ks", "new", "w", "est", "values", "slope", "difference", "trial", "u", "v", "turn", "mid", "psi", "d", "r", "lu", "pivots",
+          "late", "late_lu", "late_pivots", "z", "past"),
     steered=False, back_work=("bar", "w", "u", "v", "turn", "column", "values", "d_bar", "x", "g", "work", "lu", "pivots", "z"))
 
 AUTO = Family(

@@ -2,13 +2,13 @@
 
 The same subset of Python and the same conventions as ``erk.py``. The stages of a step of size h from (t, y) are solved for together,
 
-    Y_i = y + Z_i,    Z_i = h sum_j a_ij k_j,    k_i = f(t + c_i h, Y_i),    i = 1 .. S,
+    Y_i = y + Z_i,    Z_i = h sum_j a_ij k_j,    M k_i = f(t + c_i h, Y_i),    i = 1 .. S,
 
 and Y_S is the new state. Newton's iteration with one Jacobian J works on W = T^-1 Z, T of eigenvectors of a: one real and one complex
 system of the size of the state take the place of one S times as large. Slopes are
 then k = a^-1 Z / h, which does not magnify what the iteration left; the last one starts the next step.
 
-The error estimate is that of the method of order 3 with weight gamma at the step's start, filtered by (1 - h gamma J)^-1, and once more
+The error estimate is that of the method of order 3 with weight gamma at the step's start, filtered by (M - h gamma J)^-1, and once more
 where a first step or one after a rejection would be refused. It is far larger than the error of order 5; so it is held, as in Hairer &
 Wanner's code, against the tolerances times 0.1 rtol^(-1/3) (``RELIEF``).
 
@@ -28,7 +28,6 @@ from diffsim.ode.loops.backward import arrive, clear, depart, hand_over
 from diffsim.ode.loops.erk import (
     STEERED,
     STEERING,
-    begin,
     begin_with_slopes,
     copy,
     gather_outputs,
@@ -50,6 +49,7 @@ from diffsim.ode.loops.radau_stages import (
     iterate,
     measure,
     predict,
+    residual,
     slopes,
     tangents,
     true_matrix,
@@ -68,6 +68,7 @@ from diffsim.ode.loops.stepsize import (
     joint_error,
     log2,
     mean_square,
+    modest_first_step,
     next_size,
     note,
     propose,
@@ -77,8 +78,9 @@ from diffsim.ode.loops.stepsize import (
 )
 from diffsim.ode.loops.sweep import KEEPING, KEPT_SIZES, keep_state, put
 from diffsim.ode.loops.watch import HELPERS, WATCH_SHAPES, after_landing, begin_watch, end_watch, next_goal, rest, watched
-from diffsim.ode.matrices.lu import MATRICES, level
+from diffsim.ode.matrices.lu import MATRICES, begin_implicit, level, start_cotangents
 from diffsim.ode.matrices.stage_lu import (
+    add_mass,
     factor_pair,
     factor_stages,
     form_pair,
@@ -137,8 +139,8 @@ def renew(
 
 
 def appraise(
-    k, found, replay, current, e, one, relief, again, t, h, size, before, order, cap, y, p, rtol, atol, probe_atol, probe_factor, pace,
-    past, ks, new, est, r, plan, lu, pivots, z,
+    k, found, replay, current, e, one, relief, accepted, t, h, size, before, order, cap, y, p, rtol, atol, probe_atol, probe_factor, pace,
+    past, ks, new, est, r, plan, mass, lu, pivots, z,
 ):  # fmt: skip
     """What follows from an attempted step: status, square of its error norm, whether the Jacobian is stale, size, memory of the controller.
 
@@ -148,7 +150,8 @@ def appraise(
         return found, 0.0, False, size, before
     if found != DONE:
         return DONE, math.inf, not current, 0.5 * size if current else size, before
-    error = measure(k, e, one, relief, again, t, h, y, p, rtol, atol, probe_atol, probe_factor, ks, new, est, r, plan, lu, pivots, z)
+    again = cap == LOG_KEEP or accepted == 0
+    error = measure(k, e, one, relief, again, t, h, y, p, rtol, atol, probe_atol, probe_factor, ks, new, est, r, plan, mass, lu, pivots, z)
     size, remembered = steer(size, error, before, order, cap, pace, past)
     return DONE, error, False, size, remembered
 
@@ -198,8 +201,8 @@ def forward(
     s, h, error, landed, cap, before = nodes[0], 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
     accepted, rejected, jacobians, factorisations, tight = 0, 0, 0, 0, replay > 0 or n_rec > 0 or kept.shape[0] > 0
     stale, current, made, taken, gain, passed, sought = True, True, 0.0, 0.0, 1.0, 0, False
-    status, worst, o, calls, size = begin(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol, probe_atol,
-                                          probe_factor, ks, new, out)
+    status, worst, o, calls, size = begin_implicit(k, order, t0, s, span, y, p, base, plan, mass, sigma, rate, replay, first_step, max_step,
+                                                   rtol, atol, probe_atol, probe_factor, values, row(r, 0), lu, pivots, z, ks, new, out)
     count = keep_state(0, 0, y, row(ks, 0), at, kept)
     begin_watch(k, t0, y, p, sides, marks, news)
     while status == DONE and not landed:
@@ -214,12 +217,12 @@ def forward(
             if found == DONE:
                 found, turns, fall = attempt(k, a, inverse, basis, onto, into, ahead, c, taken, t0 + s, h, y, p, min(accepted, room), base,
                                              depth, rows, columns, kl, ku, wide_kl, wide_ku, tight, gain, rtol, atol, stages, ks, new, w,
-                                             former, rise, held, moved, states, r, plan, lu, pivots, re, im, pair_pivots, late, wide,
-                                             wide_pivots, place, z, u, long)
+                                             former, rise, held, moved, states, r, plan, mass, lu, pivots, re, im, pair_pivots, late,
+                                             wide, wide_pivots, place, z, u, long)
             calls += end * turns
             status, error, stale, size, remembered = appraise(
-                k, found, replay, current, e, one, relief, cap == LOG_KEEP or accepted == 0, t0 + s, h, size, before, order, cap, y, p,
-                rtol, atol, probe_atol, probe_factor, pace, past, ks, new, est, r, plan, lu, pivots, z)
+                k, found, replay, current, e, one, relief, accepted, t0 + s, h, size, before, order, cap, y, p,
+                rtol, atol, probe_atol, probe_factor, pace, past, ks, new, est, r, plan, mass, lu, pivots, z)
             note(history, accepted + rejected, s, h, error)
             reaches, following, good = landed, goal if landed else s + h, error <= 1.0 and status == DONE
             landed = landed and goal == span
@@ -250,7 +253,7 @@ def forward(
 
 
 def solve_joined(k, a, c, t, h, step, stages, p, base, depth, nb, place, wide_kl, wide_ku, wide, wide_pivots, kappa, x, pulled, long):
-    """Rows 1 .. S of kappa become the solution x of x_i - h sum_j a_ji J_j^T x_j = kappa_i, J_j of the state with its tangents."""
+    """Rows 1 .. S of kappa become the solution x of M^T x_i - h sum_j a_ji J_j^T x_j = kappa_i, J_j of the state with its tangents."""
     s, n = a.shape[0], x.shape[1]
     for i in range(s):
         for q in range(n):
@@ -276,8 +279,8 @@ def solve_joined(k, a, c, t, h, step, stages, p, base, depth, nb, place, wide_kl
 
 
 def retreat(
-    k, a, c, t, h, p, step, stages, base, depth, rows, columns, place, wide_kl, wide_ku, y_bar, p_bar, t_bar, kappa, g, late, x, pulled,
-    wide, wide_pivots, z, long,
+    k, a, c, t, h, p, step, stages, base, depth, plan, mass, rows, columns, place, wide_kl, wide_ku, y_bar, p_bar, t_bar, kappa, g, late, x,
+    pulled, wide, wide_pivots, z, long,
 ):  # fmt: skip
     """The stages of one step, given the cotangent g[S] of its end; y_bar gains the cotangents of the states. Returns a status."""
     end, n = a.shape[0], y_bar.shape[0]
@@ -288,7 +291,7 @@ def retreat(
             kappa[1 + i, q] += h * a[end - 1, i] * g[end, q]
             if i < end - 1:
                 g[1 + i, q] = 0.0
-    form_stages(late, rows, columns, a, h, wide, wide_kl)
+    form_stages(plan, mass, late, rows, columns, a, h, wide, wide_kl)
     if not factor_stages(wide, wide_pivots, wide_kl, wide_ku):
         return SINGULAR
     solve_joined(k, a, c, t, h, step, stages, p, base, depth, z.shape[0], place, wide_kl, wide_ku, wide, wide_pivots, kappa, x, pulled,
@@ -302,14 +305,14 @@ def retreat(
 
 
 def adjoint(
-    k, t0, span, steps, rate, base, depth, wide_kl, wide_ku, a, c, dense, rows, columns, place, p, sigma, mesh, nodes, stages, out_bar,
-    y_bar, p_bar, t_bar, kappa, g, w, late, x, pulled, wide, wide_pivots, z, long,
+    k, t0, span, steps, rate, base, depth, wide_kl, wide_ku, a, c, dense, rows, columns, place, plan, mass, p, sigma, mesh, nodes, stages,
+    out_bar, y_bar, p_bar, t_bar, kappa, g, w, late, x, pulled, lu, pivots, wide, wide_pivots, z, long,
 ):  # fmt: skip
     """Discrete adjoint over the recorded steps, the equations of all stages solved exactly (implicit function theorem).
 
     Parameters
     ----------
-    k, t0, span, rate, base, wide_kl, wide_ku, a, c, dense, rows, columns, place, p, sigma
+    k, t0, span, rate, base, wide_kl, wide_ku, a, c, dense, rows, columns, place, plan, mass, p, sigma
         As in ``forward``.
     depth : int
         How many times the system was joined by its tangent.
@@ -317,7 +320,7 @@ def adjoint(
         As in ``erk.adjoint``; kappa and g have S + 1 rows.
     mesh, nodes, stages : ndarray, shapes (>= steps,), (>= steps + 1,), (>= steps + 1, S, n)
         As recorded by ``forward``.
-    late, x, pulled, wide, wide_pivots, z, long : ndarray
+    late, x, pulled, lu, pivots, wide, wide_pivots, z, long : ndarray
         Work: Jacobians at the stages, two of shape (S, n), the others as in ``forward``.
 
     Returns
@@ -327,7 +330,7 @@ def adjoint(
 
     Notes
     -----
-    With kappa_i the cotangents of the slopes, lambda that of the new state: x_i - h sum_j a_ji J_j^T x_j = kappa_i + h a_Si lambda;
+    With kappa_i the cotangents of the slopes, lambda that of the new state: M^T x_i - h sum_j a_ji J_j^T x_j = kappa_i + h a_Si lambda;
     f_p(Y_i)^T x_i adds to the parameters and J_i^T x_i to the state.
     """
     sign = 1.0 if span > 0.0 else -1.0
@@ -338,8 +341,10 @@ def adjoint(
         hand_over(end, y_bar, kappa, g)
         o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, row(g, end), kappa, w)
         if status == DONE:
-            status = retreat(k, a, c, t, h, p, step, stages, base, depth, rows, columns, place, wide_kl, wide_ku, y_bar, p_bar, t_bar,
-                             kappa, g, late, x, pulled, wide, wide_pivots, z, long)
+            status = retreat(k, a, c, t, h, p, step, stages, base, depth, plan, mass, rows, columns, place, wide_kl, wide_ku, y_bar, p_bar,
+                             t_bar, kappa, g, late, x, pulled, wide, wide_pivots, z, long)
+    if nodes[0] == 0.0:
+        start_cotangents(plan, mass, lu, pivots, z, row(kappa, 0))
     arrive(k, t0, steps, rate, o, p, nodes, stages, out_bar, y_bar, p_bar, t_bar, kappa)
     return status
 
@@ -347,7 +352,7 @@ def adjoint(
 SHAPES = {
     "a": "S, S", "c": "S + 1", "dense": "S + 1, degree", "p": "n_p", "sigma": "m", "mesh": "cap", "nodes": "cap + 1", "w": "S + 1",
     "rows": "nnz", "columns": "nnz", "place": "nb", "late": "S, nnz", "wide": "S * nb, wide_width", "wide_pivots": "S * nb", "z": "nb",
-    "long": "S * nb",
+    "long": "S * nb", "plan": "n_plan", "mass": "n_mass", "lu": "n_lu", "pivots": "nb + 1",
 }  # fmt: skip
 FORWARD = Loop(
     "radau_forward",
@@ -359,17 +364,17 @@ FORWARD = Loop(
         **SHAPES, **WATCH_SHAPES, **dict.fromkeys(("inverse", "basis", "onto", "into", "ahead"), "S, S"),
         "e": "S + 1", "one": "1", "y": "N", "atol": "n",
         "probe_atol": "n", "out": "m, n_out", "stages": "room + 1, S, n_rec", "ks": "S + 1, N", "new": "N", "est": "1, N", "values": "nnz",
-        **dict.fromkeys(("former", "rise", "held", "moved"), "S, nb"), "states": "S, N", "r": "S, N", "plan": "n_plan",
-        "mass": "n_mass", "lu": "n_lu", "pivots": "nb + 1", "re": "nb, width", "im": "nb, width", "pair_pivots": "nb", "u": "nb",
+        **dict.fromkeys(("former", "rise", "held", "moved"), "S, nb"), "states": "S, N", "r": "S, N",
+        "re": "nb, width", "im": "nb, width", "pair_pivots": "nb", "u": "nb",
         "counts": "7", "last": "4", **STEERING, **KEEPING,
     },
     integer_arrays=("counts", "at", "rows", "columns", "place", "plan", "pivots", "pair_pivots", "wide_pivots"),
     helpers=(
-        *MATRICES, form_pair, factor_pair, solve_pair, form_stages, factor_stages, gather_stages, spread_stages, solve_stages,
-        copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights, observe, times_in_order,
+        *MATRICES, add_mass, form_pair, factor_pair, solve_pair, form_stages, factor_stages, gather_stages, spread_stages, solve_stages,
+        copy, mean_square, start_norm, first_step_size, modest_first_step, error_square, worst_component, weights, observe, times_in_order,
         start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, first_not_finite,
-        begin_with_slopes, begin, verdict, tell, put,
-        keep_state, change, arrived, base_jacobian, predict, correct, iterate, slopes, true_matrix, tangents,
+        begin_with_slopes, begin_implicit, verdict, tell, put,
+        keep_state, change, arrived, base_jacobian, predict, correct, residual, iterate, slopes, true_matrix, tangents,
         attempt, estimate, measure, factorise,
         relief_of, left_over, held_size, remember, renew, appraise, *HELPERS,
     ),
@@ -377,16 +382,15 @@ FORWARD = Loop(
 ADJOINT = Loop(
     "radau_adjoint",
     adjoint,
-    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap", "room", "nb", "nnz", "wide_width"),
+    sizes=("n", "n_out", "n_p", "S", "degree", "m", "cap", "room", "nb", "nnz", "wide_width", "n_plan", "n_mass", "n_lu"),
     integers=("steps", "rate", "base", "depth", "wide_kl", "wide_ku"),
     shapes={
         **SHAPES, "out_bar": "m, n_out", "stages": "room + 1, S, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "S + 1, n",
         "g": "S + 1, n", "x": "S, n", "pulled": "S, n",
     },
-    integer_arrays=("rows", "columns", "place", "wide_pivots"),
+    integer_arrays=("rows", "columns", "place", "plan", "pivots", "wide_pivots"),
     helpers=(
-        form_stages, factor_stages, gather_stages, spread_stages, solve_stages_transposed, level, copy, weights, depart, clear, hand_over,
-        gather_outputs,
-        base_jacobian, solve_joined, retreat, arrive,
+        *MATRICES, add_mass, form_stages, factor_stages, gather_stages, spread_stages, solve_stages_transposed, copy, weights, depart,
+        clear, hand_over, gather_outputs, base_jacobian, solve_joined, retreat, arrive,
     ),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from diffsim.codegen.loops import rhs, row, unroll
 from diffsim.ode.loops.erk import copy
 from diffsim.ode.loops.esdirk_stages import KAPPA, MANY_TURNS, ROUNDING, SETTLED, base_jacobian, change
 from diffsim.ode.loops.stepsize import DONE, SINGULAR, UNSOLVED, joint_error, mean_square
-from diffsim.ode.matrices.lu import factor, form, level, solve
+from diffsim.ode.matrices.lu import factor, form, level, solve, times_mass
 from diffsim.ode.matrices.stage_lu import (
     factor_pair,
     factor_stages,
@@ -96,23 +96,31 @@ def correct(basis, y, base, held, rise, states, moved):
             rise[i, q] = acc
 
 
+def residual(into, h, base, r, plan, mass, held, moved):
+    """moved = h T^-1 a F - M W, F the slopes times M in r."""
+    s, n = held.shape[0], held.shape[1]
+    for i in range(s):
+        times_mass(plan, mass, row(held, i), 0, n, row(moved, i), 0)
+    for q in range(n):
+        for i in range(s):
+            unroll()
+            acc = 0.0
+            for j in range(s):
+                unroll()
+                acc += into[i, j] * r[j, base + q]
+            moved[i, q] = h * acc - moved[i, q]
+
+
 def iterate(
-    k, basis, into, c, t, h, y, p, base, tight, gain, rtol, atol, rise, held, moved, states, r, plan, lu, pivots, re, im, pair_pivots,
-    place, kl, ku, z, u,
+    k, basis, into, c, t, h, y, p, base, tight, gain, rtol, atol, rise, held, moved, states, r, plan, mass, lu, pivots, re, im,
+    pair_pivots, place, kl, ku, z, u,
 ):  # fmt: skip
     """Newton's iteration for Z of the state alone. Returns the number of turns, negative if it did not arrive, and its last rate."""
     s, n, before, rate = held.shape[0], held.shape[1], 0.0, 0.0
     for turn in range(MANY_TURNS):
         for i in range(s):
             rhs(k, t + c[1 + i] * h, row(states, i), p, row(r, i))
-        for q in range(n):
-            for i in range(s):
-                unroll()
-                acc = 0.0
-                for j in range(s):
-                    unroll()
-                    acc += into[i, j] * r[j, base + q]
-                moved[i, q] = h * acc - held[i, q]
+        residual(into, h, base, r, plan, mass, held, moved)
         solve(plan, lu, pivots, row(moved, 0), 0, z)
         solve_pair(re, im, pair_pivots, place, kl, ku, row(moved, 1), row(moved, 2), 0, z, u)
         for i in range(s):
@@ -150,11 +158,11 @@ def slopes(inverse, h, rise, base, ks):
             ks[1 + i, base + q] = acc / h
 
 
-def true_matrix(k, a, c, t, h, p, base, rows, columns, states, late, wide_kl, wide_ku, wide, wide_pivots, z):
-    """Factors of 1 - h (a_ij J_i) with the Jacobians at the stages; False if it is singular."""
+def true_matrix(k, a, c, t, h, p, base, plan, mass, rows, columns, states, late, wide_kl, wide_ku, wide, wide_pivots, z):
+    """Factors of M - h (a_ij J_i) with the Jacobians at the stages; False if it is singular."""
     for i in range(a.shape[0]):
         base_jacobian(k, t + c[1 + i] * h, row(states, i), p, base, row(late, i), z)
-    form_stages(late, rows, columns, a, h, wide, wide_kl)
+    form_stages(plan, mass, late, rows, columns, a, h, wide, wide_kl)
     return factor_stages(wide, wide_pivots, wide_kl, wide_ku)
 
 
@@ -180,8 +188,8 @@ def tangents(k, a, c, t, h, y, p, base, depth, nb, place, wide_kl, wide_ku, stat
 
 def attempt(
     k, a, inverse, basis, onto, into, ahead, c, before, t, h, y, p, step, base, depth, rows, columns, kl, ku, wide_kl, wide_ku, tight, gain,
-    rtol, atol, stages, ks, new, w, former, rise, held, moved, states, r, plan, lu, pivots, re, im, pair_pivots, late, wide, wide_pivots,
-    place, z, u, long,
+    rtol, atol, stages, ks, new, w, former, rise, held, moved, states, r, plan, mass, lu, pivots, re, im, pair_pivots, late, wide,
+    wide_pivots, place, z, u, long,
 ):  # fmt: skip
     """The slopes of one step and its new state; stage states go to stages[step]. Returns a status, the turns and the last rate."""
     end = a.shape[0]
@@ -189,13 +197,13 @@ def attempt(
     for i in range(end):
         for q in range(z.shape[0]):
             states[i, base + q] += rise[i, q]
-    turns, rate = iterate(k, basis, into, c, t, h, y, p, base, tight, gain, rtol, atol, rise, held, moved, states, r, plan, lu, pivots, re,
-                          im, pair_pivots, place, kl, ku, z, u)
+    turns, rate = iterate(k, basis, into, c, t, h, y, p, base, tight, gain, rtol, atol, rise, held, moved, states, r, plan, mass, lu,
+                          pivots, re, im, pair_pivots, place, kl, ku, z, u)
     if turns < 0:
         return UNSOLVED, -turns, rate
     slopes(inverse, h, rise, base, ks)
     if depth > 0:
-        if not true_matrix(k, a, c, t, h, p, base, rows, columns, states, late, wide_kl, wide_ku, wide, wide_pivots, z):
+        if not true_matrix(k, a, c, t, h, p, base, plan, mass, rows, columns, states, late, wide_kl, wide_ku, wide, wide_pivots, z):
             return SINGULAR, turns, rate
         tangents(k, a, c, t, h, y, p, base, depth, z.shape[0], place, wide_kl, wide_ku, states, ks, r, wide, wide_pivots, long)
     copy(row(states, end - 1), new)
@@ -206,29 +214,34 @@ def attempt(
     return DONE, turns, rate
 
 
-def estimate(e, h, ks, start, est, plan, lu, pivots, z):
-    """est[0] = (1 - h gamma J)^-1 h (e_0 start + sum_i e_i k_i): the difference from the embedded method, filtered block by block."""
+def estimate(e, h, ks, start, est, work, plan, mass, lu, pivots, z):
+    """est[0] = (M - h gamma J)^-1 h (e_0 start + M sum_i e_i k_i): the difference from the embedded method, filtered block by block."""
     for q in range(est.shape[1]):
-        acc = e[0] * start[q]
+        acc = 0.0
         for i in range(1, e.shape[0]):
             unroll()
             acc += e[i] * ks[i, q]
-        est[0, q] = h * acc
+        work[q] = acc
     for first in range(0, est.shape[1], z.shape[0]):
+        times_mass(plan, mass, work, first, z.shape[0], row(est, 0), first)
+        for q in range(first, first + z.shape[0]):
+            est[0, q] = h * (e[0] * start[q] + est[0, q])
         solve(plan, lu, pivots, row(est, 0), first, z)
 
 
 def measure(
-    k, e, one, relief, again, t, h, y, p, rtol, atol, probe_atol, probe_factor, ks, new, est, r, plan, lu, pivots, z,
+    k, e, one, relief, again, t, h, y, p, rtol, atol, probe_atol, probe_factor, ks, new, est, r, plan, mass, lu, pivots, z,
 ):  # fmt: skip
     """Square of the error norm of a step; if ``again``, one that would be refused is filtered once more, by f at y + estimate."""
-    estimate(e, h, ks, row(ks, 0), est, plan, lu, pivots, z)
+    for first in range(0, y.shape[0], z.shape[0]):
+        times_mass(plan, mass, row(ks, 0), first, z.shape[0], row(r, 1), first)
+    estimate(e, h, ks, row(r, 1), est, row(r, 2), plan, mass, lu, pivots, z)
     error = relief * joint_error(one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
     if error > 1.0 and again:
         for q in range(y.shape[0]):
             r[0, q] = y[q] + est[0, q]
         rhs(k, t, row(r, 0), p, row(r, 1))
-        estimate(e, h, ks, row(r, 1), est, plan, lu, pivots, z)
+        estimate(e, h, ks, row(r, 1), est, row(r, 2), plan, mass, lu, pivots, z)
         error = relief * joint_error(one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
     return error
 
@@ -236,6 +249,6 @@ def measure(
 def factorise(plan, mass, values, rows, columns, gamma, pair_re, pair_im, h, lu, pivots, re, im, pair_pivots, kl, ku):
     """Factors of the real and the complex matrix of a step. Returns a status."""
     form(plan, mass, values, h * gamma, lu)
-    form_pair(values, rows, columns, h * pair_re, h * pair_im, re, im, kl)
+    form_pair(plan, mass, values, rows, columns, h * pair_re, h * pair_im, re, im, kl)
     regular = factor(plan, lu, pivots) and factor_pair(re, im, pair_pivots, kl, ku)
     return DONE if regular else SINGULAR

@@ -17,7 +17,7 @@ from diffsim.errors import ConvergenceError, InputError, InputTypeError, Singula
 from diffsim.numpy.stacking import Handle
 from diffsim.ode.loops.families import family_of
 from diffsim.ode.system import FLOAT
-from diffsim.ode.tableaus import METHODS
+from diffsim.ode.tableaus import METHODS, Auto
 from diffsim.prims.contract import dot_general
 from diffsim.prims.elementwise import add, mul
 from diffsim.prims.gather import gather
@@ -33,7 +33,7 @@ WRITTEN_OUT = 1000
 TURNS, ROUNDING, SETTLED = 50, 4 * 2.0**-52, 1e-9
 
 
-def checked_mass(mass, n, method):
+def checked_mass(mass, n):
     """The user's mass matrix as a :class:`Problem`; None for the identity."""
     if mass is None:
         return None
@@ -43,10 +43,7 @@ def checked_mass(mass, n, method):
                              "parameters and mass has an inverse, apply that in fun")
     entries = _entries(mass, n)
     problem = Problem(n, *entries)
-    if problem.plain:
-        return None
-    _check_method(problem, method)
-    return problem
+    return None if problem.plain else problem
 
 
 def _entries(mass, n):
@@ -174,14 +171,24 @@ def checked_solver(solver, method):
     return solver
 
 
-STIFFLY_ACCURATE = "Rodas5P, Kvaerno5, KenCarp4, Kvaerno3, TRBDF2"
+def suited(method, problem):
+    """The method that solves a problem: "auto" takes its implicit one alone where equations are algebraic.
 
-
-def _check_method(problem, method):
-    family, tab = family_of(method), METHODS[method]
-    if len(problem.algebraic) and not (family.massive and tab.stiffly_accurate):
+    Raises
+    ------
+    InputError
+        The method cannot keep algebraic equations.
+    """
+    if problem is None or not len(problem.algebraic):
+        return method
+    tab = METHODS[method]
+    if isinstance(tab, Auto):
+        return tab.implicit.name
+    if not (family_of(method).massive and tab.algebraic):
+        keeping = ", ".join(name for name, x in METHODS.items() if family_of(name).massive and x.algebraic)
         raise InputError(f"solve_ivp: mass is singular, which makes equations of the problem algebraic, and method {method!r} cannot keep "
-                         f"them; choose one of {STIFFLY_ACCURATE}")
+                         f"them; choose one of {keeping}, auto")
+    return method
 
 
 # ---------------------------------------------------------------- into the system

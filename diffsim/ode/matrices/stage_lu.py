@@ -8,18 +8,32 @@ Source: Golub & Van Loan, Matrix Computations, 4th ed., 3.4 and 4.3.
 
 import math
 
+from diffsim.ode.matrices.plan import MASS_COLUMNS, MASS_ROWS, MASSES, PLACE, PLAIN
 
-def form_pair(values, rows, columns, re, im, w, v, kl):
-    """w + i v = 1 - (re + i im) J, J given by its entries at (rows, columns)."""
+
+def form_pair(plan, mass, values, rows, columns, re, im, w, v, kl):
+    """w + i v = M - (re + i im) J, J given by its entries at (rows, columns)."""
     for i in range(w.shape[0]):
         for j in range(w.shape[1]):
             w[i, j] = 0.0
             v[i, j] = 0.0
-        w[i, kl] = 1.0
+    add_mass(plan, mass, 1, w, kl)
     for e in range(values.shape[0]):
         at = columns[e] - rows[e] + kl
         w[rows[e], at] -= re * values[e]
         v[rows[e], at] -= im * values[e]
+
+
+def add_mass(plan, mass, s, w, kl):
+    """M of each of s stages is added to w."""
+    if plan[PLAIN] > 0:
+        for i in range(w.shape[0]):
+            w[i, kl] += 1.0
+    else:
+        for e in range(plan[MASSES]):
+            row, column = plan[plan[PLACE] + plan[plan[MASS_ROWS] + e]], plan[plan[PLACE] + plan[plan[MASS_COLUMNS] + e]]
+            for i in range(s):
+                w[s * row + i, s * (column - row) + kl] += mass[e]
 
 
 def factor_pair(w, v, pivots, kl, ku):
@@ -85,8 +99,8 @@ def solve_pair(w, v, pivots, place, kl, ku, x, y, first, z, u):
         y[first + q] = u[place[q]]
 
 
-def form_stages(values, rows, columns, a, h, w, kl):
-    """w = 1 - h (a_ij J_i), J_i given by the entries values[i]: equation i of component q is row S place[q] + i.
+def form_stages(plan, mass, values, rows, columns, a, h, w, kl):
+    """w = M - h (a_ij J_i), J_i given by the entries values[i]: equation i of component q is row S place[q] + i.
 
     kl is the half-width of this matrix.
     """
@@ -94,7 +108,7 @@ def form_stages(values, rows, columns, a, h, w, kl):
     for i in range(w.shape[0]):
         for j in range(w.shape[1]):
             w[i, j] = 0.0
-        w[i, kl] = 1.0
+    add_mass(plan, mass, s, w, kl)
     for e in range(rows.shape[0]):
         for i in range(s):
             at = s * rows[e] + i

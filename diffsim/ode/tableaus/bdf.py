@@ -28,6 +28,8 @@ class Ndf:
         The highest order.
     error_order : int
         Order of the error estimate that a solve starts with.
+    fixed, algebraic : bool
+        Whether steps are given; whether algebraic equations are kept.
     stages, degree : int
         As many differences, and as high a degree, as the highest order has.
     exact_sums, exact_alpha, exact_errors, exact_dense
@@ -47,6 +49,7 @@ class Ndf:
     error_order: int = field(init=False, default=1)
     kept: int = field(init=False, default=1)
     fixed: bool = field(init=False, default=False)
+    algebraic: bool = field(init=False, default=True)
 
     def __post_init__(self):
         kappa = (Fraction(0), *numbers(self.kappa))

@@ -78,9 +78,12 @@ class Esdirk(Embedded):
             object.__setattr__(self, name, value)
 
     @property
-    def stiffly_accurate(self):
-        """Whether the last stage is the new state: it is."""
-        return True
+    def algebraic(self):
+        """Whether it keeps algebraic equations: the last stage is the new state, and what a slope has of errors dies out.
+
+        A slope for which 0 = g(Y) is solved at each stage goes from step to step by this factor.
+        """
+        return bool(abs(np.linalg.solve(self.a[1:, 1:] + self.gamma * np.eye(self.stages), self.a[1:, 0])[-1]) < 0.99)
 
     @property
     def kept(self):
@@ -210,7 +213,7 @@ class Midpoint:
     fixed = True
     embedded_order = error_order = 0
     stages, kept, degree = 1, 1, 3
-    stiffly_accurate = False
+    algebraic = False
     a, c, guess, dense = floats(rows("0 0\n0 0")), floats(numbers("0 1")), floats(rows("0 0\n1 0")), floats(HERMITE)
 
 

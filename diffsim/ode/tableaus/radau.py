@@ -82,6 +82,11 @@ class Radau(Embedded):
             object.__setattr__(self, name, value)
 
     @property
+    def algebraic(self):
+        """Whether it keeps algebraic equations: the last stage is the new state, so it does."""
+        return True
+
+    @property
     def kept(self):
         """Vectors recorded for each step: its start and all stage states but the last, which starts the next step."""
         return self.stages

@@ -81,8 +81,8 @@ class Rosenbrock(Embedded):
             object.__setattr__(self, name, value)
 
     @property
-    def stiffly_accurate(self):
-        """Whether the last stage, with its own slope, is the new state."""
+    def algebraic(self):
+        """Whether it keeps algebraic equations: the last stage, with its own slope, is the new state."""
         return bool(self.b[-1] == 1.0 and (self.b[:-1] == self.a[-1, :-1]).all())
 
     @property

@@ -5,6 +5,7 @@ import numpy as np
 from ..core import Aval, Tracer, Var
 from ..errors import InputError, InputTypeError
 from ..numpy.stacking import Handle, stacked
+from ..prims.complexes import imag, make_complex, real
 from ..prims.elementwise import sub
 from ..prims.layout import convert
 from .system import FLOAT
@@ -110,3 +111,17 @@ def vector(x, what, allow_empty=False):
         at = int(np.flatnonzero(~np.isfinite(value))[0])
         raise InputError(f"solve_ivp: {what}[{at}] is {np.asarray(value)[at]}; it must be finite")
     return x if x.dtype == FLOAT else convert(x, dtype=FLOAT)
+
+
+def in_double(x):
+    """A value as the loops take it: a list of it in double precision, or of its real and its imaginary part."""
+    if x.dtype.kind == "c":
+        x = convert(x, dtype=np.dtype(complex))
+        return [real(x), imag(x)]
+    return [x if x.dtype == FLOAT else convert(x, dtype=FLOAT)]
+
+
+def of_doubles(values, dtype):
+    """The next value of this dtype, of which :func:`in_double` made one or two of ``values``, an iterator."""
+    x = make_complex(next(values), next(values)) if dtype.kind == "c" else next(values)
+    return x if x.dtype == dtype else convert(x, dtype=dtype)

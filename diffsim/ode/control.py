@@ -76,8 +76,8 @@ def checked_control(layout, method, options, span=None):
     if isinstance(METHODS[method], Ndf) and options.controller != "PI":
         raise InputError(f"solve_ivp: method {method!r} chooses order and size together and takes no controller: remove controller=")
     rtol, atol = layout.spread(options.rtol, "rtol"), layout.spread(options.atol, "atol")
-    if not np.all(rtol > 0):
-        raise InputError(f"solve_ivp: rtol must be a positive number{', or several' if rtol.ndim else ''}, got {options.rtol}")
+    if not np.all(rtol >= 0):
+        raise InputError(f"solve_ivp: rtol must not be negative, got {options.rtol}")
     if not np.all(atol >= 0):
         raise InputError(f"solve_ivp: atol must be a number or shaped like y0, and not be negative; got {options.atol}")
     first_step = 0.0 if options.first_step is None else _positive(options.first_step, "first_step")

@@ -52,18 +52,18 @@ def with_attempts(result, problem):
 FAINT, FAINT_OF_MANY, MANY = np.sqrt(np.finfo(float).eps), 1e-3, 32
 
 
-def warn_of_scale(problem, ys, record):
+def warn_of_scale(problem, ys, everywhere):
     """ToleranceWarning for components that are below their absolute tolerance at all accepted steps, and not zero.
 
-    A component that is zero throughout, or next to nothing beside the largest one (``FAINT``), is not meant: there is nothing in it to
-    resolve.
+    ``everywhere()`` gives the states there, as numbers, where ``ys`` are those at the outputs. A component that is zero throughout, or next
+    to nothing beside the largest one (``FAINT``), is not meant: there is nothing in it to resolve.
     """
     ys, y0 = concrete(ys), concrete(problem.y0)
     if ys is None or y0 is None or problem.layout.empty:
         return
     unseen = _unseen(problem, ys, y0)
     if unseen.size and problem.times.t_eval is not None:    # it may be large between the outputs: look at all steps
-        unseen = _unseen(problem, problem.plain_states(record, record.nodes), y0)
+        unseen = _unseen(problem, everywhere(), y0)
     if not unseen.size:
         return
     names, atol = [problem.layout.name(i) for i in unseen[:3]], problem.control.atol_vector(len(y0))[unseen[0]]

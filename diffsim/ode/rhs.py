@@ -18,12 +18,12 @@ from ..numpy.lending import taken
 from ..numpy.rebind import original, rebound
 from ..numpy.stacking import Handle, stacked
 from ..passes import inline, optimise
-from ..prims.complexes import imag, make_complex, real
+from ..prims.complexes import make_complex
 from ..prims.layout import convert
 from ..transforms import trace
-from .arguments import first_member, recorded
+from .arguments import first_member, in_double, recorded
 from .events.conditions import Conditions
-from .states import COMPLEX, vector_layout
+from .states import vector_layout
 from .system import FLOAT, SCALAR, System
 
 
@@ -48,7 +48,7 @@ class Arguments:
             leaf = isinstance(x, (Tracer, np.ndarray, np.generic)) and is_float(x.dtype)
             self.kinds.append(x.dtype.kind if leaf else None)
             if leaf:
-                self.leaves += _in_double(x)
+                self.leaves += in_double(x)
 
     def rebuild(self, leaves):
         """args with other leaves."""
@@ -56,14 +56,6 @@ class Arguments:
         flat = [x if kind is None else taken(make_complex(next(leaves), next(leaves)) if kind == "c" else next(leaves))
                 for x, kind in zip(self.flat, self.kinds, strict=True)]
         return tree.unflatten(self.struct, flat)
-
-
-def _in_double(x):
-    """A parameter as the loops take it: a list of it in double precision, or of its real and its imaginary part."""
-    if x.dtype.kind == "c":
-        x = convert(x, dtype=COMPLEX)
-        return [real(x), imag(x)]
-    return [x if x.dtype == FLOAT else convert(x, dtype=FLOAT)]
 
 
 def _told(fun, args):
@@ -145,7 +137,7 @@ def system_of(fun, t0, y0, args, layout=None, hybrid=None):
         _watch(hybrid, system, fun=lambda t, y, *p: flat(t, y, *p)[1])
         return system, leaves
     _watch(hybrid, system, graph=conditions)
-    return system, [*leaves, *[part for x in captured for part in _in_double(x)], *values]
+    return system, [*leaves, *[part for x in captured for part in in_double(x)], *values]
 
 
 def _watch(hybrid, system, graph=None, fun=None):

@@ -207,7 +207,7 @@ def _solved(problem, dense_output):
         ys, t = _at_steps(problem, record, traced)
     else:
         t = times.t_eval
-    warn_of_scale(problem, ys, record)
+    warn_of_scale(problem, ys, lambda: problem.plain_states(record, record.nodes))
     return result_of(problem, t, ys, record, dense_output)
 
 

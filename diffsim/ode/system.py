@@ -137,7 +137,7 @@ class System:
             p_dot = [rest.pop(0) if on else None for on in active]
             t_dot = rest.pop(0) if wrt[0] else None
             point, direction = [t, y, *p], [t_dot, y_dot, *p_dot]
-            (f,), (f_dot,) = forward.jvp(lambda *x: [self.call(*x)], point, direction, verb="the tangent of a solve")
+            (f,), (f_dot,) = forward.jvp(lambda *x: [self.call(*x)], point, direction, verb="solve_ivp")
             f_dot = np.zeros(n) if f_dot is None else f_dot
             return concatenate(*((f_dot, f) if tangent_first else (f, f_dot)), axis=0)
         return fun, 2 * n, avals
@@ -151,7 +151,7 @@ class System:
             if self.graph is None:
                 have = System(n, avals, fun=fun, digest=digest, within=(self, at))
             else:
-                graph, _ = trace(lambda *x: [fun(*x)], [SCALAR, Aval((n,), FLOAT), *avals], verb="the tangent of a solve")
+                graph, _ = trace(lambda *x: [fun(*x)], [SCALAR, Aval((n,), FLOAT), *avals], verb="solve_ivp")
                 have = System(n, avals, graph=graph, digest=digest, within=(self, at))
             self._derived[key] = have
         return have

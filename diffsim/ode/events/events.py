@@ -32,6 +32,9 @@ class Event:
     -----
     A solve that starts where the condition is zero does not count that as an event: the condition must leave zero first.  Events that
     happen at one time are applied in the order in which they are given, each to the state the one before has left.
+
+    Where a dose or the reset of another event makes the state jump over the surface, the event happens at the time of the jump, from the
+    state the jump has left; its time is then the jump's, and has that one's derivatives.
     """
 
     condition: object
@@ -84,8 +87,6 @@ def checked_events(events):
     events = [events] if callable(events) or isinstance(events, Event) else events
     if not isinstance(events, (list, tuple)):
         raise InputTypeError(f"solve_ivp: events must be a function of (t, y, *args), an Event or a list of such, not {events!r}")
-    if not isinstance(events, (list, tuple)):
-        raise InputTypeError(f"solve_ivp: events must be a function of (t, y, *args), an Event or a list of such, not {events!r}")
     return [Watched(event, i) for i, event in enumerate(events)]
 
 
@@ -93,7 +94,10 @@ def number_of(value, event):
     """What a condition returned, as a vector of one number."""
     value = stacked(value) if value is not None else None
     value = value if isinstance(value, Tracer) else np.asarray(value)
-    if value.dtype.kind not in "fiub" or int(np.prod(value.shape, dtype=int)) != 1:
+    if value.dtype.kind == "b":
+        raise InputError(f"solve_ivp: the event function {event.name} tells only whether something holds (bool), not how far it is from "
+                         f"holding: return a number that goes through zero there, such as y[0] - 0.5 instead of y[0] > 0.5")
+    if value.dtype.kind not in "fiu" or int(np.prod(value.shape, dtype=int)) != 1:
         raise InputError(f"solve_ivp: the event function {event.name} must return one real number, not {value.dtype} of shape "
                          f"{tuple(value.shape)}")
     return reshape(value, shape=(1,)) if isinstance(value, Tracer) else np.asarray(value, float).reshape(1)

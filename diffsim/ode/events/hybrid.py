@@ -8,16 +8,19 @@ import numpy as np
 from diffsim.core import Tracer
 from diffsim.errors import InputError
 from diffsim.numpy.rebind import rebound
+from diffsim.numpy.stacking import lift
 from diffsim.prims.elementwise import add, maximum, minimum, sub
 from diffsim.prims.layout import basic, concatenate, index, stop_gradient
 
 from .events import checked_events, number_of
 from .inputs import Input
 from .schedule import checked_schedule
-from .switches import Told, listening
+from .switches import Told, listening, same
 
 #: Events of a solve, unless it is told otherwise.
 MAX_EVENTS = 10_000
+#: Runs of a right-hand side in which it may tell of something new: switches that open the way to switches.
+ROUNDS = 16
 
 
 class Hybrid:
@@ -49,8 +52,7 @@ class Hybrid:
         self.infused = any(item.flow is not None for item in self.schedule)
         self.limited, self.max_events = max_events is not None, MAX_EVENTS if max_events is None else _counted(max_events)
         self.switches, self.conditions, self.heard = 0, None, Told()
-        self.stops, self.jumps = [], []
-
+        self.stops, self.jumps, self.rounds = [], [], 0
         for given in inputs_in(args):
             self.heard.knots(given.times, given.sided)
         self.learnt()
@@ -116,7 +118,7 @@ class Hybrid:
             window, inflow, modes, own = self.spread(leaves)
             told = Told(y.owner.level if isinstance(y, Tracer) else None, modes)
             now = t if window is None else clamped(t, window)
-            told.times = (now, t)
+            told.times, told.given = (now, t), [lift(given.times) for given in inputs_in(split.rebuild(own))]
             with listening(told):
                 f = slopes(now, y, own)
                 f = f if inflow is None else add(f, inflow)
@@ -129,9 +131,13 @@ class Hybrid:
     def learnt(self):
         """Whether the last run of the right-hand side told of switches or jumps not known before; they are from now on."""
         new, self.switches = self.heard.count != self.switches, self.heard.count
+        self.rounds += 1
+        if self.rounds > ROUNDS:
+            raise InputError("Input: its knots are other values each time the right-hand side runs, so that steps cannot stop at them: "
+                             "make the Input before the solve, and close over it or hand it over in args")
         for times, jumps in self.heard.inputs:
             known = self.jumps if jumps else self.stops
-            if not any(times is x for x in known):
+            if not any(same(times, x) for x in known):
                 known.append(times)
                 if jumps:
                     self.schedule = self.schedule + checked_schedule(times, None)

@@ -11,8 +11,8 @@ from diffsim.ode.arguments import concrete, vector
 from diffsim.ode.dense import Dense
 from diffsim.ode.loops.erk import COUNTS
 from diffsim.ode.odeint import replay
-from diffsim.ode.outcome import REACHED, with_attempts
-from diffsim.ode.record import Record
+from diffsim.ode.outcome import REACHED, warn_of_scale, with_attempts
+from diffsim.ode.record import Mesh, Record
 from diffsim.ode.result import OdeResult
 from diffsim.prims.elementwise import add, sub
 from diffsim.prims.layout import basic, concatenate, index, reshape
@@ -36,10 +36,28 @@ def finished(run, error, dense_output):
         t_events=[t for t, _ in seen] if hybrid.given else None,
         y_events=[rows_of(problem.layout, ys) for _, ys in seen] if hybrid.given else None,
         nfev=counts["rhs_calls"], njev=counts["jac_calls"], nlu=counts["factorisations"], status=run.status,
-        message=ENDED if run.status == 1 else REACHED, success=True, mesh=None, accepted=counts["accepted"], rejected=counts["rejected"])
+        message=ENDED if run.status == 1 else REACHED, success=True, mesh=_mesh(run), accepted=counts["accepted"],
+        rejected=counts["rejected"])
     if error is not None:
         result.update(status=-1, message=str(error), success=False, failure=error.failure)
+    else:
+        warn_of_scale(problem, ys, lambda: np.concatenate([_numbers(problem, piece) for piece in run.pieces]))
     return with_attempts(result, problem)
+
+
+def _mesh(run):
+    """The steps of all pieces, one after the other; None if none was taken."""
+    sizes = [piece.mesh.increments if isinstance(piece.mesh, Record) else np.array([piece.end]) for piece in run.pieces if piece.end]
+    sizes = np.concatenate(sizes) if sizes else np.zeros(0)
+    return Mesh(sizes) if len(sizes) else None
+
+
+def _numbers(problem, piece):
+    """States at the nodes of a piece, as numbers."""
+    t, y, *leaves = map(concrete, (piece.t, piece.y, *piece.leaves))
+    mesh = piece.mesh if not isinstance(piece.mesh, Record) else piece.mesh.increments
+    return replay(mesh, t, y, np.asarray(concrete(piece.nodes())), *leaves, system=problem.system, method=problem.method, rate=0,
+                  keep=False)[0]
 
 
 def joined(chunks):

@@ -12,7 +12,7 @@ from diffsim.control.eagerly import Eager, eagerly
 from diffsim.core import Aval, aval_of, eval_graph, user_line
 from diffsim.errors import ConcretizationError
 from diffsim.numpy.rebind import rebound
-from diffsim.ode.arguments import Times
+from diffsim.ode.arguments import Times, in_double, of_doubles
 from diffsim.ode.loops.erk import COUNTS
 from diffsim.ode.problem import Problem
 from diffsim.ode.result import OdeResult
@@ -34,9 +34,9 @@ class Operands:
         self.graphs, captured = [], []
         for event in hybrid.events:
             graph, outer = _reset(problem.layout, event, args)
-            self.graphs.append((graph, len(outer)))
+            self.graphs.append((graph, [x.dtype for x in outer]))
             captured += outer
-        self.values = [times.t0, times.t1, problem.y0, times.t_eval, *self.own, *captured]
+        self.values = [times.t0, times.t1, problem.y0, times.t_eval, *self.own, *[part for x in captured for part in in_double(x)]]
         for item in hybrid.schedule:
             self.values += [item.time] + [x for x in (item.amount, item.flow and item.flow[1]) if x is not None]
         self.values += hybrid.stops
@@ -49,7 +49,7 @@ class Operands:
         times.span, times.sigma = sub(times.t1, times.t0), sub(times.t_eval, times.t0)
         extras = old.leaves[:len(old.leaves) - len(self.own)]
         leaves = [*extras, *[next(values) for _ in self.own]]
-        resets = [graph and _Reset(graph, [next(values) for _ in range(count)]) for graph, count in self.graphs]
+        resets = [graph and _Reset(graph, [of_doubles(values, dtype) for dtype in kinds]) for graph, kinds in self.graphs]
         schedule = []
         for item in self.hybrid.schedule:
             time, amount = next(values), None if item.amount is None else next(values)

@@ -39,7 +39,8 @@ class Dose:
     Notes
     -----
     The result of a solve is differentiable in ``time``, ``amount``, ``duration``, ``lag`` and ``every``. An output at the time of a dose is
-    the state before it.
+    the state before it, and so is the end of a span there. Where a dose is given at the start of the span, derivatives by its time are
+    those for one that comes later: one that comes earlier is outside the span, and not given at all.
 
     Examples
     --------

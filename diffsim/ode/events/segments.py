@@ -8,6 +8,7 @@ The step in which an event happens is a stretch of its own, of one step: what is
 """
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from diffsim.numpy.rebind import rebound
 from diffsim.ode.arguments import concrete
 from diffsim.ode.loops.erk import COUNTS
 from diffsim.ode.loops.families import family_of
-from diffsim.ode.loops.watch import COUNT, END, HITS, SIZE
+from diffsim.ode.loops.watch import COUNT, END, HITS, SIZE, changes
 from diffsim.ode.odeint import replay
 from diffsim.ode.record import Record
 from diffsim.ode.tableaus import METHODS
@@ -42,6 +43,10 @@ CLOSE, MANY = 1e-8, 12
 CAREFUL = 64.0
 #: A span without end is gone along in parts of this length, each this many times the one before.
 ENDLESS, LONGER = 1e3, 10.0
+
+
+class BecomesSymbolError(Exception):
+    """The state is a symbol from now on: a reset has brought in a value of a program that is being traced."""
 
 
 class Piece:
@@ -140,8 +145,13 @@ class Stretches:
             at_start = int(np.sum(self.t_eval == self.first))
             self.rows += [reshape(self.y, shape=(1, self.n))] * at_start
             self.done = at_start
-        self.due(self.first)
-        self.settle({})
+        self.due(np.nextafter(self.first, -self.sign * math.inf))
+        first = self.todo[self.place:self.place + 1]
+        if first and first[0][0] == self.first and isinstance(first[0][1].time, Tracer):
+            self.stretch()                                    # of no length: what is given at the start may come later, if not earlier
+        else:
+            self.due(self.first)
+            self.settle({})
         self.starts()
         while self.status is None:
             if self.now == self.last:
@@ -162,6 +172,8 @@ class Stretches:
     def due(self, value):
         """Apply what is scheduled up to a time."""
         low, high = self.window[::int(self.sign)]
+        before = self.values() if self.hybrid.events and any(
+            item.amount is not None and not self.before(value, when) for when, item in self.todo[self.place:]) else None
         while self.place < len(self.todo) and not self.before(value, self.todo[self.place][0]):
             (when, item), i = self.todo[self.place], self.into[self.place]
             if item.amount is not None:
@@ -177,6 +189,8 @@ class Stretches:
         later = [when for when, item in self.todo[self.place:] if item.into is None]
         high = np.nextafter(later[0], -self.sign * math.inf) if later else self.sign * math.inf
         self.window = [low, high][::int(self.sign)]
+        if before is not None:
+            self.leap(before)
 
     def stretch(self):
         """One solve: up to an event, or to the next scheduled time."""
@@ -291,23 +305,54 @@ class Stretches:
 
     def happens(self, which, sizes):
         """Active conditions change their signs now: resets, the end, modes."""
-        events = self.hybrid.events
+        events, before = self.hybrid.events, None
         for g in which:
             if g >= len(events):
                 self.modes[g - len(events)] = 1.0 - self.modes[g - len(events)]
-                continue
-            event = events[g]
-            if not event.active:
-                continue
-            self.seen[g].append((reshape(self.t, shape=(1,)), reshape(self.y, shape=(1, self.n))))
-            if event.reset is not None:
-                self.y, self.moved = self.resets[g](self.t, self.y), True
-            if event.count and sum(int(t.shape[0]) for t, _ in self.seen[g]) >= event.count:
-                self.status = 1
+            elif events[g].active:
+                before = self.values() if before is None and events[g].reset is not None else before
+                self.occurs(g)
         self.crowd(which[0])
         self.tally(which[0], len(which))
+        if self.status is None and before is not None:
+            self.leap(before, which)
         if self.status is None:
             self.settle(sizes)
+
+    def occurs(self, g):
+        """Event number g happens now."""
+        event = self.hybrid.events[g]
+        self.seen[g].append((reshape(self.t, shape=(1,)), reshape(self.y, shape=(1, self.n))))
+        if event.reset is not None:
+            self.y, self.moved = self.resets[g](self.t, self.y), True
+            if concrete(self.y) is None:
+                raise BecomesSymbolError
+            self.traced = self.traced or isinstance(self.y, Tracer)
+        if event.count and sum(int(t.shape[0]) for t, _ in self.seen[g]) >= event.count:
+            self.status = 1
+
+    def leap(self, before, fired=()):
+        """Events over whose surfaces the state has just jumped happen now; so do those over which their resets make it jump.
+
+        Parameters
+        ----------
+        before : array, shape (count,)
+            Conditions before the jump.
+        fired : list of int
+            Those that have happened and made it jump.
+        """
+        while self.status is None:
+            now, events = self.values(), self.hybrid.events
+            if abs(self.now - self.latest) <= AGAIN * abs(self.now):           # what has happened just now is on its surface
+                before = np.where(np.abs(before) <= self.sides[0], 0.0, before)
+            fired = [g for g in range(len(events)) if g not in fired and changes(before[g], now[g], events[g].direction)]
+            if not fired:
+                return
+            before = now
+            for g in fired:
+                self.occurs(g)
+            self.crowd(fired[0])
+            self.tally(fired[0], len(fired))
 
     def crowd(self, g):
         """SolveError if events follow each other without end."""
@@ -332,6 +377,12 @@ class Stretches:
                            status=-1, t=self.now)
         error.record = None
         return error
+
+    def named(self, error):
+        """An error of a stretch, in the user's words: the span is that of the whole solve."""
+        text = re.sub(r"(?<= of )\S+ to \S+(?=: )", f"{self.first:.6g} to {self.last:.6g}", str(error), count=1)
+        error.args = (text,)
+        return self.problem.named(error)
 
     def settle(self, sizes):
         """Before a stretch: on which side of zero conditions are.
@@ -412,7 +463,7 @@ def _single(x, i, n):
 
 def solve_in_stretches(problem, hybrid, args, dense_output):
     """The result of ``solve_ivp`` for a problem with events, scheduled times or switches."""
-    traced, symbolic = _traced(problem, hybrid)
+    _, symbolic = _traced(problem, hybrid)
     args = () if args is None else args if isinstance(args, tuple) else tuple(args) if isinstance(args, list) else (args,)
     method, options = METHODS[problem.method], problem.options
     if "ways" not in family_of(problem.method).forward.arguments:
@@ -426,8 +477,11 @@ def solve_in_stretches(problem, hybrid, args, dense_output):
     span = concrete(problem.times.span)
     if any(item.into is not None for item in hybrid.schedule) and span is not None and span < 0:
         raise InputError("solve_ivp: doses are given as time goes on, but t_span goes back in time")
-    if symbolic:
+    def recalled():
         return solve_recalled(problem, hybrid, args, lambda problem, hybrid, resets: Stretches(problem, hybrid, resets, False))
+
+    if symbolic:
+        return recalled()
     keep = dense_output or problem.times.t_eval is None
     run = Stretches(problem, hybrid, [_reset(event, problem.layout, args) for event in hybrid.events], keep)
     error = None
@@ -435,7 +489,9 @@ def solve_in_stretches(problem, hybrid, args, dense_output):
         with problem.watched():
             run.run()
     except SolveError as reason:
-        error = problem.named(reason)
-        if traced:
+        error = run.named(reason)
+        if run.traced:
             raise error from None
+    except BecomesSymbolError:
+        return recalled()
     return finished(run, error, dense_output)

@@ -37,7 +37,8 @@ class Told:
     """
 
     def __init__(self, level=None, modes=None):
-        self.times, self.level, self.modes, self.conditions, self.inputs, self._met = (), level, modes, [], [], 0
+        self.times, self.given, self.level, self.modes = (), (), level, modes
+        self.conditions, self.inputs, self._met = [], [], 0
 
     @property
     def count(self):
@@ -52,6 +53,9 @@ class Told:
         """An input with these knots was read; those that are part of args are known already."""
         if not (isinstance(times, Tracer) and self.level is not None and times.owner.level >= self.level):
             self.inputs.append((times, jumps))
+        elif jumps and not any(same(times, x) for x in self.given):
+            raise InputError("Input: its knots are computed inside the right-hand side, so that steps cannot stop at them: make the Input "
+                             "before the solve, and close over it or hand it over in args")
 
     def flags(self, condition):
         """What ``where_event`` chooses by, for a condition of any shape."""
@@ -69,6 +73,13 @@ class Told:
     def values(self):
         """The conditions as one vector."""
         return self.conditions[0] if len(self.conditions) == 1 else concatenate(*self.conditions, axis=0)
+
+
+def same(a, b):
+    """Whether two vectors are the same numbers, or the same traced value."""
+    if isinstance(a, Tracer) and isinstance(b, Tracer):
+        return a is b or (a.owner is b.owner and a.primal is b.primal and a.dual is b.dual)
+    return not isinstance(a, Tracer) and not isinstance(b, Tracer) and np.array_equal(a, b)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from diffsim.codegen import engine, vector_math
 from diffsim.codegen.kernel import kernel_ir, kernel_python, kernel_source
 from diffsim.codegen.llvm_printer import FunctionPrinter, Text
 from diffsim.codegen.lower import Output, lower
+from diffsim.codegen.places import in_place
 from diffsim.codegen.program import Program
 from diffsim.codegen.python_printer import compiled_python
 from diffsim.core import REGISTRY, Absent, Aval, Eqn, Graph, Var, aval_of, eval_graph
@@ -475,6 +476,48 @@ def test_an_index_out_of_bounds_that_is_known_is_refused_at_once():
 
 def test_the_source_of_a_kernel_reads_like_the_function():
     assert kernel_source(*kernel(n=1)) == "def ds_rhs(t, y, p, out):\n    out[1] = y[1] * p[2] + np.sin(t)\n"
+
+
+def fields(t, y, p):
+    """Two coupled fields, laid end to end in a vector, as slopes of a model with a table of coefficients."""
+    cut = [la.reshape(la.index(y, at=la.basic((240,), (slice(a, a + 120),))), shape=(10, 12)) for a in (0, 120)]
+    u, v = cut
+    flow = e.mul(p, rolled(u))
+    parts = [e.add(flow, v), e.mul(u, v)]
+    return [la.concatenate(*[la.reshape(x, shape=(120,)) for x in parts], axis=0), la.reshape(flow, shape=(5, 24)), y]
+
+
+@pytest.mark.parametrize("add", [False, True])
+def test_fields_in_a_vector_are_computed_in_their_own_shape(add, rng):
+    graph, _ = trace(fields, [Aval((), FLOAT), Aval((240,), FLOAT), Aval((10, 12), FLOAT)])
+    outputs = [("out", 1, add), ("out", 241, add), ("out", 361, add)]
+    arguments = "k", PARAMS, graph, [("t", 0), ("y", 1), ("p", 2)], outputs, None
+    source = kernel_source(*arguments)
+    assert "%" not in source
+    assert "if" not in source
+    y, p = rng.normal(size=241), rng.normal(size=122)
+    want = np.concatenate([[3.0], *[add * 3.0 + np.ravel(x) for x in eval_graph(graph, 0.5, y[1:], p[2:].reshape(10, 12))], [3.0]])
+    for run in (run_kernel, lambda arguments, *x: kernel_python(*arguments)(*x)):
+        out = np.full(602, 3.0)
+        run(arguments, 0.5, y, p, out)
+        np.testing.assert_allclose(out, want, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize(("cut", "start"), [
+    ((slice(2, 5), slice(0, 4), slice(0, 6)), 48), ((3, slice(1, 4), slice(0, 6)), 78), ((1, 2, slice(3, 6)), 39),
+    ((slice(0, 5), slice(1, 4), slice(0, 6)), None), ((1, slice(0, 4), slice(1, 6)), None), ((slice(0, 5, 2), 0, 0), None),
+    ((1, 0, slice(5, None, -1)), None),
+])  # fmt: skip
+def test_slices_of_inputs_that_are_contiguous_are_inputs(cut, start, rng):
+    at = la.basic((5, 4, 6), cut)
+    size = math.prod(at.shape)
+    graph, _ = trace(lambda y: [e.mul(la.reshape(la.index(y, at=at), shape=(size, 1)), 2.0)], [Aval((5, 4, 6), FLOAT)])
+    made, inputs, outputs = in_place(graph, [("y", 7)], [("out", 0, False)])
+    assert inputs == ([("y", 7)] if start is None else [("y", 7), ("y", 7 + start)])
+    assert outputs == [("out", 0, False)]
+    y = rng.normal(size=(5, 4, 6))
+    pieces = [y] if start is None else [y, y.reshape(-1)[start:start + size].reshape(size, 1)]
+    np.testing.assert_array_equal(eval_graph(made, *pieces)[0], 2.0 * y[cut].reshape(size, 1))
 
 
 def test_kernels_with_much_scratch_memory_take_it_from_the_heap():

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..core.emission import Call
 from ..errors import MissingRule
-from ..passes import finished
+from ..passes import dce, finished
 from . import engine
 from .caller import Caller
 from .context import carried
@@ -12,6 +12,7 @@ from .emissions import emission, own_outputs
 from .llvm_printer import LONG_LOOPS, FunctionPrinter, Text
 from .lower import Output, lower
 from .nest import FLOAT
+from .places import in_place
 from .python_printer import compiled_python, python_source
 from .sub import Assembly
 
@@ -119,6 +120,7 @@ def refuse(graph):
 
 def _nest(symbol, params, graph, inputs, outputs, unroll):
     width = np.dtype(FLOAT).itemsize
+    graph, inputs, outputs = in_place(graph, inputs, outputs)
     places = [(name, width * at, FLOAT) for name, at in inputs]
     targets = [Output(name, width * at, FLOAT, add) for name, at, add in outputs]
-    return lower(symbol, params, graph, places, targets, unroll)
+    return lower(symbol, params, dce(graph), places, targets, unroll)

@@ -158,3 +158,51 @@ def test_a_solve_that_ends_by_an_error_names_it_where_a_reset_was_traced():
         return solve_ivp(lambda t, y: np.array([y[1], -G]), (0.0, 30.0), np.array([1.0, 0.0]), events=ball, t_eval=[30.0]).y[0, 0]
     with pytest.raises(SolveError, match="bounce happens"):
         ds.grad(run)(0.8)
+
+
+# ---------------------------------------------------------------- what happens at one time
+def lagged(x):
+    """Two doses at times that are equal and move apart; an infusion that begins where another ends."""
+    doses = [Dose(1.0, 2.0, lag=x[0]), Dose(1.0, 3.0, lag=x[1]), Dose(1.5, 1.0, duration=x[2]), Dose(1.5, 2.0, lag=x[3], duration=0.3)]
+    return solve_ivp(decay, (0.0, 3.0), np.zeros(1), doses=doses, t_eval=[3.0], **TIGHT).y[0, 0]
+
+
+def lagged_exact(x):
+    def infusion(start, amount, duration):
+        return amount / duration * np.exp(start - 3.0) * (np.exp(duration) - 1.0)
+    return (2.0 * np.exp(x[0] - 2.0) + 3.0 * np.exp(x[1] - 2.0) + infusion(1.5, 1.0, x[2]) + infusion(1.5 + x[3], 2.0, 0.3))
+
+
+def test_doses_at_one_time_have_derivatives_of_their_own():
+    x = np.array([0.2, 0.2, 0.5, 0.5])
+    exact = [(lagged_exact(x + d) - lagged_exact(x - d)) / 2e-5 for d in 1e-5 * np.eye(4)]
+    assert lagged(x) == pytest.approx(lagged_exact(x), rel=1e-9)
+    assert np.allclose(ds.grad(lagged)(x), exact, rtol=1e-8)
+    assert np.allclose(ds.jacfwd(lagged)(x), exact, rtol=1e-8)
+    assert np.allclose(ds.jit(ds.grad(lagged))(x), exact, rtol=1e-8)
+
+
+# ---------------------------------------------------------------- programs
+def scheduled(x):
+    """What is given at known times, into a right-hand side with a kink and a jump."""
+    u = Input(np.array([0.0, 1.0, 2.0]), x[:3])
+    gate = Input(np.array([0.0, 1.3]), x[3:5], "previous")
+    doses = [Dose(0.5, x[0], every=0.8, count=3), Dose(1.0, x[1], duration=0.7)]
+    sol = solve_ivp(lambda t, y: np.array([u(t) + gate(t) - x[5] * y[0]]), (0.0, 3.0), x[:1], doses=doses, tstops=[2.5],
+                    t_eval=[0.0, 0.5, 1.7, 3.0])
+    return np.sum(sol.y[0] ** 2)
+
+
+def calls_back(f, *x):
+    """Whether the compiled program of f calls back into Python."""
+    return any("eager" in eqn.prim.name for eqn in ds.make_graph(f)(*x).eqns)
+
+
+def test_what_happens_at_known_times_is_part_of_the_program():
+    x = np.array([1.0, 0.5, 2.0, 0.3, 0.1, 0.7])
+    assert not calls_back(scheduled, x)
+    assert ds.jit(scheduled)(x) == pytest.approx(scheduled(x), rel=1e-14)
+    assert np.allclose(ds.jit(ds.grad(scheduled))(x), ds.grad(scheduled)(x), rtol=1e-12)
+    assert np.allclose(ds.jit(ds.hessian(scheduled))(x), ds.hessian(scheduled)(x), rtol=1e-10, atol=1e-12)
+    xs = np.stack([x, 1.1 * x])
+    assert np.allclose(ds.vmap(ds.grad(scheduled))(xs), [ds.grad(scheduled)(v) for v in xs], rtol=1e-12)

@@ -7,8 +7,8 @@ from ..errors import ConcretizationError, InputError, SolveError
 from ..prims.layout import concatenate, reshape
 from .arguments import checked_times, concrete
 from .control import checked_control
+from .events.dispatch import solve_in_stretches
 from .events.hybrid import Hybrid
-from .events.segments import solve_in_stretches
 from .frozen import CHECKED
 from .loops.families import family_of
 from .matrices.mass import checked_mass, checked_solver, consistent, suited, with_mass

@@ -20,6 +20,39 @@ from diffsim.prims.layout import basic, concatenate, index, reshape
 ENDED = "A termination event occurred."
 
 
+class Piece:
+    """Part of a solution: from ``t`` on, on a mesh, as a differentiable function of sigma = time - t.
+
+    Parameters
+    ----------
+    t : scalar
+    close : scalar
+        Its end, as a sigma; maybe traced.
+    y : array, shape (n,)
+        The state at its start.
+    mesh : Record or array of increments
+    leaves : list
+    jumped : bool
+        Whether the state at its start is not the one at the end of the piece before.
+    """
+
+    __slots__ = ("close", "end", "jumped", "leaves", "mesh", "t", "y")
+
+    def __init__(self, t, close, y, mesh, leaves, jumped):
+        self.t, self.close, self.y, self.mesh, self.leaves, self.jumped = t, close, y, mesh, leaves, jumped
+        self.end = float(concrete(close))
+
+    def nodes(self):
+        """Sigma at the nodes, the last one at the end, wherever it moves."""
+        inside = self.mesh.nodes[:-1] if isinstance(self.mesh, Record) else np.zeros(1)
+        return concatenate(inside, reshape(self.close, shape=(1,)), axis=0) if len(inside) else np.zeros(1)
+
+    def kept(self, traced):
+        """States at the nodes if they were kept and are plain numbers, else None."""
+        recorded = not traced and isinstance(self.mesh, Record) and self.mesh.n == self.y.shape[0]
+        return self.mesh.stages[:, 0, :] if recorded else None
+
+
 def states(problem, piece, sigma):
     """Outputs of a piece, shape (m, n)."""
     return replay(piece.mesh, piece.t, piece.y, sigma, *piece.leaves, system=problem.system, method=problem.method, rate=0)[0]

@@ -102,6 +102,11 @@ def solve_recalled(problem, hybrid, args, stretches):
     values = [x if hasattr(x, "dtype") else np.float64(x) for x in operands.values]
     assert all(aval_of(x).dtype == FLOAT for x in values)
     ys, *seen = eagerly(*values, fn=Eager("a solve with events", run, avals))
+    return symbolic_result(problem, hybrid, ys, seen)
+
+
+def symbolic_result(problem, hybrid, ys, seen=()):
+    """The result in a program that is traced: what differs between runs is not told."""
     result = OdeResult(
         t=problem.times.t_eval, y=problem.layout.outputs(ys), sol=None, t_events=list(seen[::2]) if hybrid.given else None,
         y_events=[rows_of(problem.layout, x) for x in seen[1::2]] if hybrid.given else None, nfev=None, njev=None, nlu=None, status=0,

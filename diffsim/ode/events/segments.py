@@ -9,25 +9,19 @@ The step in which an event happens is a stretch of its own, of one step: what is
 
 import math
 import re
-from dataclasses import replace
 
 import numpy as np
 
 from diffsim.core import Tracer
-from diffsim.errors import InputError, SolveError
-from diffsim.numpy.rebind import rebound
+from diffsim.errors import SolveError
 from diffsim.ode.arguments import concrete
 from diffsim.ode.loops.erk import COUNTS
-from diffsim.ode.loops.families import family_of
 from diffsim.ode.loops.watch import COUNT, END, HITS, SIZE, changes
 from diffsim.ode.odeint import replay
-from diffsim.ode.record import Record
-from diffsim.ode.tableaus import METHODS
 from diffsim.prims.elementwise import add, sub
 from diffsim.prims.layout import basic, concatenate, index, index_set, reshape
 
-from .joined import finished
-from .recalled import solve_recalled
+from .joined import Piece
 from .schedule import by_time, component
 from .until import crossing, odeint_until
 
@@ -49,39 +43,6 @@ class BecomesSymbolError(Exception):
     """The state is a symbol from now on: a reset has brought in a value of a program that is being traced."""
 
 
-class Piece:
-    """Part of a solution: from ``t`` on, on a mesh, as a differentiable function of sigma = time - t.
-
-    Parameters
-    ----------
-    t : scalar
-    close : scalar
-        Its end, as a sigma; maybe traced.
-    y : array, shape (n,)
-        The state at its start.
-    mesh : Record or array of increments
-    leaves : list
-    jumped : bool
-        Whether the state at its start is not the one at the end of the piece before.
-    """
-
-    __slots__ = ("close", "end", "jumped", "leaves", "mesh", "t", "y")
-
-    def __init__(self, t, close, y, mesh, leaves, jumped):
-        self.t, self.close, self.y, self.mesh, self.leaves, self.jumped = t, close, y, mesh, leaves, jumped
-        self.end = float(concrete(close))
-
-    def nodes(self):
-        """Sigma at the nodes, the last one at the end, wherever it moves."""
-        inside = self.mesh.nodes[:-1] if isinstance(self.mesh, Record) else np.zeros(1)
-        return concatenate(inside, reshape(self.close, shape=(1,)), axis=0) if len(inside) else np.zeros(1)
-
-    def kept(self, traced):
-        """States at the nodes if they were kept and are plain numbers, else None."""
-        recorded = not traced and isinstance(self.mesh, Record) and self.mesh.n == self.y.shape[0]
-        return self.mesh.stages[:, 0, :] if recorded else None
-
-
 class Stretches:
     """A solve that goes from stretch to stretch.
 
@@ -93,6 +54,10 @@ class Stretches:
         ``reset(t, y) -> y`` of each event, on vectors.
     keep : bool
         Whether states between outputs will be wanted.
+
+    Notes
+    -----
+    It goes by numbers. Where all times are numbers and nothing is watched, states may be symbols of a program that is being traced.
     """
 
     def __init__(self, problem, hybrid, resets, keep):
@@ -107,7 +72,7 @@ class Stretches:
         self.window, self.flows, self.modes = [-math.inf, math.inf], {}, np.zeros(hybrid.switches)
         self.t_eval = None if times.t_eval is None else np.asarray(concrete(times.t_eval))
         self.rows, self.done, self.pieces, self.moved = [], 0, [], False
-        self.traced = _traced(problem, hybrid)[0]
+        self.traced, self.symbolic = traced(problem, hybrid)
         self.seen, self.crossed = [[] for _ in hybrid.events], np.full(len(hybrid.events), np.nan)
         self.happened, self.chunk, self.latest, self.near = 0, ENDLESS, -math.inf, 0
         self.interval = math.inf
@@ -146,18 +111,21 @@ class Stretches:
             self.rows += [reshape(self.y, shape=(1, self.n))] * at_start
             self.done = at_start
         self.due(np.nextafter(self.first, -self.sign * math.inf))
-        first = self.todo[self.place:self.place + 1]
-        if first and first[0][0] == self.first and isinstance(first[0][1].time, Tracer):
-            self.stretch()                                    # of no length: what is given at the start may come later, if not earlier
-        else:
+        if not self.apart(self.first):
             self.due(self.first)
-            self.settle({})
+        self.settle({})
+        while self.apart(self.first):
+            self.stretch()                                    # of no length: what is given at the start may come later, if not earlier
         self.starts()
         while self.status is None:
-            if self.now == self.last:
+            if self.now == self.last and not self.apart(self.last):
                 self.status = 0
             else:
                 self.stretch()
+
+    def apart(self, value):
+        """Whether something is due at a time that is this one, but moves by itself."""
+        return self.place < len(self.todo) and self.todo[self.place][0] == value and isinstance(self.todo[self.place][1].time, Tracer)
 
     def goal(self):
         """The time to go to next, maybe traced, and its number."""
@@ -170,12 +138,14 @@ class Stretches:
         return self.problem.times.t1, self.last
 
     def due(self, value):
-        """Apply what is scheduled up to a time."""
+        """Apply what is scheduled up to a time; at that time, up to something whose time moves by itself."""
         low, high = self.window[::int(self.sign)]
-        before = self.values() if self.hybrid.events and any(
-            item.amount is not None and not self.before(value, when) for when, item in self.todo[self.place:]) else None
+        dosed = any(item.amount is not None and not self.before(value, when) for when, item in self.todo[self.place:])
+        before, first = self.values() if self.hybrid.events and dosed else None, self.place
         while self.place < len(self.todo) and not self.before(value, self.todo[self.place][0]):
             (when, item), i = self.todo[self.place], self.into[self.place]
+            if self.place > first and self.apart(value):
+                break
             if item.amount is not None:
                 self.y, self.moved = add(self.y, _single(item.amount, i, self.n)), True
             elif item.flow is not None:
@@ -201,14 +171,17 @@ class Stretches:
         ys, record, news = odeint_until(
             t, span, y, sigma, self.stops(value), self.sides, *leaves, system=problem.system, method=problem.method,
             control=problem.begun(self.now), conditions=self.conditions, probe=None, keep=self.keep)
-        problem.ended(record)
-        news, size = np.asarray(news), len(concrete(sigma))
-        end, h = news[END], news[SIZE]
-        self.counts += record.counts
+        size, end, h = len(concrete(sigma)), float(concrete(span)), 0.0
+        if not self.symbolic:
+            problem.ended(record)
+            news = np.asarray(news)
+            end, h = news[END], news[SIZE]
+            self.counts += record.counts
         self.piece(t, span if not h and abs(end) == abs(float(concrete(span))) else end, y, record, leaves)
         inside = int(np.sum(np.abs(concrete(sigma)[:-1]) <= abs(end)))
         self.take(ys, inside)
-        self.note(news, self.pieces[-1], 0.0, abs(end))
+        if self.hybrid.events:
+            self.note(news, self.pieces[-1], 0.0, abs(end))
         y = index(ys, at=basic((size, self.n), (size - 1, slice(None))))
         if h:
             self.event(add(t, end), y, leaves, news)
@@ -435,23 +408,12 @@ class Stretches:
         return float(np.sign(np.asarray(self.conditions.call(t + h, y_next, *leaves))[i]))
 
 
-def _traced(problem, hybrid):
+def traced(problem, hybrid):
     """Whether anything of a solve is a tracer, and whether anything is a symbol without a number."""
-    traced, symbolic = problem.traced
+    some, symbolic = problem.traced
     more = [x for item in hybrid.schedule for x in (item.time, item.amount, item.flow and item.flow[1])] + hybrid.stops
     more = [x for x in more if isinstance(x, Tracer)]
-    return traced or bool(more), symbolic or any(concrete(x) is None for x in more)
-
-
-def _stopping():
-    """Methods whose loops watch event functions."""
-    return [name for name in METHODS if "ways" in family_of(name).forward.arguments]
-
-
-def _reset(event, layout, args):
-    """A user's reset on vectors, None without one."""
-    run = rebound(event.reset)
-    return event.reset and (lambda t, y: layout.flat(run(t, layout.argument(y), *args), f"the reset of {event.name}"))
+    return some or bool(more), symbolic or any(concrete(x) is None for x in more)
 
 
 def _single(x, i, n):
@@ -459,39 +421,3 @@ def _single(x, i, n):
     if not isinstance(x, Tracer):
         return np.where(np.arange(n) == i, np.asarray(x, float), 0.0)
     return index_set(np.zeros(n), x, at=basic((n,), (i,)))
-
-
-def solve_in_stretches(problem, hybrid, args, dense_output):
-    """The result of ``solve_ivp`` for a problem with events, scheduled times or switches."""
-    _, symbolic = _traced(problem, hybrid)
-    args = () if args is None else args if isinstance(args, tuple) else tuple(args) if isinstance(args, list) else (args,)
-    method, options = METHODS[problem.method], problem.options
-    if "ways" not in family_of(problem.method).forward.arguments:
-        raise InputError(f"solve_ivp: method {problem.method!r} does not stop at events and scheduled times; use one of "
-                         f"{', '.join(_stopping())}")
-    for name in ("steps", "memory", "checkpoint"):
-        if getattr(options, name) not in (None, False):
-            raise InputError(f"solve_ivp: {name}= does not reach solves with events, doses, tstops, inputs or switches: leave it out")
-    if method.fixed:                                          # equal steps: errors count as none
-        problem.control = replace(problem.control, max_step=min(problem.control.first_step, problem.control.max_step))
-    span = concrete(problem.times.span)
-    if any(item.into is not None for item in hybrid.schedule) and span is not None and span < 0:
-        raise InputError("solve_ivp: doses are given as time goes on, but t_span goes back in time")
-    def recalled():
-        return solve_recalled(problem, hybrid, args, lambda problem, hybrid, resets: Stretches(problem, hybrid, resets, False))
-
-    if symbolic:
-        return recalled()
-    keep = dense_output or problem.times.t_eval is None
-    run = Stretches(problem, hybrid, [_reset(event, problem.layout, args) for event in hybrid.events], keep)
-    error = None
-    try:
-        with problem.watched():
-            run.run()
-    except SolveError as reason:
-        error = run.named(reason)
-        if run.traced:
-            raise error from None
-    except BecomesSymbolError:
-        return recalled()
-    return finished(run, error, dense_output)

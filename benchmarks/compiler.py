@@ -5,13 +5,14 @@
     python benchmarks/compiler.py --python path/to/python             # an interpreter that has the peers, if this one has not
 
 One processor, one thread.  Every contestant runs a row in a process of its own, cold: its first result is timed with its import and its
-compilation (nothing is cached; data are made before).  Then rounds of all contestants follow each other, so that a slow spell of the
-machine meets all alike, and the best time of each round is taken; printed is the median over rounds, and its ratio to diffsim's.  Values
-and derivatives must agree with diffsim's to 1e-10.  ``own`` is diffsim's gradient in units of its own function, ``again`` its first result
-once programs are on disk.
+compilation (nothing is cached but Python's bytecode, which an installation has, too; data are made before).  Then rounds of all
+contestants follow each other, so that a slow spell of the machine meets all alike, and the best time of each round is taken; printed is
+the median over rounds, and its ratio to diffsim's.  Values and derivatives must agree with diffsim's to 1e-10.  ``own`` is diffsim's
+gradient in units of its own function, ``again`` its first result once programs are on disk.
 """
 
 import argparse
+import compileall
 import json
 import os
 import pickle
@@ -139,6 +140,8 @@ def main():
     parser.add_argument("--python", default=sys.executable, help="interpreter of the peers")
     parser.add_argument("--json", type=Path, help="also write all figures there")
     options = parser.parse_args()
+    for sources in (HERE / "compiled", HERE.parent / "diffsim"):
+        compileall.compile_dir(sources, quiet=1)
     print("| row | contestant | a call | x diffsim | first | difference from diffsim, notes |\n|---|---|--:|--:|--:|---|")
     entries = []
     for row in options.rows:

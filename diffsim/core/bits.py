@@ -1,4 +1,4 @@
-"""Whether two arrays hold the same bits, at the speed of memory."""
+"""Whether two arrays, or all numbers of one array, hold the same bits, at the speed of memory."""
 
 import contextlib
 import ctypes
@@ -32,4 +32,15 @@ def same_bits(a, b):
     return np.array_equal(np.ascontiguousarray(a).reshape(-1).view(kind), np.ascontiguousarray(b).reshape(-1).view(kind))
 
 
-__all__ = ["DATA", "same_bits"]
+def one_number(x):
+    """Whether an array holds one number everywhere, bit for bit: two zeros of different sign are two numbers.
+
+    The array is compared with itself, shifted by one number: of most arrays two numbers are looked at.
+    """
+    if x.size < 2 or not any(stride for stride, n in zip(x.strides, x.shape, strict=True) if n > 1):
+        return True
+    x = np.ascontiguousarray(x).reshape(-1)
+    return same_bits(x[1:], x[:-1])
+
+
+__all__ = ["DATA", "one_number", "same_bits"]

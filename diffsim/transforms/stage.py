@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..core import Const, Eqn, Graph, Trace, Tracer, Var, aval_of, concretization_error, user_line, wrap
-from ..core.bits import same_bits
+from ..core.bits import one_number, same_bits
 from ..core.held import changeable
 from ..prims.layout import broadcast_to
 from .operands import strong
@@ -40,7 +40,7 @@ class GraphTrace(Trace):
             return x.dual if x.owner is self else self._capture(x)
         x = np.asarray(x)
         if self.hoist and x.size > HOISTED_SIZE and x.dtype.kind == "f":
-            return self._repeated(x) if alike(x) else self._capture(x)
+            return self._repeated(x) if one_number(x) else self._capture(x)
         return Const(x.copy() if changeable(x) else x)
 
     def _repeated(self, x):
@@ -68,16 +68,6 @@ class GraphTrace(Trace):
 
     def concrete(self, tracer, what):
         raise concretization_error(tracer, what)
-
-
-def alike(x):
-    """Whether an array holds one number everywhere, zeros of one sign.  The last element, which mostly differs, is looked at first."""
-    if not any(stride for stride, n in zip(x.strides, x.shape, strict=True) if n > 1):
-        return True
-    first = x[(0,) * x.ndim]
-    if x[(-1,) * x.ndim] != first or not (x == first).all():
-        return False
-    return bool(first) or np.signbit(x).all() or not np.signbit(x).any()
 
 
 #: Constant arrays larger than this become inputs of a graph traced with ``hoist``.

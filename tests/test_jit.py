@@ -418,3 +418,37 @@ def test_a_generator_without_a_seed_is_not_frozen():
     assert f(0.0) != first
     g = ds.jit(lambda x: np.random.default_rng(3).normal() + x)
     assert g(0.0) == g(0.0)
+
+
+# ---------------------------------------------------------------- numbers of Python's (NEP 50)
+SINGLE = np.arange(1, 4, dtype=np.float32)
+
+
+@pytest.mark.parametrize("number", [2.5, np.float64(2.5), 2.5j, np.complex128(2.5j), np.array(2.5)], ids=repr)
+@pytest.mark.parametrize("f", [
+    lambda x, a: x * a, lambda x, a: a - x, lambda x, a: x * (a * 2 + 1), lambda x, a: x ** 2 / -a, lambda x, a: x * np.sin(a),
+    lambda x, a: np.add(x, a), lambda x, a: np.where(x > 1, x, a), lambda x, a: x[0] * a, lambda x, a: np.append(x, a),
+    lambda x, a: x + abs(a), lambda x, a: x * np.full(3, a)], ids=range(11))  # fmt: skip
+def test_python_numbers_take_the_dtype_of_what_is_beside_them(f, number):
+    got, wanted = ds.jit(f)(SINGLE, number), f(SINGLE, number)
+    assert got.dtype == wanted.dtype
+    np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+def test_one_program_serves_both_where_it_makes_no_difference():
+    f, g = ds.jit(lambda x, a: x * a), ds.jit(lambda x, a: x * a)
+    for a in (2.5, np.float64(2.5), np.array(2.5), 1.5):
+        assert f(SINGLE, a).dtype == (SINGLE * a).dtype
+        assert g(np.arange(3.0), a).dtype == float
+    assert (f.stats["programs"], g.stats["programs"]) == (2, 1)
+    out = np.empty(3, np.float32)
+    assert f(SINGLE, 2.5, out=out) is out
+    np.testing.assert_array_equal(out, SINGLE * 2.5)
+
+
+def test_gradients_and_loops_of_python_numbers_compile_to_single_precision():
+    def f(a, x):
+        return np.sum(ds.scan(lambda c, _: (c * a, None), x, None, length=3)[0])
+    value, slope = ds.jit(ds.value_and_grad(f))(1.5, SINGLE)
+    assert (value.dtype, slope.dtype) == (np.float32, float)
+    np.testing.assert_allclose([value, slope], [np.sum(SINGLE) * 1.5**3, np.sum(SINGLE) * 3 * 1.5**2], rtol=1e-6)

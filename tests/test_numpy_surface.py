@@ -1,5 +1,6 @@
 """Every NumPy function in the table is tried: its value is NumPy's, its derivative the difference quotient's, both modes agree."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -235,3 +236,49 @@ def test_options_of_ufuncs():
     assert ds.jvp(f, (m,), (m,))[0].dtype == f(m).dtype
     np.testing.assert_allclose(ds.jvp(f, (m,), (m,))[0], f(m), rtol=1e-6)
     np.testing.assert_allclose(ds.jvp(f, (m,), (m,))[1], richardson(lambda p: [f(*p)], [m], [m])[0], rtol=1e-3)
+
+
+OTHER_DTYPES = {"int64": np.int64, "int8": np.int8, "bool": bool, "float32": np.float32, "complex128": complex}
+#: NumPy gives half precision, or a dtype of its own for one function; ties of a sort that keeps no order.
+LEFT_OUT = {("angle", "int8"), ("conjugate", "bool"), ("argsort", "int64")}
+
+
+def converted(a, dtype):
+    a = np.asarray(a)
+    if dtype in (np.float32, bool):
+        return (a > 0 if dtype is bool else a.astype(dtype))[()]
+    return (a + 0.5j * np.cos(a) if dtype is complex else np.abs(np.round(a * 3)).astype(dtype))[()]
+
+
+def compiled_is_numpy(name, text, dtype):
+    """Whether a program NumPy runs on arrays of a dtype gives the same values of the same dtypes compiled."""
+    f, used = program(text)[:2]
+    args = [converted(ARRAYS[x] if isinstance(x, str) else x, OTHER_DTYPES[dtype]) for x in used]
+    try:
+        wanted = parts(f(*[np.copy(a)[()] for a in args]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            got = parts(ds.jit(f)(*[np.copy(a)[()] for a in args]))
+    except (TypeError, ValueError, FloatingPointError, np.linalg.LinAlgError, MissingRule):   # of NumPy, or ours: no wrong number
+        return
+    if all(a.dtype.kind in "fciub" for a in wanted):
+        same(got, wanted, 2e-4 if any(a.dtype.char in "fF" for a in (*args, *wanted)) else 1e-9, f"{name} of {dtype}: {text}")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", ["int64", "int8"])
+@pytest.mark.parametrize("name", [*sorted(PROGRAMS)[::4], "logaddexp2", "heaviside", "diff", "tril", "average", "einsum", "fabs", "clip"])
+def test_compiled_programs_of_integers_have_numpys_dtypes(name, dtype):
+    if (name, dtype) not in LEFT_OUT:
+        for text in PROGRAMS[name][:2]:
+            compiled_is_numpy(name, text, dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", OTHER_DTYPES)
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_compiled_programs_of_every_dtype_are_numpys(name, dtype):
+    if (name, dtype) not in LEFT_OUT:
+        for text in PROGRAMS[name]:
+            compiled_is_numpy(name, text, dtype)

@@ -104,7 +104,7 @@ class Compiled:
         self.program = Program(graph, constants=self.captured, watch=self.derives)
         self.seconds.update(self.program.stats["seconds"])
         calling, tick = self.program.calling, self.ticks.__next__
-        self._use(entrance(self.signature, self.holds, calling, self.out, self.constants, self.derives, tick))
+        self._use(entrance(self.signature, self.holds, calling, self.out, self.constants, self.derives, tick, self.graph.narrowed))
 
     def many(self):
         """The program as one that can be called for many members, compiled at the first call; see ``codegen.many.Members``."""
@@ -115,7 +115,8 @@ class Compiled:
     def written(self, args, kwargs, out):
         """As ``call``, into the caller's arrays."""
         if self._into is None:
-            self._into = into(self.signature, self.holds, self.program.calling, self.out, self.constants, self.ticks.__next__)
+            calling, tick = self.program.calling, self.ticks.__next__
+            self._into = into(self.signature, self.holds, calling, self.out, self.constants, tick, self.graph.narrowed)
         return self._into(args, kwargs, out)
 
     def result(self, out):

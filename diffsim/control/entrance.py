@@ -16,9 +16,16 @@ from ..transforms.watch import WATCH
 
 #: What a call returns that has to go the general way.
 MISS = object()
-#: A kind of more than two parts says in which order an array lies in memory.
+#: A kind of more than two parts says in which order an array lies in memory, or what number of Python's it is.
 PLAIN = 2
 PLAIN_FLOAT = ((), np.dtype(np.float64))
+#: Stands for the class of a number that may be Python's or NumPy's.
+EITHER = object()
+
+
+def python_number(kind):
+    """Whether a leaf is a number of Python's."""
+    return len(kind) > PLAIN and isinstance(kind[2], type)
 
 
 def typed(x):
@@ -55,7 +62,7 @@ class _Lines:
         return self.scope[name]
 
 
-def entrance(signature, holds, calling, out, constants, derives, tick):
+def entrance(signature, holds, calling, out, constants, derives, tick, narrowed=False):
     """Function ``call(args, kwargs)``: the result, or ``MISS``.
 
     Parameters
@@ -74,23 +81,25 @@ def entrance(signature, holds, calling, out, constants, derives, tick):
         Whether a solve that meets a number that is not finite is to be tried the general way.
     tick : callable
         Counts a call.
+    narrowed : bool
+        Whether NumPy's numbers in place of Python's would be another program.
     """
     lines = _Lines({**calling.scope, "holds": holds, "watching": WATCH.get, "SolveError": SolveError, "tick": tick})
-    leaves, result = _match(lines, *signature), _result(lines, out, constants)
+    leaves, result = _match(lines, *signature, narrowed), _result(lines, out, constants)
     run = calling.lines(leaves, "(status < 0 or {again})", "return MISS", result, done="tick()")
     if derives and calling.may_fail:
         run = ["try:", *(f"    {line}" for line in run), "except SolveError as error:", "    if error.not_finite: return MISS", "    raise"]
     return lines.function("call", "args, kwargs", [*_tried(lines), "if not holds() or watching(): return MISS", *run])
 
 
-def into(signature, holds, calling, out, constants, tick):
+def into(signature, holds, calling, out, constants, tick, narrowed=False):
     """Function ``call(args, kwargs, out)`` that writes into the arrays of ``out``, or ``MISS``.
 
     It is missed, too, where these arrays are not contiguous or share memory, where a call within gives up, and where a derivative is not
     finite: results are then computed the general way and copied.
     """
     lines = _Lines({**calling.scope, "holds": holds, "watching": WATCH.get, "tick": tick})
-    leaves, result = _match(lines, *signature), _result(lines, out, constants)
+    leaves, result = _match(lines, *signature, narrowed), _result(lines, out, constants)
     slots = list(calling.targets)
     for i, _ in constants:
         slots.insert(i, None)
@@ -130,11 +139,11 @@ def _result(lines, struct, constants):
     return result
 
 
-def _match(lines, struct, kinds, static):
+def _match(lines, struct, kinds, static, narrowed):
     """Write what takes the arguments apart; returns the variables of the leaves that are arrays or numbers."""
     moving, named = struct[2]
     static = {i: (x, kind) for i, x, kind in static}
-    leaves, kinds = [], iter(kinds)
+    leaves, kinds = [], iter([(*k[:PLAIN], EITHER) if python_number(k) and not narrowed else k for k in kinds])
     names = [lines.name() for _ in range(len(moving[2]) + len(static))]
     lines.require(f"len(args) == {len(names)} and {f'len(kwargs) == {len(named[2])}' if named[2] else 'not kwargs'}")
     if names:
@@ -167,10 +176,9 @@ def _take(lines, name, struct, kinds, leaves):
         if kind[0] == "static":
             lines.require(f"{name}.__class__ is {lines.keep(kind[1])} and {name} == {lines.keep(kind[2])}")
             return
-        if not kind[0] and kind != PLAIN_FLOAT:                # a number of another dtype: a scalar of NumPy's, or an array
-            lines.require(f"{name}.__class__ is {lines.keep(kind[1].type)} or {name}.__class__ is ndarray")
-            lines.require(f"{name}.dtype is {lines.keep(kind[1])}")
-        if len(kind) > PLAIN:                                  # an array that lies in another order
+        if not kind[0]:
+            _require_number(lines, name, *kind)
+        elif len(kind) > PLAIN:                                # an array that lies in another order
             axes = kind[2]
             own = f"{name}.flags.fnc" if axes == tuple(reversed(range(len(axes)))) else f"memory_order({name}) == {axes}"
             lines.require(f"{name}.__class__ is ndarray and {own}")
@@ -181,6 +189,18 @@ def _take(lines, name, struct, kinds, leaves):
         _take(lines, part, child, kinds, leaves)
     if _has_keys(struct):
         _require_order(lines, name, struct[1])
+
+
+def _require_number(lines, name, shape, dtype, cls=None):
+    """A number: of ``cls`` if it is one of Python's, else a scalar of NumPy's or an array; of either if ``cls`` is ``EITHER``."""
+    if (shape, dtype) == PLAIN_FLOAT:
+        if cls is not EITHER:
+            lines.require(f"{name}.__class__ is {'not ' if cls is None else ''}float")
+    elif cls is complex:                                       # the program itself does not read them
+        lines.require("False")
+    else:
+        lines.require(f"{name}.__class__ is {lines.keep(dtype.type)} or {name}.__class__ is ndarray")
+        lines.require(f"{name}.dtype is {lines.keep(dtype)}")
 
 
 def _has_keys(struct):

@@ -22,7 +22,7 @@ from ..numpy.stacking import is_value, stacked
 from ..transforms import trace
 from ..transforms.watch import WATCH
 from .compiled import Compiled
-from .entrance import MISS, typed
+from .entrance import MISS, python_number, typed
 from .guard import snapshot
 from .results import written
 from .retracing import PATIENCE, Retracing
@@ -59,6 +59,11 @@ def described(f):
 def avals(kinds):
     """Shapes and dtypes of the leaves that are no constants."""
     return [Aval(k[0], k[1]) for k in kinds if k[0] != "static"]
+
+
+def weak(kinds):
+    """Which of these are numbers of Python's."""
+    return [python_number(k) for k in kinds if k[0] != "static"]
 
 
 def _numba_error():
@@ -207,10 +212,10 @@ class Jitted:
                 kinds.append((x.shape, x.dtype) if order is None else (x.shape, x.dtype, order))
                 leaves.append(x)
             elif kind is float or kind is np.float64:
-                kinds.append(FLOAT)
+                kinds.append(PYTHON_FLOAT if kind is float else FLOAT)
                 leaves.append(x)
             elif kind is complex:
-                kinds.append(((), np.dtype(complex)))
+                kinds.append(PYTHON_COMPLEX)
                 leaves.append(np.complex128(x))
             elif isinstance(x, Tracer):
                 traced = True
@@ -289,7 +294,7 @@ class Jitted:
             return None
 
         try:
-            graph, captured = trace(self._flat(signature, found), avals(kinds), verb="jit", hoist=True, keep=guard.kept)
+            graph, captured = trace(self._flat(signature, found), avals(kinds), verb="jit", hoist=True, keep=guard.kept, weak=weak(kinds))
         except _numba_error() as reason:
             self._refuse(signature, f"a function compiled by Numba was given a traced value ({str(reason).splitlines()[0]}). "
                                     f"Wrap it in diffsim.kernel to have it compiled along.")
@@ -373,5 +378,5 @@ class Jitted:
 MATRIX = 2
 #: Seconds a batch of calls is timed for.
 BATCH = 0.01
-FLOAT = ((), np.dtype(np.float64))
+FLOAT, PYTHON_FLOAT, PYTHON_COMPLEX = ((), np.dtype(float)), ((), np.dtype(float), float), ((), np.dtype(complex), complex)
 __all__ = ["Compiled", "Jitted", "warn_once"]

@@ -53,11 +53,11 @@ class Graph:
         Whether a derivative was taken while it was recorded.
     """
 
-    __slots__ = ("__weakref__", "_digest", "derives", "eqns", "inputs", "outputs")
+    __slots__ = ("__weakref__", "_digest", "derives", "eqns", "inputs", "narrowed", "outputs")
 
     def __init__(self, inputs, eqns, outputs):
         self.inputs, self.eqns, self.outputs = list(inputs), list(eqns), list(outputs)
-        self._digest, self.derives = None, False
+        self._digest, self.derives, self.narrowed = None, False, False
 
     @property
     def digest(self):

@@ -19,6 +19,8 @@ from .aval import Aval, Opaque
 from .heap import keep_heap
 
 UFUNCS, FUNCTIONS, METHODS = {}, {}, {}
+#: Classes of numbers that take the dtype of what they are combined with.
+PYTHON_NUMBERS = frozenset((bool, int, float, complex))
 #: The primitive of a ufunc that is one, for those who need not go through its entry.
 PRIMITIVE_OF = {}
 #: The parameters of a primitive that has none.
@@ -29,10 +31,10 @@ _levels = itertools.count()
 class Trace:
     """One interpretation of a program: forward tangents, a linear list, a graph, ..."""
 
-    __slots__ = ("alive", "direct", "level", "verb")
+    __slots__ = ("alive", "direct", "level", "verb", "weak")
 
     def __init__(self, verb):
-        self.level, self.verb, self.alive, self.direct = next(_levels), verb, True, False
+        self.level, self.verb, self.alive, self.direct, self.weak = next(_levels), verb, True, False, None
         if not self.level:                                  # the first trace of the process
             keep_heap()
 
@@ -52,6 +54,7 @@ class Trace:
         """The same for an elementwise primitive of two operands."""
         return self.process(prim, (x, y), NO_PARAMS)
 
+    # ``weak``, a ``PythonNumbers``, holds the duals of those values that are numbers of Python's; None where there are none.
     # ``direct`` says that the trace is alive and that the following take light mutable arrays (``diffsim.numpy.array``) for tracers,
     # and make results of the class ``made``; so do ``unary`` and ``binary`` then.
     def both(self, prim, x, y, made):
@@ -96,18 +99,52 @@ def called_by_user(depth):
 def _binary(ufunc):
     def forward(self, other):
         y = UFUNCS[ufunc](self, other)
-        return METHODS["result_of"](y, (self, other)) if y.__class__ is ArrayTracer and called_by_user(2) else y
+        if y.__class__ is ArrayTracer:
+            return METHODS["result_of"](y, (self, other)) if called_by_user(2) else y
+        return y if self.owner.weak is None else _operated(y, self, other)
 
     def backward(self, other):
         y = UFUNCS[ufunc](other, self)
-        return METHODS["result_of"](y, (self, other)) if y.__class__ is ArrayTracer and called_by_user(2) else y
+        if y.__class__ is ArrayTracer:
+            return METHODS["result_of"](y, (self, other)) if called_by_user(2) else y
+        return y if self.owner.weak is None else _operated(y, self, other)
     return forward, backward
 
 
 def _unary(ufunc):
     def apply(self):
-        return UFUNCS[ufunc](self)
+        y = UFUNCS[ufunc](self)
+        return y if self.owner.weak is None else _operated(y, self)
     return apply
+
+
+class PythonNumbers(set):
+    """Duals of a trace's values that are numbers of Python's; ``narrowed`` says that a value was another one if they were NumPy's."""
+
+    narrowed = False
+
+
+def is_weak(x):
+    """Whether an operand takes the dtype of those beside it (NEP 50): a number of Python's, traced or not."""
+    while x.__class__ is Tracer:
+        if x.owner.weak is not None:
+            return x.dual in x.owner.weak
+        x = x.primal
+    return x.__class__ in PYTHON_NUMBERS
+
+
+def narrow(x):
+    """Note that a weak operand takes another dtype than it has."""
+    while x.owner.weak is None:
+        x = x.primal
+    x.owner.weak.narrowed = True
+
+
+def _operated(y, *operands):
+    """What an operator gives: of Python's numbers another one, where a NumPy function would give one of NumPy's."""
+    if y.__class__ is Tracer and y.dtype.kind in "fc" and all(map(is_weak, operands)):
+        y.owner.weak.add(y.dual)
+    return y
 
 
 class Tracer:

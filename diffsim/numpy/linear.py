@@ -7,7 +7,7 @@ import numpy as np
 from ..core import Tracer
 from ..prims import elementwise as ew
 from ..prims.contract import dot_general
-from ..prims.layout import reduce_sum
+from ..prims.layout import convert, reduce_sum
 from ..prims.layout import transpose as permute
 from . import indexing
 from .array import Array
@@ -227,6 +227,8 @@ def einsum(*operands, optimize=False, **options):
         y, x = pool.pop(builtin_max(i, j)), pool.pop(i if i < j else j)
         pool.append(_pair(x, y, set(output).union(*[t for _, t in pool]), output[-1:]))
     value, term = _summed(*pool[0], set(output))
+    dtype = np.result_type(*[x.dtype for x in values])      # not widened, as a sum's would be
+    value = value if value.dtype == dtype else convert(value, dtype=dtype)
     return permute(value, axes=tuple(term.index(c) for c in output)) if term != output else value
 
 

@@ -104,9 +104,12 @@ def _along(x, axis, pair, mode, options):
 
 def _ramp(end, edge, x, axis, n, flip):
     """From the end value to the edge in equal steps, the edge itself left out."""
-    t = np.arange(n, dtype=x.dtype) / n if n else np.zeros(0, x.dtype)
-    t = (t[::-1] if flip else t).reshape((1,) * axis + (-1,) + (1,) * (len(x.shape) - axis - 1)).astype(x.dtype)
-    return ew.add(ew.mul(ew.sub(edge, _repeated(end, x, axis, 1)), t), _repeated(end, x, axis, 1))
+    exact = x.dtype.kind in "biu"
+    t = np.arange(n, dtype=float if exact else x.dtype) / n if n else np.zeros(0, x.dtype)
+    t = (t[::-1] if flip else t).reshape((1,) * axis + (-1,) + (1,) * (len(x.shape) - axis - 1))
+    t = t if exact else t.astype(x.dtype)
+    y = ew.add(ew.mul(ew.sub(edge, _repeated(end, x, axis, 1)), t), _repeated(end, x, axis, 1))
+    return convert(ew.floor(y), dtype=x.dtype) if exact else y
 
 
 def _statistic(x, axis, pair, function, length):
@@ -116,6 +119,8 @@ def _statistic(x, axis, pair, function, length):
         raise ValueError("stat_length of 0 yields no value for padding")
     sides = [function(part(x, along(axis, len(x.shape), slice(0, int(lengths[0])))), axis, keepdims=True),
              function(part(x, along(axis, len(x.shape), slice(n - int(lengths[1]), n))), axis, keepdims=True)]
+    if x.dtype.kind in "iu":
+        sides = [s if s.dtype.kind in "iu" else ew.rint(s) for s in sides]
     return _joined(x, axis, *[_repeated(side, x, axis, k) for side, k in zip(sides, pair, strict=True)])
 
 

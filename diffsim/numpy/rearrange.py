@@ -61,12 +61,12 @@ def roll(a, shift, axis=None):
 # ---------------------------------------------------------------- triangles and diagonals
 @row(np.tril)
 def tril(m, k=0):
-    return ew.where(np.tri(*m.shape[-2:], k=k, dtype=bool), m, 0.0)
+    return ew.where(np.tri(*m.shape[-2:], k=k, dtype=bool), m, m.dtype.type(0))
 
 
 @row(np.triu)
 def triu(m, k=0):
-    return ew.where(np.tri(*m.shape[-2:], k=k - 1, dtype=bool), 0.0, m)
+    return ew.where(np.tri(*m.shape[-2:], k=k - 1, dtype=bool), m.dtype.type(0), m)
 
 
 @row(np.diag, view=True)
@@ -111,7 +111,16 @@ def clip(a, a_min=None, a_max=None, *, min=None, max=None, dtype=None):
     low, high = (a_min if a_min is not None else min), (a_max if a_max is not None else max)
     if low is None and high is None:
         return a
-    return ew.clip(a, -np.inf if low is None else lift(low), np.inf if high is None else lift(high))
+    least, most = _extremes(at_least_array(a).dtype)
+    return ew.clip(a, least if low is None else lift(low), most if high is None else lift(high))
+
+
+def _extremes(dtype):
+    """Numbers that none of a dtype is beyond."""
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return dtype.type(info.min), dtype.type(info.max)
+    return (False, True) if dtype.kind == "b" else (-np.inf, np.inf)
 
 
 @row(np.select, operands=0)
@@ -197,6 +206,8 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
         x.write(y)
         return x
     x, options = at_least_array(x), (lift(nan), posinf if posinf is None else lift(posinf), neginf if neginf is None else lift(neginf))
+    if x.dtype.kind in "biu":
+        return x
     if x.dtype.kind == "c":                                 # real and imaginary part each, as NumPy
         return complexes.make_complex(_repaired(complexes.real(x), *options), _repaired(complexes.imag(x), *options))
     return _repaired(x, *options)

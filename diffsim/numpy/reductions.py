@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..core import Tracer
+from ..core import PYTHON_NUMBERS, Tracer
 from ..prims import elementwise as ew
 from ..prims import reduce as red
 from ..prims.complexes import imag, real
@@ -65,6 +65,12 @@ def _wide(x, dtype):
     return x if dtype is None or x.dtype == dtype else convert(x, dtype=np.dtype(dtype))
 
 
+def _of_dtype(x, dtype):
+    """What a reduction starts from, in the dtype it is taken in."""
+    x = lift(x)
+    return x if x.__class__ in PYTHON_NUMBERS and dtype.kind in "fc" else convert(at_least_array(x), dtype=dtype)
+
+
 # ---------------------------------------------------------------- sums
 @row(np.sum)
 def sum(a, axis=None, dtype=None, keepdims=_NONE, initial=_NONE, where=_NONE):
@@ -72,7 +78,7 @@ def sum(a, axis=None, dtype=None, keepdims=_NONE, initial=_NONE, where=_NONE):
     y = reduced(lambda x, axes: reduce_sum(x, axes=axes) if axes else x, a, axis, keepdims)
     if dtype is not None and y.dtype != dtype:             # small integers are summed as those of the machine
         y = convert(y, dtype=np.dtype(dtype))
-    return y if initial is _NONE else ew.add(y, initial)
+    return y if initial is _NONE else ew.add(y, _of_dtype(initial, y.dtype))
 
 
 @row(np.mean)
@@ -98,6 +104,7 @@ def average(a, axis=None, weights=None, returned=False, *, keepdims=_NONE):
         total = sum(w, axis, dtype, keepdims)
         if not isinstance(total, Tracer) and np.any(total == 0.0):
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+        a, w = (x if x.dtype == dtype else convert(x, dtype=dtype) for x in (a, w))
         y = ew.div(sum(ew.mul(a, w), axis, dtype, keepdims), total)
     return (y, broadcast_to(total, shape=tuple(y.shape)) if tuple(total.shape) != tuple(y.shape) else total) if returned else y
 
@@ -191,7 +198,7 @@ def moved(x, order):
 def prod(a, axis=None, dtype=None, keepdims=_NONE, initial=_NONE, where=_NONE):
     a = _masked(_wide(a, dtype), where, 1)
     y = reduced(_product, a, axis, keepdims)
-    return y if initial is _NONE else ew.mul(y, initial)
+    return y if initial is _NONE else ew.mul(y, _of_dtype(initial, y.dtype))
 
 
 # ---------------------------------------------------------------- extremes
@@ -200,9 +207,9 @@ def _extreme(prim, join):
         if where is not _NONE and where is not True:
             if initial is _NONE:
                 raise ValueError("where= needs initial= here: the extreme of no element is not defined")
-            a = _masked(a, where, initial)
+            a = _masked(a, where, _of_dtype(initial, a.dtype))
         y = reduced(lambda x, axes: prim(x, axes=axes) if axes else x, a, axis, keepdims)
-        return y if initial is _NONE else join(y, initial)
+        return y if initial is _NONE else join(y, _of_dtype(initial, y.dtype))
     return rule
 
 
@@ -348,8 +355,9 @@ def diff(a, n=1, axis=-1, prepend=_NONE, append=_NONE):
     parts = [at_least_array(lift(x)) for x in (prepend, a, append) if x is not _NONE]
     parts = [x if x.shape else broadcast_to(x, shape=thin) for x in parts]
     a = concatenate(*parts, axis=axis) if len(parts) > 1 else a
+    change = ew.not_equal if a.dtype.kind == "b" else ew.sub
     for _ in range(n):
-        a = ew.sub(_halves(a, axis, 1, a.shape[axis]), _halves(a, axis, 0, a.shape[axis] - 1))
+        a = change(_halves(a, axis, 1, a.shape[axis]), _halves(a, axis, 0, a.shape[axis] - 1))
     return a
 
 

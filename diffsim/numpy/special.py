@@ -9,13 +9,13 @@ import math
 
 import numpy as np
 
-from ..core import FUNCTIONS, UFUNCS, Tracer, bind, user_line
+from ..core import FUNCTIONS, PYTHON_NUMBERS, UFUNCS, Tracer, bind, is_weak, narrow, user_line
 from ..errors import MissingRule
 from ..prims import bessel, distributions, gammas, orthogonal  # noqa: F401  (they fill SPECIAL)
 from ..prims import elementwise as ew
 from ..prims import special as sp
 from ..prims.complexes import real
-from ..prims.layout import stop_gradient
+from ..prims.layout import convert, stop_gradient
 from .dispatch import LATE, elementwise_entry
 from .reductions import at_least_array, axes_of, max, sum
 from .stacking import lift
@@ -44,14 +44,27 @@ def _special_entry(name, prim):
     def apply(*x):
         if any(v.__class__ is int for v in x):
             x = tuple(np.asarray(v) if v.__class__ is int and i in _integers(name) else v for i, v in enumerate(x))
-        if any(v.__class__ is float or v.__class__ is complex for v in x) and all(hasattr(v, "dtype") or v.__class__ in _PYTHON for v in x):
-            dtypes = _loop(name, tuple(v.dtype if hasattr(v, "dtype") else v.__class__ for v in x))
-            x = tuple(d.type(v) if v.__class__ in _PYTHON else v for v, d in zip(x, dtypes, strict=False))
+        if any(map(_inexact, x)) and all(hasattr(v, "dtype") or v.__class__ in PYTHON_NUMBERS for v in x):
+            dtypes = _loop(name, tuple(_inexact(v) or (v.dtype if hasattr(v, "dtype") else v.__class__) for v in x))
+            x = tuple(map(_as, x, dtypes))
         return entry(*x)
     return apply
 
 
-_PYTHON = frozenset((int, float, complex))
+def _inexact(x):
+    """The class of a number of Python's that is no integer, traced or not; None for all else."""
+    if x.__class__ is float or x.__class__ is complex:
+        return x.__class__
+    return (complex if x.dtype.kind == "c" else float) if x.__class__ is Tracer and is_weak(x) else None
+
+
+def _as(x, dtype):
+    """An operand in the dtype a loop takes it in."""
+    if x.__class__ in PYTHON_NUMBERS:
+        return dtype.type(x)
+    if x.__class__ is Tracer and is_weak(x):
+        narrow(x)
+    return x if x.dtype.kind not in "fc" or x.dtype == dtype else convert(lift(x), dtype=dtype)
 
 
 for _name, _prim in sp.SPECIAL.items():

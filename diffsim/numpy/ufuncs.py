@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..core import UFUNCS, Primitive, Tracer
+from ..core import UFUNCS, Primitive, Tracer, is_weak
 from ..prims import elementwise as ew
 from ..prims.complexes import conj
 from ..prims.contract import dot_general
@@ -52,7 +52,9 @@ def power(x, y):
 
 @ufunc_row(np.float_power)
 def float_power(x, y):
-    return power(convert(x if hasattr(x, "shape") else np.asarray(x), dtype=np.dtype(float)), y)
+    complexes = any((a if hasattr(a, "dtype") else np.asarray(a)).dtype.kind == "c" for a in (x, y))
+    dtype = np.dtype(complex if complexes else float)
+    return power(convert(x if hasattr(x, "shape") else np.asarray(x), dtype=dtype), y)
 
 
 # ---------------------------------------------------------------- composed of others
@@ -83,17 +85,23 @@ def sign(x):
 
 @ufunc_row(np.fabs)
 def fabs(x):
-    return ew.absolute(x)
+    return ew.absolute(_inexact(np.fabs, x))
 
 
 @ufunc_row(np.deg2rad, np.radians)
 def deg2rad(x):
-    return ew.mul(x, DEGREE)
+    return ew.mul(_inexact(np.deg2rad, x), DEGREE)
 
 
 @ufunc_row(np.rad2deg, np.degrees)
 def rad2deg(x):
-    return ew.mul(x, 180 / np.pi)
+    return ew.mul(_inexact(np.rad2deg, x), 180 / np.pi)
+
+
+def _inexact(ufunc, x):
+    """An operand in the dtype a ufunc of floating-point numbers computes in."""
+    dtype = ufunc.resolve_dtypes((x.dtype, None))[0]
+    return x if x.dtype == dtype else convert(x, dtype=dtype)
 
 
 @ufunc_row(np.fmax)
@@ -110,7 +118,8 @@ def fmin(x, y):
 def heaviside(x, at_zero):
     step = ew.where(ew.equal(x, 0.0), at_zero, ew.where(ew.greater(x, 0.0), 1.0, 0.0))
     out = ew.where(ew.isnan(x), np.nan, step)
-    dtype = np.result_type(*[v if isinstance(v, (int, float)) and not isinstance(v, np.generic) else v.dtype for v in (x, at_zero)], 1.0)
+    kinds = [v.dtype if not is_weak(v) else v.__class__ if v.__class__ is int else float for v in (x, at_zero)]
+    dtype = np.heaviside.resolve_dtypes((*kinds, None))[-1]
     return out if out.dtype == dtype else convert(out, dtype=dtype)
 
 
@@ -130,6 +139,7 @@ def modf(x):
 
 @ufunc_row(np.ldexp)
 def ldexp(x, exponent):
+    x = _inexact(np.exp2, lift(x))
     return ew.mul(x, ew.exp2(convert(lift(exponent) if hasattr(exponent, "shape") else np.asarray(exponent), dtype=x.dtype)))
 
 

@@ -216,6 +216,7 @@ def _softmax2_part(x, z):
 
 def _logaddexp2_emit(k, x, y):
     ln2 = 0.6931471805599453
+    x, y = (a if a.dtype.kind == "f" else k.convert(a, float) for a in (x, y))
     x, y = (k.mul(a, k.const(ln2, a.dtype)) for a in (x, y))
     return k.mul(k.logaddexp(x, y), k.const(1 / ln2, x.dtype))
 

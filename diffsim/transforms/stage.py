@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ..core import Const, Eqn, Graph, Trace, Tracer, Var, aval_of, concretization_error, user_line, wrap
+from ..core import Const, Eqn, Graph, PythonNumbers, Trace, Tracer, Var, aval_of, concretization_error, user_line, wrap
 from ..core.bits import one_number, same_bits
 from ..core.held import changeable
 from ..prims.layout import broadcast_to
-from .operands import strong
+from .operands import narrowed, strong
 
 
 class GraphTrace(Trace):
@@ -24,7 +24,7 @@ class GraphTrace(Trace):
         self.derives = False
 
     def process(self, prim, args, params):
-        args = strong(args)
+        args = strong(narrowed(prim, args))
         inputs = [self.atom(x) for x in args]
         if prim.prepare is not None:
             params = prim.prepare(args, None, params)
@@ -74,7 +74,7 @@ class GraphTrace(Trace):
 HOISTED_SIZE = 64
 
 
-def trace(f, avals, verb="make_graph", hoist=False, lines=False, keep=np.copy):
+def trace(f, avals, verb="make_graph", hoist=False, lines=False, keep=np.copy, weak=()):
     """Graph of ``f`` at the given avals, and the outer values it captured.
 
     Parameters
@@ -90,6 +90,8 @@ def trace(f, avals, verb="make_graph", hoist=False, lines=False, keep=np.copy):
         Whether equations remember the user's line.
     keep : callable
         ``keep(array)`` gives a copy of a large constant array.
+    weak : sequence of bool
+        Which inputs are numbers of Python's, and take the dtype of what they are combined with; none by default.
 
     Returns
     -------
@@ -100,10 +102,12 @@ def trace(f, avals, verb="make_graph", hoist=False, lines=False, keep=np.copy):
     """
     level = GraphTrace(verb, hoist, lines, keep)
     inputs = [Var(a) for a in avals]
+    if any(weak):
+        level.weak = PythonNumbers(v for v, on in zip(inputs, weak, strict=True) if on)
     try:
         outputs = [level.atom(x) for x in f(*[wrap(level, v.aval, v) for v in inputs])]
     finally:
         level.end()
     graph = Graph(inputs + [v for v, _ in level.captured], level.eqns, outputs)
-    graph.derives = level.derives
+    graph.derives, graph.narrowed = level.derives, level.weak is not None and level.weak.narrowed
     return graph, [x for _, x in level.captured]

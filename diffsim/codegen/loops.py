@@ -80,6 +80,17 @@ def kick_vjp(k, t, y, p, w, y_bar, p_bar, t_bar):
     """Kernel: as ``vjp``, of the slopes of the momenta."""
     k.kick_vjp(t, y, p, w, y_bar, p_bar, t_bar)
 
+
+def gentle(k, t, y, p, out):
+    """Kernel: out = the part of the slopes that is not stiff."""
+    k.gentle(t, y, p, out)
+
+
+def gentle_vjp(k, t, y, p, w, y_bar, p_bar, t_bar):
+    """Kernel: as ``vjp``, of that part."""
+    k.gentle_vjp(t, y, p, w, y_bar, p_bar, t_bar)
+
+
 def walk(k, frame, y, slope, first, last):
     """Take the steps first .. last - 1 of a solve again from the state y and its slope, which become those at the end; returns a status."""
     return k.walk(y, slope, first, last)
@@ -130,6 +141,7 @@ SYMBOLS = {                                                                     
     "ds_bend": ["double", "ptr", "ptr", "double"] + ["ptr"] * 5,
     "ds_drift": ["double"] + ["ptr"] * 3, "ds_kick": ["double"] + ["ptr"] * 3,
     "ds_drift_vjp": ["double"] + ["ptr"] * 6, "ds_kick_vjp": ["double"] + ["ptr"] * 6,
+    "ds_gentle": ["double"] + ["ptr"] * 3, "ds_gentle_vjp": ["double"] + ["ptr"] * 6,
     "ds_walk": ["ptr"] * 3 + ["i64"] * 2, "ds_reverse": ["ptr"] * 3 + ["i64"] * 4,
     "ds_event": ["double"] + ["ptr"] * 3,
 }

@@ -16,6 +16,7 @@ from .events.switches import where_event
 from .record import Mesh
 from .result import OdeResult
 from .solve import solve_ivp
+from .split import Split
 from .tableaus import METHODS, Tableau
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Online",
     "Shooting",
     "ShootingResult",
+    "Split",
     "States",
     "SteadyState",
     "StoreAll",

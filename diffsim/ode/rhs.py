@@ -19,10 +19,12 @@ from ..numpy.rebind import original, rebound
 from ..numpy.stacking import Handle, stacked
 from ..passes import inline, optimise
 from ..prims.complexes import make_complex
+from ..prims.elementwise import add
 from ..prims.layout import convert
 from ..transforms import trace
 from .arguments import first_member, in_double, recorded
 from .events.conditions import Conditions
+from .split import Split
 from .states import vector_layout
 from .system import FLOAT, SCALAR, System
 
@@ -78,8 +80,21 @@ def _explain(fun, given, error):
                              f"it is {getattr(original(fun), '__name__', 'fun')}{signature}, and so {reason}") from error
 
 
-def _flat(fun, split, layout, hybrid=None):
-    """The right-hand side as a function of t, the vector of the state and the leaves, to one vector, or to two if it is ``hybrid``."""
+def _flat(fun, split, layout, hybrid=None, apart=False):
+    """The right-hand side as a function of t, the vector of the state and the leaves, to a list of vectors.
+
+    The slopes, or their two parts if they are wanted ``apart``; then the conditions, if it is ``hybrid`` and there are any.
+    """
+    parts = [_slopes(part, split, layout) for part in (fun.parts if isinstance(fun, Split) else (fun,))]
+
+    def slopes(t, y, leaves):
+        found = [part(t, y, leaves) for part in parts]
+        return found if apart or len(found) == 1 else [add(*found)]
+    return hybrid.flat(slopes, split, layout) if hybrid else lambda t, y, *leaves: slopes(t, y, leaves)
+
+
+def _slopes(fun, split, layout):
+    """A right-hand side as a function of t, the vector of the state and a list of the leaves, to a vector."""
     run = rebound(fun)
 
     def slopes(t, y, leaves):
@@ -93,10 +108,10 @@ def _flat(fun, split, layout, hybrid=None):
                                      f"y0 = [...] for a vector") from error
             raise
         return layout.flat(f, _told(fun, given[2:]))
-    return hybrid.flat(slopes, split, layout) if hybrid else lambda t, y, *leaves: [slopes(t, y, leaves)]
+    return slopes
 
 
-def system_of(fun, t0, y0, args, layout=None, hybrid=None):
+def system_of(fun, t0, y0, args, layout=None, hybrid=None, apart=False):
     """System of the right-hand side and its parameter leaves (outer values it closes over included).
 
     If it is ``hybrid``, the leaves that differ between its stretches come first, and it learns its conditions.
@@ -111,6 +126,8 @@ def system_of(fun, t0, y0, args, layout=None, hybrid=None):
         How the user's state lies in the vector; default: it is the vector.
     hybrid : Hybrid, optional
         Events and scheduled times.
+    apart : bool
+        Whether the two parts of a :class:`Split` make one system each, the second as ``gentle`` of the first.
     """
     if not callable(fun):
         raise InputTypeError(f"solve_ivp: fun must be callable, not a {type(fun).__name__}")
@@ -118,23 +135,23 @@ def system_of(fun, t0, y0, args, layout=None, hybrid=None):
     n = layout.n
     leaves = split.leaves if hybrid is None else [*map(np.zeros, hybrid.extras(n)), *split.leaves]
     avals = [Aval(tuple(x.shape), FLOAT) for x in leaves]
-    flat = _flat(fun, split, layout, hybrid)
+    flat = _flat(fun, split, layout, hybrid, apart)
     try:
         graph, captured = trace(flat, [SCALAR, Aval((n,), FLOAT), *avals], verb="solve_ivp", hoist=True)
         reason = None
         if _met_once(graph) and not any(map(recorded, (t0, y0, *leaves))):
             graph = None
         else:
-            system, conditions, values = _traced_system(graph)
+            system, conditions, values = _traced_system(graph, apart)
     except (ConcretizationError, DerivativeLost, MissingRule) as why:
         graph, reason = None, why
     if graph is None and hybrid is not None and not any(map(recorded, (t0, y0, *leaves))):
         flat(*map(first_member, (t0, y0, *leaves)))          # so that it tells what is to be watched
     if hybrid is not None and hybrid.learnt():
-        return system_of(fun, t0, y0, args, layout, hybrid)
+        return system_of(fun, t0, y0, args, layout, hybrid, apart)
     if graph is None:
-        system = _python_system(flat, avals, leaves, y0, t0, (fun, reason))
-        _watch(hybrid, system, fun=lambda t, y, *p: flat(t, y, *p)[1])
+        system = _python_system(flat, avals, leaves, y0, t0, (fun, reason), apart)
+        _watch(hybrid, system, fun=lambda t, y, *p: flat(t, y, *p)[-1])
         return system, leaves
     _watch(hybrid, system, graph=conditions)
     return system, [*leaves, *[part for x in captured for part in in_double(x)], *values]
@@ -154,25 +171,31 @@ _known, _lock = {}, threading.Lock()
 KEPT = 128
 
 
-def _traced_system(graph):
+def _traced_system(graph, apart):
     """The system of a traced right-hand side, the graph of its conditions (None without), and values of the inputs added to it.
 
     A program that comes back, as in a loop of solves, has its system back, with what was derived from it.
     """
-    key = graph.digest, without()
+    key = graph.digest, without(), apart
     found = _known.get(key)
     if found is None:
         made = optimise(_of_doubles(graph))
         _check_emission(made)
         made, values = _hoisted(made)
         parts = [made] if len(made.outputs) == 1 else [optimise(Graph(made.inputs, made.eqns, [x])) for x in made.outputs]
-        system = System(made.inputs[1].aval.size, [v.aval for v in made.inputs[2:]], graph=parts[0])
-        found = system, parts[1] if len(parts) > 1 else None, values
+        n, avals, slopes = made.inputs[1].aval.size, [v.aval for v in made.inputs[2:]], 2 if apart else 1
+        system = _of_parts([System(n, avals, graph=part) for part in parts[:slopes]])
+        found = system, parts[slopes] if len(parts) > slopes else None, values
         with _lock:
             while len(_known) >= KEPT:
                 del _known[next(iter(_known))]
             _known[key] = found
     return found
+
+
+def _of_parts(systems):
+    """One system of one or two parts of its slopes."""
+    return systems[0] if len(systems) == 1 else systems[0].with_gentle(systems[1])
 
 
 def _check_emission(graph):
@@ -228,21 +251,23 @@ def _hoisted(graph):
     return bare, values
 
 
-def _python_system(flat, avals, leaves, y0, t0, cause):
+def _python_system(flat, avals, leaves, y0, t0, cause, apart):
     """The right-hand side uncompiled; inside jit there is nothing to run, so the reason is passed on."""
     fun, reason = cause
     if any(map(recorded, (t0, y0, *leaves))):
         raise reason
     if reason is None:
-        return _uncompiled(flat, avals, y0)
+        return _uncompiled(flat, avals, y0, apart)
     place = described(fun)
     key = f"{place} {reason}" if isinstance(reason, MissingRule) else str(reason)
     warn_once(key, f"solve_ivp runs the right-hand side {place} uncompiled (the same answer, slower): {reason}")
-    return _uncompiled(flat, avals, y0)
+    return _uncompiled(flat, avals, y0, apart)
 
 
-def _uncompiled(flat, avals, y0):
-    return System(y0.shape[0], avals, fun=lambda t, y, *p: flat(t, y, *p)[0], digest=f"python {next(_python_systems)}")
+def _uncompiled(flat, avals, y0, apart):
+    def part(i):
+        return System(y0.shape[0], avals, fun=lambda t, y, *p: flat(t, y, *p)[i], digest=f"python {next(_python_systems)}")
+    return _of_parts([part(i) for i in range(2 if apart else 1)])
 
 
 _python_systems = itertools.count()

@@ -18,8 +18,9 @@ from .problem import Problem
 from .record import Mesh
 from .rhs import system_of
 from .separable import check_separable
+from .split import method_for
 from .states import initial_state
-from .tableaus import METHODS, Splitting
+from .tableaus import METHODS, Additive, Splitting
 
 __all__ = ["solve_ivp"]
 
@@ -32,7 +33,8 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     Parameters
     ----------
     fun : callable
-        ``fun(t, y, *args) -> dy/dt`` in plain NumPy, made as y0 is; a list or a tuple will do for a vector.
+        ``fun(t, y, *args) -> dy/dt`` in plain NumPy, made as y0 is; a list or a tuple will do for a vector. :class:`ode.Split` is such a
+        function with a stiff part, which "KenCarp4" alone solves equations for.
     t_span : (float, float)
         Start and end; the end may be smaller, and infinite if an event ends the solve.
     y0 : array_like, or a pytree of them
@@ -140,13 +142,13 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     found, and the derivative has its jump there too. A plain ``np.where`` that jumps gives wrong gradients, at any tolerance, because steps
     do not see it. Kinks are harmless. An output at the time of an event, a dose or a stop is the state before it.
     """
-    method, hybrid = checked_method(method), Hybrid(events, tstops, doses, max_events, args)
+    method, hybrid = method_for(fun, checked_method(method)), Hybrid(events, tstops, doses, max_events, args)
     times, (y0, layout) = checked_times(t_span, t_eval, hybrid.ends), initial_state(y0, vectorized)
     options = checked_options(method, options, layout.vector)
     matrix = checked_mass(options.mass, y0.shape[0])
     method = suited(method, matrix)
     control = checked_control(layout, method, options, concrete(times.span))
-    system, leaves = system_of(fun, times.t0, y0, args, layout, hybrid)
+    system, leaves = system_of(fun, times.t0, y0, args, layout, hybrid, isinstance(METHODS[method], Additive))
     system = with_mass(system, matrix, method).solved_by(checked_solver(options.linear_solver, method))
     y0 = consistent(system, matrix, times.t0, y0, leaves)
     if isinstance(METHODS[method], Splitting):

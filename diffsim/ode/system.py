@@ -45,6 +45,8 @@ class System:
         M of M y' = f(t, y); the identity if not given. (Of a state with its tangents it is the base that has it.)
     solver : str
         How linear systems with its Jacobian are solved (``structure.SOLVERS``).
+    gentle : System, optional
+        A second part of dy/dt that is no part of its graph, for methods that treat the two in different ways.
 
     Attributes
     ----------
@@ -54,11 +56,11 @@ class System:
         Where the base's state begins; how many times a tangent was added.
     """
 
-    __slots__ = ("_derived", "base", "base_at", "depth", "digest", "fun", "graph", "mass", "n", "p_avals", "solver")
+    __slots__ = ("_derived", "base", "base_at", "depth", "digest", "fun", "gentle", "graph", "mass", "n", "p_avals", "solver")
 
-    def __init__(self, n, p_avals, graph=None, fun=None, digest=None, within=None, mass=None, solver="auto"):
+    def __init__(self, n, p_avals, graph=None, fun=None, digest=None, within=None, mass=None, solver="auto", gentle=None):
         self.n, self.p_avals, self.graph, self.fun = n, tuple(p_avals), graph, fun
-        self.digest = digest or graph.digest
+        self.digest, self.gentle = digest or graph.digest, gentle
         self._derived, self.mass, self.solver = {}, mass, solver
         self.base, self.base_at, self.depth = self, 0, 0
         if within is not None:
@@ -83,13 +85,24 @@ class System:
         """dy/dt on arrays or tracers."""
         return self.fun(t, y, *p) if self.graph is None else eval_graph(self.graph, t, y, *p)[0]
 
+    def slopes(self, t, y, *p):
+        """dy/dt with both parts, if there are two."""
+        f = self.call(t, y, *p)
+        return f if self.gentle is None else f + self.gentle.call(t, y, *p)
+
+    def with_gentle(self, gentle):
+        """The system of the sum of this one's slopes and another's with the same leaves."""
+        digest = hashlib.sha256(f"{self.digest} and {gentle.digest}".encode()).hexdigest()
+        return System(self.n, self.p_avals, self.graph, self.fun, digest, mass=self.mass, solver=self.solver, gentle=gentle)
+
     def repairing(self):
         """This system; while products are strong one with another digest: programs made of its derivatives before are not its programs."""
         if not STRONG.get():
             return self
         if "strong" not in self._derived:
             digest = hashlib.sha256(f"{self.digest} strong".encode()).hexdigest()
-            strong = System(self.n, self.p_avals, self.graph, self.fun, digest, mass=self.mass, solver=self.solver)
+            gentle = self.gentle and self.gentle.repairing()
+            strong = System(self.n, self.p_avals, self.graph, self.fun, digest, mass=self.mass, solver=self.solver, gentle=gentle)
             self._derived["strong"] = strong
             if self.depth and (self.base.mass is not None or self.base.solver != "auto"):         # its blocks are the base's
                 strong.base, strong.base_at, strong.depth = self.base, self.base_at, self.depth
@@ -105,17 +118,20 @@ class System:
         if solver == self.solver:
             return self
         digest = hashlib.sha256(f"{self.digest} solved {solver}".encode()).hexdigest()
-        return System(self.n, self.p_avals, self.graph, self.fun, digest, mass=self.mass, solver=solver)
+        return System(self.n, self.p_avals, self.graph, self.fun, digest, mass=self.mass, solver=solver, gentle=self.gentle)
 
     def mapped(self, linear, key):
         """The system of ``linear(f)``, made once for each key."""
         def fun(t, y, *p):
             return linear(self.call(t, y, *p))
 
-        def make():
+        def plain():
             if self.graph is None:
                 return System(self.n, self.p_avals, fun=fun, digest=f"{self.digest} {key}")
             return System(self.n, self.p_avals, graph=trace(lambda *x: [fun(*x)], [SCALAR, Aval((self.n,), FLOAT), *self.p_avals])[0])
+
+        def make():
+            return plain() if self.gentle is None else plain().with_gentle(self.gentle.mapped(linear, key))
         return self.once(("mapped", key), make)
 
     def augmented(self, wrt, tangent_first=True):
@@ -124,7 +140,8 @@ class System:
         Its leaves are those of this system, then a tangent for each active leaf, then the tangent of t if t0 is active.
         """
         make = functools.partial(self._augmented, wrt, tangent_first)
-        return self._derive(("augmented", wrt, tangent_first), make, self.n * tangent_first)
+        gentle = self.gentle and self.gentle.augmented(wrt, tangent_first)
+        return self._derive(("augmented", wrt, tangent_first), make, self.n * tangent_first, gentle)
 
     def _augmented(self, wrt, tangent_first):
         n, active = self.n, wrt[2:]
@@ -142,17 +159,17 @@ class System:
             return concatenate(*((f_dot, f) if tangent_first else (f, f_dot)), axis=0)
         return fun, 2 * n, avals
 
-    def _derive(self, key, make, at):
+    def _derive(self, key, make, at, gentle=None):
         key = (*key, "strong") if STRONG.get() else key
         have = self._derived.get(key)
         if have is None:
             fun, n, avals = make()
             digest = hashlib.sha256(f"{self.digest}{key}".encode()).hexdigest()
             if self.graph is None:
-                have = System(n, avals, fun=fun, digest=digest, within=(self, at))
+                have = System(n, avals, fun=fun, digest=digest, within=(self, at), gentle=gentle)
             else:
                 graph, _ = trace(lambda *x: [fun(*x)], [SCALAR, Aval((n,), FLOAT), *avals], verb="solve_ivp")
-                have = System(n, avals, graph=graph, digest=digest, within=(self, at))
+                have = System(n, avals, graph=graph, digest=digest, within=(self, at), gentle=gentle)
             self._derived[key] = have
         return have
 

@@ -2,8 +2,8 @@
 
 Each kernel of ``codegen.loops`` is a function of a system: ``rhs`` its slopes, ``vjp`` their cotangents, ``jac`` the entries of the base's
 Jacobian, ``rhs_t`` the derivative by time, ``push`` and ``pull`` products with the Jacobian from the right and from the left, ``bend`` the
-cotangents of ``push`` and ``rhs_t``: second derivatives; ``drift`` and ``kick`` the slopes of positions and of momenta, ``drift_vjp`` and
-``kick_vjp`` their cotangents.
+cotangents of ``push`` and ``rhs_t``: second derivatives; ``drift`` and ``kick`` the slopes of positions and of momenta, ``gentle`` those
+that are added to the stiff ones, ``drift_vjp``, ``kick_vjp`` and ``gentle_vjp`` their cotangents.
 """
 
 import functools
@@ -228,6 +228,12 @@ class PythonKernels:
 
     def kick_vjp(self, t, y, p, w, y_bar, p_bar, t_bar):
         self._half_vjp("kick", t, y, p, w, y_bar, p_bar, t_bar)
+
+    def gentle(self, t, y, p, out):
+        out[:] = self.system.gentle.call(np.float64(t), y.copy(), *self.system.unpack(p))
+
+    def gentle_vjp(self, t, y, p, w, y_bar, p_bar, t_bar):
+        self._add(vjp(self.system.gentle, self.wrt, np.float64(t), y.copy(), self.system.unpack(p), w.copy()), y_bar, p_bar, t_bar)
 
     def _half_vjp(self, which, t, y, p, w, y_bar, p_bar, t_bar):
         bars = vjp(half(self.system, which), self.wrt, np.float64(t), y.copy(), self.system.unpack(p), w.copy())

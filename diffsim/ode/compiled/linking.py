@@ -73,6 +73,8 @@ KERNELS = {
     "bend": _bend,
     "drift": lambda system, wrt: _plain(kernels.half(system, "drift").graph, system),
     "kick": lambda system, wrt: _plain(kernels.half(system, "kick").graph, system),
+    "gentle": lambda system, wrt: _plain(system.gentle.graph, system),
+    "gentle_vjp": lambda system, wrt: _vjp(system.gentle, wrt),
     "drift_vjp": _half_vjp("drift"),
     "kick_vjp": _half_vjp("kick"),
 }

@@ -108,7 +108,7 @@ class Hybrid:
         Parameters
         ----------
         slopes : callable
-            ``slopes(t, y, leaves) -> vector``.
+            ``slopes(t, y, leaves) -> list`` of a vector, or of the two it is the sum of.
         split : Arguments
         layout : Layout
         """
@@ -120,12 +120,12 @@ class Hybrid:
             now = t if window is None else clamped(t, window)
             told.times, told.given = (now, t), [lift(given.times) for given in inputs_in(split.rebuild(own))]
             with listening(told):
-                f = slopes(now, y, own)
+                *parts, f = slopes(now, y, own)
                 f = f if inflow is None else add(f, inflow)
             self.heard = told
             g = [number_of(condition(t, layout.argument(y), *split.rebuild(own)), event) for condition, event in watched]
             g += told.conditions
-            return [f] if not g else [f, g[0] if len(g) == 1 else concatenate(*g, axis=0)]
+            return [*parts, f] if not g else [*parts, f, g[0] if len(g) == 1 else concatenate(*g, axis=0)]
         return flat
 
     def learnt(self):

@@ -404,7 +404,7 @@ class Stretches:
         leaves = [np.asarray(concrete(x)) for x in self.leaves()]
         t, y = np.float64(self.now), np.asarray(concrete(self.y))
         h = self.sign * 1e-7 * max(abs(self.last - self.first) if math.isfinite(self.last) else 1.0, abs(t))
-        y_next = y + h * np.asarray(self.problem.system.call(t, y, *leaves))
+        y_next = y + h * np.asarray(self.problem.system.slopes(t, y, *leaves))
         return float(np.sign(np.asarray(self.conditions.call(t + h, y_next, *leaves))[i]))
 
 

@@ -45,6 +45,7 @@ from diffsim.ode.loops.esdirk_stages import (
     change,
     estimate,
     exactness,
+    iterate,
     iterate_tangents,
     settled,
     stage,
@@ -306,7 +307,7 @@ FORWARD = Loop(
         *MATRICES, copy, mean_square, start_norm, first_step_size, error_square, worst_component, weights, observe, times_in_order,
         start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, first_not_finite, begin_with_slopes, begin,
         verdict, tell, put, keep_state, change, settled, base_jacobian, worth_while, iterate_tangents,
-        tangents, stage, exactness, attempt, estimate, advance, mark_of, marked,
+        tangents, iterate, stage, exactness, attempt, estimate, advance, mark_of, marked,
         method_of, stiffness, norm_of_jacobian, choose, judge, either, error_of, *HELPERS,
     ),
 )  # fmt: skip

@@ -50,12 +50,7 @@ def settled(turn, limit, size, before, tight):
 def stage(
     k, gamma, a, c, guess, i, t, h, y, p, base, tight, rtol, atol, values, ks, new, mid, rise, r, plan, mass, lu, pivots, z,
 ):  # fmt: skip
-    """Iterate for ``rise`` = h gamma k_i of the state alone.
-
-    Where an iteration down to rounding goes slowly, the matrix becomes that of the point reached, for the stages that follow too.
-    Returns the number of turns, negative if they did not arrive, and how many matrices were made.
-    """
-    n, limit, before, made = z.shape[0], MANY_TURNS if tight else TURNS, 0.0, 0
+    """Iterate for ``rise`` = h gamma k_i of the state alone; as :func:`iterate`."""
     for q in range(y.shape[0]):
         acc, ahead = 0.0, 0.0
         for j in range(i):
@@ -64,11 +59,21 @@ def stage(
         mid[q] = y[q] + h * acc
         rise[q] = h * gamma * ahead
         new[q] = mid[q] + rise[q]
+    return iterate(k, h * gamma, t + c[i] * h, p, base, tight, rtol, atol, values, new, mid, rise, r, plan, mass, lu, pivots, z)
+
+
+def iterate(k, scale, t, p, base, tight, rtol, atol, values, new, mid, rise, r, plan, mass, lu, pivots, z):
+    """Newton's iteration for ``rise`` in new = mid + rise, M rise = scale f(t, new), of the state alone.
+
+    Where an iteration down to rounding goes slowly, the matrix becomes that of the point reached, for the stages that follow too.
+    Returns the number of turns, negative if they did not arrive, and how many matrices were made.
+    """
+    n, limit, before, made = z.shape[0], MANY_TURNS if tight else TURNS, 0.0, 0
     for turn in range(limit):
-        rhs(k, t + c[i] * h, new, p, r)
+        rhs(k, t, new, p, r)
         times_mass(plan, mass, rise, base, n, z, 0)
         for q in range(n):
-            r[base + q] = h * gamma * r[base + q] - z[q]
+            r[base + q] = scale * r[base + q] - z[q]
         solve(plan, lu, pivots, r, base, z)
         for q in range(base, base + n):
             rise[q] += r[q]
@@ -78,8 +83,8 @@ def stage(
         if state != 0:
             return state * (turn + 1), made
         if tight and made == 0 and not worth_while(turn, turn + plan[RATIO] + EXTRA, size, before, ROUNDING):
-            base_jacobian(k, t + c[i] * h, new, p, base, values, z)
-            form(plan, mass, values, h * gamma, lu)
+            base_jacobian(k, t, new, p, base, values, z)
+            form(plan, mass, values, scale, lu)
             if not factor(plan, lu, pivots):
                 return -turn - 1, made
             made = 1

@@ -8,9 +8,9 @@ from diffsim.codegen.loops import Loop
 from diffsim.ode.compiled.kernels import jacobian
 from diffsim.ode.events.conditions import NOTHING
 from diffsim.ode.matrices.plan import BUDGET
-from diffsim.ode.tableaus import METHODS, Auto, Esdirk, Midpoint, Ndf, Radau, Rosenbrock, Splitting, Tableau
+from diffsim.ode.tableaus import METHODS, Additive, Auto, Esdirk, Midpoint, Ndf, Radau, Rosenbrock, Splitting, Tableau
 
-from . import auto, bdf, erk, esdirk, midpoint, radau, rosenbrock, symplectic
+from . import auto, bdf, erk, esdirk, imex, midpoint, radau, rosenbrock, symplectic
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,13 @@ ESDIRK = Family(
     work=("ks", "new", "w", "est", "values", "mid", "rise", "r", "lu", "pivots", "late", "late_lu", "late_pivots", "z", "past"),
     back_work=("kappa", "g", "w", "values", "r", "rest", "work", "lu", "pivots", "z"))
 
+IMEX = Family(
+    forward=imex.FORWARD, adjoint=imex.ADJOINT, kernels=("rhs", "jac", "gentle"), back_kernels=("vjp", "jac", "pull", "gentle_vjp"),
+    tangent_kernels=("pull",), structured=True,
+    work=("ks", "stiff", "new", "gap", "w", "est", "values", "mid", "rise", "r", "lu", "pivots", "late", "late_lu", "late_pivots", "z",
+          "past"),
+    back_work=("kappa", "delta", "g", "w", "values", "r", "near", "work", "lu", "pivots", "z"))
+
 SPLITTING = Family(
     forward=symplectic.FORWARD, adjoint=symplectic.ADJOINT, kernels=("drift", "kick"),
     back_kernels=("drift", "kick", "drift_vjp", "kick_vjp"), work=("ks", "new", "force", "velocity", "w"),
@@ -92,7 +99,7 @@ MIDPOINT = Family(
     back_work=("kappa", "first", "g", "x", "w", "values", "r", "work", "lu", "pivots", "z"))
 
 FAMILIES = {Tableau: ERK, Rosenbrock: ROSENBROCK, Esdirk: ESDIRK, Radau: RADAU, Ndf: BDF, Auto: AUTO, Splitting: SPLITTING,
-            Midpoint: MIDPOINT}
+            Midpoint: MIDPOINT, Additive: IMEX}
 
 
 def family_of(method):
@@ -108,7 +115,7 @@ def order_of_error(method):
 def idle_kernels(method, system):
     """Kernels that the loops of a method will not call for a system."""
     family = family_of(method)
-    if system.depth or (family in (ESDIRK, AUTO) and jacobian(system).plan.numbers[BUDGET]):
+    if system.depth or (family in (ESDIRK, AUTO, IMEX) and jacobian(system).plan.numbers[BUDGET]):
         return ()
     return family.tangent_kernels
 

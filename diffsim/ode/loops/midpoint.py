@@ -14,6 +14,7 @@ from diffsim.ode.loops.esdirk_stages import (
     attempt,
     base_jacobian,
     change,
+    iterate,
     iterate_tangents,
     settled,
     stage,
@@ -188,7 +189,7 @@ FORWARD = Loop(
     integer_arrays=("counts", "at", "plan", "pivots", "late_pivots"),
     helpers=(
         *MATRICES, copy, mean_square, weights, observe, start_outputs, step_outputs, first_not_finite, tell, put, keep_state, change,
-        settled, base_jacobian, worth_while, iterate_tangents, tangents, stage, attempt, clear_vector, within,
+        settled, base_jacobian, worth_while, iterate_tangents, tangents, iterate, stage, attempt, clear_vector, within,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

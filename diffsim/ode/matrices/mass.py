@@ -187,7 +187,7 @@ def suited(method, problem):
     if not (family_of(method).massive and tab.algebraic):
         keeping = ", ".join(name for name, x in METHODS.items() if family_of(name).massive and x.algebraic)
         raise InputError(f"solve_ivp: mass is singular, which makes equations of the problem algebraic, and method {method!r} cannot keep "
-                         f"them; choose one of {keeping}, auto")
+                         f"them; choose one of {keeping}, auto, with fun as one function")
     return method
 
 

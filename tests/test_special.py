@@ -119,13 +119,13 @@ def test_special_functions_do_not_load_scipy():
 
 
 @pytest.mark.parametrize(("call", "names"), [
-    (lambda v: sc.jv(v, 1.0), ("jv", "order")), (lambda v: sc.yv(v, 1.0), ("yv", "order")), (lambda v: sc.iv(v, 1.0), ("iv", "order")),
-    (lambda v: sc.hyp2f1(1, v, 3, 0.5), ("hyp2f1", "parameter b")), (lambda v: sc.eval_gegenbauer(2, v, 0.5), ("eval_gegenbauer", "alpha")),
-    (lambda v: ds.special.zeta(v, 1.5), ("zeta", "exponent")), (lambda v: sc.ber(v), ("ber", "no rule")),
+    (lambda v: sc.yn(v, 1.0), ("yn", "order")), (lambda v: sc.kn(v, 1.0), ("kn", "order")),
+    (lambda v: sc.hyperu(1, v, 0.5), ("hyperu", "parameter b")), (lambda v: sc.eval_hermite(v, 0.5), ("eval_hermite", "")),
+    (lambda v: ds.special.polygamma(v, 1.5), ("polygamma", "order")), (lambda v: sc.ber(v), ("ber", "no rule")),
     (lambda v: sc.ndtri_exp(1j * v), ("", ""))])
 def test_an_operand_without_derivative_is_refused_by_name(call, names):
     with pytest.raises((MissingRule, TypeError)) as caught:
-        ds.grad(lambda v: np.real(call(v)))(1.5)
+        ds.grad(lambda v: np.real(call(v)))(2.0)
     assert all(part in str(caught.value) for part in names)
 
 

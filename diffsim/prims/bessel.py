@@ -1,6 +1,7 @@
 """Bessel, Airy, Struve and spherical Bessel functions: derivatives by their recurrences (DLMF 9.2, 10.6, 10.29, 10.51, 11.4).
 
-The derivative with respect to the order of J, Y and I has no closed form and is refused; that of K is an integral, of any order.
+The derivative with respect to the order of K is an integral (DLMF 10.32.9); that of the others has no closed form and is one of an
+interpolant (:mod:`~diffsim.prims.parameter`).
 """
 
 import math
@@ -8,16 +9,45 @@ import math
 import numpy as np
 
 from ..core import Aval, Primitive
-from .elementwise import absolute, batch_elementwise, elementwise_jvp, equal, power, sign, where
+from .elementwise import (
+    absolute,
+    arcsinh,
+    batch_elementwise,
+    elementwise_jvp,
+    equal,
+    greater,
+    logical_and,
+    magnitude,
+    maximum,
+    power,
+    sign,
+    where,
+)
 from .family import NOT_LINEAR, POSITIVE, REAL, broadcast_shapes
 from .gammas import rgamma
+from .parameter import in_parameter
 from .special import NOT_LINKED, PLUS, SPECIAL, refused, scipy_function, special, special_samples
 
 ORDERS = range(0, 4)
 
 
-def _order(name):
-    return refused(name, "the order (the first argument)")
+def _count(name):
+    return refused(name, "the order n, an integer")
+
+
+def _reach(v, x):
+    """Functions of order v grow with it as exp(v arcsinh(v/x)), and turn a quarter where they oscillate."""
+    size = where(equal(x, 0.0), 1.0, magnitude(x))
+    return 1.5 / maximum(1.5, arcsinh((absolute(v) + 2.0) / size))
+
+
+def _in_order(name, vanishes=None):
+    return in_parameter(lambda: SPECIAL[name], name, 0, "v", reach=_reach, samples=special_samples(PLUS, POSITIVE), vanishes=vanishes)
+
+
+def _at_zero(v, x):
+    """Where (x/2)^v is 0 for every order beside v, too."""
+    return logical_and(equal(x, 0.0), greater(v, 0.0))
 
 
 def _neighbours(prim, sign_):
@@ -28,23 +58,23 @@ def _neighbours(prim, sign_):
     return rule
 
 
-def _family(name, sign_, scaled=None, domain=POSITIVE):
+def _family(name, sign_, scaled=None, domain=POSITIVE, vanishes=None):
     """A row of functions of order v and argument x; ``scaled(x)`` times the value is added where the row carries an exponential factor."""
     half = _neighbours(lambda: SPECIAL[name], sign_)
 
     def deriv(v, x, y):
         return half(v, x) if scaled is None else half(v, x) + scaled(x) * y
-    return special(name, _order(name), deriv, domain=(ORDERS, domain), analytic=name not in ("ive", "jve", "yve"))
+    return special(name, _in_order(name, vanishes), deriv, domain=(ORDERS, domain), analytic=name not in ("ive", "jve", "yve"))
 
 
-jv = _family("jv", -1)
-jve = _family("jve", -1)
+jv = _family("jv", -1, vanishes=_at_zero)
+jve = _family("jve", -1, vanishes=_at_zero)
 yv = _family("yv", -1)
 yve = _family("yve", -1)
-iv = _family("iv", 1)
-ive = _family("ive", 1, scaled=lambda x: -sign(x))
+iv = _family("iv", 1, vanishes=_at_zero)
+ive = _family("ive", 1, scaled=lambda x: -sign(x), vanishes=_at_zero)
 SPECIAL["jn"] = jv
-yn = special("yn", _order("yn"), lambda n, x, y: 0.5 * (yn(n - 1, x) - yn(n + 1, x)), domain=(ORDERS, POSITIVE))
+yn = special("yn", _count("yn"), lambda n, x, y: 0.5 * (yn(n - 1, x) - yn(n + 1, x)), domain=(ORDERS, POSITIVE))
 
 
 hankel1, hankel2 = _family("hankel1", -1), _family("hankel2", -1)
@@ -99,7 +129,7 @@ kv = special("kv", lambda v, x, y: kv_order(v, x, n=1, scaled=False), lambda v, 
              domain=(PLUS, POSITIVE))
 kve = special("kve", lambda v, x, y: kv_order(v, x, n=1, scaled=True), lambda v, x, y: y - 0.5 * (kve(v - 1, x) + kve(v + 1, x)),
               domain=(PLUS, POSITIVE))
-kn = special("kn", _order("kn"), lambda n, x, y: -0.5 * (kn(absolute(n - 1), x) + kn(n + 1, x)), domain=(ORDERS, POSITIVE))
+kn = special("kn", _count("kn"), lambda n, x, y: -0.5 * (kn(absolute(n - 1), x) + kn(n + 1, x)), domain=(ORDERS, POSITIVE))
 
 # ---------------------------------------------------------------- orders 0 and 1
 j0 = special("j0", lambda x, y: -j1(x), domain=REAL)
@@ -132,9 +162,9 @@ def _struve_rest(v, x):
     return power(0.5 * x, v) * rgamma(v + 1.5) / math.sqrt(math.pi)
 
 
-struve = special("struve", _order("struve"), lambda v, x, y: 0.5 * (struve(v - 1.0, x) - struve(v + 1.0, x) + _struve_rest(v, x)),
+struve = special("struve", _in_order("struve"), lambda v, x, y: 0.5 * (struve(v - 1.0, x) - struve(v + 1.0, x) + _struve_rest(v, x)),
                  domain=(range(0, 3), POSITIVE))
-modstruve = special("modstruve", _order("modstruve"),
+modstruve = special("modstruve", _in_order("modstruve"),
                     lambda v, x, y: 0.5 * (modstruve(v - 1.0, x) + modstruve(v + 1.0, x) + _struve_rest(v, x)),
                     domain=(range(0, 3), POSITIVE))
 
@@ -147,7 +177,7 @@ def _spherical(name, sign_, first):
         below = where(equal(n, 0), 0.0, n * prim(where(equal(n, 0), 0, n - 1), x) * first)
         return (below + sign_ * (n + 1) * prim(n + 1, x)) / (2 * n + 1)
 
-    rules = (refused(name, "the order n, an integer"), deriv)
+    rules = (_count(name), deriv)
     prim = Primitive(
         name, impl=lambda n, x: scipy_function(name)(n, x),
         aval=lambda n, x: Aval(broadcast_shapes(n.shape, x.shape), np.dtype(x.dtype if name == "spherical_kn" else np.float64)),

@@ -6,8 +6,9 @@ import math
 import numpy as np
 
 from ..core import Aval, Primitive
-from .elementwise import batch_elementwise, cos, elementwise_jvp, equal, exp, log, log1p, sin, where
+from .elementwise import absolute, batch_elementwise, cos, elementwise_jvp, equal, exp, log, log1p, minimum, sin, where
 from .family import NOT_LINEAR, POSITIVE, broadcast_shapes
+from .parameter import in_parameter
 from .special import FRACTION, NOT_LINKED, PLUS, SPECIAL, refused, scipy_function, special, special_samples
 
 ABOVE = (1.3, 3.0, False)
@@ -51,12 +52,19 @@ poch = special("poch", lambda z, m, y: y * (_digamma(z + m) - _digamma(z)), lamb
                domain=(POSITIVE, POSITIVE))
 binom = special("binom", lambda n, k, y: y * (_digamma(n + 1.0) - _digamma(n - k + 1.0)),
                 lambda n, k, y: y * (_digamma(n - k + 1.0) - _digamma(k + 1.0)), domain=((3.2, 5.0, False), ABOVE))
+
+
+def _zeta_reach(s, q):
+    """The terms are (q + k)^-s; a pole stands at s = 1."""
+    return minimum(1.5 / (1.5 + absolute(log(q))), (s - 1.0) / 4.0)
+
+
+_ZETA = (in_parameter(lambda: zeta, "zeta", 0, "x", reach=_zeta_reach, samples=special_samples((2.5, 4.0, False), PLUS)),
+         lambda s, q, y: -s * zeta(s + 1, q))
 zeta = Primitive(
     "hurwitz_zeta", impl=lambda s, q: scipy_function("zeta")(s, q),
     aval=lambda s, q: Aval(broadcast_shapes(s.shape, q.shape), np.dtype(np.float64)),
-    derivs=(refused("zeta", "the exponent x"), lambda s, q, y: -s * zeta(s + 1, q)),
-    jvp=elementwise_jvp((refused("zeta", "the exponent x"), lambda s, q, y: -s * zeta(s + 1, q))),
-    transpose=NOT_LINEAR,
+    derivs=_ZETA, jvp=elementwise_jvp(_ZETA), transpose=NOT_LINEAR,
     batch=batch_elementwise(lambda: zeta), emit=NOT_LINKED, samples=special_samples(range(2, 5), PLUS))
 
 

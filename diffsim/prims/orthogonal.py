@@ -5,17 +5,54 @@ import math
 import numpy as np
 
 from ..core import Aval, Primitive
-from .elementwise import absolute, batch_elementwise, cos, elementwise_jvp, equal, exp, less, sin, sqrt, square, where
+from .elementwise import (
+    absolute,
+    batch_elementwise,
+    cos,
+    elementwise_jvp,
+    equal,
+    exp,
+    less,
+    log,
+    log1p,
+    magnitude,
+    maximum,
+    minimum,
+    sin,
+    sqrt,
+    square,
+    where,
+)
 from .family import NONZERO, NOT_LINEAR, POSITIVE, REAL, UNIT, broadcast_shapes
-from .special import FRACTION, NOT_LINKED, PLUS, refused, scipy_function, special, special_samples
+from .parameter import in_parameter, near_poles
+from .special import FRACTION, NOT_LINKED, PLUS, SPECIAL, refused, scipy_function, special, special_samples
 
 DEGREES = range(0, 5)
 LOW_FRACTION = (-0.6, 0.6, False)
 
 
 # ---------------------------------------------------------------- polynomials (DLMF 18.9)
-def _degree(name):
-    return refused(name, "the degree n")
+def _count(name):
+    return refused(name, "the degree n, an integer")
+
+
+def _half(n, *x):
+    """How far a degree may be varied: values turn with it by at most π, and -1 may be a pole."""
+    return near_poles(0.75, n + 1.0)
+
+
+def _degree(name, *others):
+    """The derivative in a degree that need not be an integer; ``others`` draw the other operands."""
+    return in_parameter(lambda: SPECIAL[name], name, 0, "n", reach=_half, samples=special_samples((2.2, 4.0, False), *others))
+
+
+def _parameter(name, place, symbol, reach, *domains):
+    return in_parameter(lambda: SPECIAL[name], name, place, symbol, reach=reach, samples=special_samples(*domains))
+
+
+def _above(end):
+    """How far a parameter may be varied beside a pole at the end."""
+    return minimum(1.0, absolute(end) / 4.0)
 
 
 def _lower(n, rule):
@@ -24,34 +61,35 @@ def _lower(n, rule):
     return where(zero, 0.0, rule(where(zero, 0, n - 1)))
 
 
-def _parameter(name, which):
-    return refused(name, f"the parameter {which}")
-
-
-eval_legendre = special("eval_legendre", _degree("eval_legendre"),
+eval_legendre = special("eval_legendre", _degree("eval_legendre", LOW_FRACTION),
                         lambda n, x, y: _lower(n, lambda m: eval_gegenbauer(m, 1.5, x)), domain=(DEGREES, UNIT))
-eval_gegenbauer = special("eval_gegenbauer", _degree("eval_gegenbauer"), _parameter("eval_gegenbauer", "alpha"),
+eval_gegenbauer = special("eval_gegenbauer", _degree("eval_gegenbauer", PLUS, LOW_FRACTION),
+                          _parameter("eval_gegenbauer", 1, "alpha", lambda n, alpha, x: _above(alpha + 0.5 * n), DEGREES, PLUS, UNIT),
                           lambda n, alpha, x, y: 2 * alpha * _lower(n, lambda m: eval_gegenbauer(m, alpha + 1, x)),
                           domain=(DEGREES, range(1, 4), UNIT))
-eval_chebyt = special("eval_chebyt", _degree("eval_chebyt"), lambda n, x, y: n * _lower(n, lambda m: eval_chebyu(m, x)),
-                      domain=(DEGREES, UNIT))
-eval_chebyu = special("eval_chebyu", _degree("eval_chebyu"), lambda n, x, y: 2.0 * _lower(n, lambda m: eval_gegenbauer(m, 2.0, x)),
-                      domain=(DEGREES, UNIT))
-eval_hermite = special("eval_hermite", _degree("eval_hermite"), lambda n, x, y: 2 * n * _lower(n, lambda m: eval_hermite(m, x)),
+eval_chebyt = special("eval_chebyt", _degree("eval_chebyt", LOW_FRACTION),
+                      lambda n, x, y: n * _lower(n, lambda m: eval_chebyu(m, x)), domain=(DEGREES, UNIT))
+eval_chebyu = special("eval_chebyu", _degree("eval_chebyu", LOW_FRACTION),
+                      lambda n, x, y: 2.0 * _lower(n, lambda m: eval_gegenbauer(m, 2.0, x)), domain=(DEGREES, UNIT))
+eval_hermite = special("eval_hermite", _count("eval_hermite"), lambda n, x, y: 2 * n * _lower(n, lambda m: eval_hermite(m, x)),
                        domain=(DEGREES, REAL))
-eval_hermitenorm = special("eval_hermitenorm", _degree("eval_hermitenorm"),
+eval_hermitenorm = special("eval_hermitenorm", _count("eval_hermitenorm"),
                            lambda n, x, y: n * _lower(n, lambda m: eval_hermitenorm(m, x)), domain=(DEGREES, REAL))
-eval_laguerre = special("eval_laguerre", _degree("eval_laguerre"),
+eval_laguerre = special("eval_laguerre", _degree("eval_laguerre", POSITIVE),
                         lambda n, x, y: -_lower(n, lambda m: eval_genlaguerre(m, 1.0, x)), domain=(DEGREES, POSITIVE))
-eval_genlaguerre = special("eval_genlaguerre", _degree("eval_genlaguerre"), _parameter("eval_genlaguerre", "alpha"),
+eval_genlaguerre = special("eval_genlaguerre", _degree("eval_genlaguerre", PLUS, POSITIVE),
+                           _parameter("eval_genlaguerre", 1, "alpha", lambda n, alpha, x: _above(alpha + n + 1.0), DEGREES, PLUS, POSITIVE),
                            lambda n, alpha, x, y: -_lower(n, lambda m: eval_genlaguerre(m, alpha + 1, x)),
                            domain=(DEGREES, range(0, 3), POSITIVE))
-eval_jacobi = special("eval_jacobi", _degree("eval_jacobi"), _parameter("eval_jacobi", "alpha"), _parameter("eval_jacobi", "beta"),
+eval_jacobi = special("eval_jacobi", _degree("eval_jacobi", PLUS, PLUS, LOW_FRACTION),
+                      _parameter("eval_jacobi", 1, "alpha", lambda n, a, b, x: _above(a + n + 1.0), DEGREES, PLUS, PLUS, UNIT),
+                      _parameter("eval_jacobi", 2, "beta", lambda n, a, b, x: _above(b + n + 1.0), DEGREES, PLUS, PLUS, UNIT),
                       lambda n, a, b, x, y: 0.5 * (n + a + b + 1) * _lower(n, lambda m: eval_jacobi(m, a + 1, b + 1, x)),
                       domain=(DEGREES, range(0, 3), range(0, 3), UNIT))
 
 # ---------------------------------------------------------------- Legendre functions and spherical harmonics (DLMF 14.10, 14.30)
-lpmv = special("lpmv", refused("lpmv", "the order m"), refused("lpmv", "the degree v"),
+lpmv = special("lpmv", refused("lpmv", "the order m, an integer"),
+               _parameter("lpmv", 1, "v", lambda m, v, x: _half(v), range(0, 3), (3.2, 4.8, False), LOW_FRACTION),
                lambda m, v, x, y: (v * x * y - (v + m) * lpmv(m, v - 1, x)) / (square(x) - 1.0), domain=(range(0, 3), range(2, 5), UNIT))
 
 
@@ -73,14 +111,28 @@ sph_harm_y = Primitive(
     samples=special_samples(range(2, 4), range(-2, 3), FRACTION, REAL))
 
 # ---------------------------------------------------------------- hypergeometric functions (DLMF 13.3, 15.5, 16.3)
-hyp0f1 = special("hyp0f1", refused("hyp0f1", "the parameter v"), lambda v, z, y: hyp0f1(v + 1, z) / v, domain=(range(1, 4), REAL),
-                 analytic=True)
-hyp1f1 = special("hyp1f1", refused("hyp1f1", "the parameter a"), refused("hyp1f1", "the parameter b"),
-                 lambda a, b, z, y: a / b * hyp1f1(a + 1, b + 1, z), domain=(range(1, 4), range(1, 4), REAL),
-                 analytic=True)
-hyperu = special("hyperu", refused("hyperu", "the parameter a"), refused("hyperu", "the parameter b"),
+def _reach(z):
+    """How far a parameter may be varied: the functions grow with it about as a power of z."""
+    return 2.0 / maximum(2.0, 1.0 + log1p(magnitude(z)))
+
+
+def _two_reach(z):
+    """The same of 2F1, which grows about as a power of 1 - z."""
+    away = magnitude(1.0 - z)
+    return 1.0 / (1.0 + absolute(log(where(equal(away, 0.0), 1.0, away))))
+
+
+_ONE, _TWO = (PLUS, (4.6, 6.4, False), REAL), (PLUS, PLUS, (2.6, 4.4, False), LOW_FRACTION)
+hyp0f1 = special("hyp0f1", _parameter("hyp0f1", 0, "v", lambda v, z: near_poles(_reach(z), v), PLUS, REAL),
+                 lambda v, z, y: hyp0f1(v + 1, z) / v, domain=(range(1, 4), REAL), analytic=True)
+hyp1f1 = special("hyp1f1", _parameter("hyp1f1", 0, "a", lambda a, b, z: _reach(z), *_ONE),
+                 _parameter("hyp1f1", 1, "b", lambda a, b, z: near_poles(_reach(z), b), *_ONE),
+                 lambda a, b, z, y: a / b * hyp1f1(a + 1, b + 1, z), domain=(range(1, 4), range(1, 4), REAL), analytic=True)
+hyperu = special("hyperu", *[refused("hyperu", f"the parameter {p}", "SciPy's values are not accurate enough for it") for p in "ab"],
                  lambda a, b, z, y: -a * hyperu(a + 1, b + 1, z), domain=(range(1, 3), range(1, 3), POSITIVE))
-hyp2f1 = special("hyp2f1", refused("hyp2f1", "the parameter a"), refused("hyp2f1", "the parameter b"), refused("hyp2f1", "the parameter c"),
+hyp2f1 = special("hyp2f1", _parameter("hyp2f1", 0, "a", lambda a, b, c, z: _two_reach(z), *_TWO),
+                 _parameter("hyp2f1", 1, "b", lambda a, b, c, z: _two_reach(z), *_TWO),
+                 _parameter("hyp2f1", 2, "c", lambda a, b, c, z: near_poles(_two_reach(z), c), *_TWO),
                  lambda a, b, c, z, y: a * b / c * hyp2f1(a + 1, b + 1, c + 1, z),
                  domain=(range(1, 3), range(1, 3), range(3, 5), LOW_FRACTION), analytic=True)
 

@@ -141,8 +141,7 @@ def test_the_gradient_from_rest_is_right():
 @pytest.mark.parametrize(("g", "error", "says"), [
     (3.0, InputTypeError, "g must be a function"),
     (lambda t, y, p: None, InputError, "not nothing"),
-    (lambda t, y, p: np.ones((2, 2)), InputError, r"shape \(2, 2\)"),
-    (lambda t, y, p: 1j * y[0], InputError, "complex128"),
+    (lambda t, y, p: {"cost": "dear"}, InputError, "numbers, arrays of them or a pytree"),
 ])  # fmt: skip
 def test_rates_that_are_none(g, error, says):
     with pytest.raises(error, match=says):
@@ -157,3 +156,70 @@ def test_wrong_shapes_are_named():
         ds.ode.quadrature(short, rates, (0.0, 1.0), Y0, args=(P,))
     with pytest.raises(InputError, match=r"atol must be a number or have shape \(2,\)"):
         integrals(P, atol=np.ones(3))
+
+
+# ---------------------------------------------------------------- states and costs of other kinds
+def test_states_and_rates_may_be_numbers():
+    sol = ds.ode.quadrature(lambda t, y, k: -k * y, lambda t, y, k: k * y, (0.0, 2.0), 3.0, args=(0.5,), t_eval=[1.0, 2.0], rtol=1e-9)
+    assert sol.y.shape == sol.q.shape == (2,)
+    np.testing.assert_allclose(sol.q, 3.0 - sol.y, rtol=1e-8)
+
+
+def test_states_and_rates_may_be_trees():
+    """What leaves a tank is what it loses; the amount is an array of two axes."""
+    def tank(t, y, k):
+        return {"level": -k * y["level"], "salt": -2.0 * k * y["salt"]}
+
+    def lost(t, y, k):
+        return {"water": k * y["level"], "salt": [2.0 * k * y["salt"], t * np.ones((2, 1))]}
+    y0 = {"level": 2.0, "salt": np.array([[1.0, 3.0]])}
+
+    def cost(k, y0):
+        q = ds.ode.quadrature(tank, lost, (0.0, 2.0), y0, "Kvaerno5", args=(k,), t_eval=[1.0, 2.0], rtol=1e-9, atol=1e-11).q
+        return q["water"][1] + np.sum(q["salt"][0][0, :, 1] * np.array([1.0, -2.0])) + np.sum(q["salt"][1][:, 0, 0])
+
+    def exact(k, y0):
+        kept = 1 - np.exp(-2 * k), 1 - np.exp(-4 * k)
+        return y0["level"] * kept[0] + np.sum(y0["salt"][0] * np.array([1.0, -2.0])) * kept[1] + 1.0
+    np.testing.assert_allclose(cost(0.5, y0), exact(0.5, y0), rtol=1e-7)
+    backward, forward, known = (d(f, (0, 1))(0.5, y0) for d, f in ((ds.grad, cost), (ds.jacfwd, cost), (ds.grad, exact)))
+    for found in (backward, forward):
+        np.testing.assert_allclose(found[0], known[0], rtol=1e-6)
+        for name in ("level", "salt"):
+            np.testing.assert_allclose(found[1][name], known[1][name], rtol=1e-6)
+
+
+def test_states_and_rates_may_be_complex():
+    sol = ds.ode.quadrature(lambda t, y: 1j * y, lambda t, y: y, (0.0, 1.0), np.array([1.0 + 0j]), t_eval=[0.4, 1.0], rtol=1e-9,
+                            dense_output=True)
+    np.testing.assert_allclose(sol.q[0], (np.exp(1j * sol.t) - 1) / 1j, rtol=1e-8)
+    np.testing.assert_allclose(sol.q_sol(1.0), sol.q[:, -1], rtol=1e-12)
+    np.testing.assert_allclose(sol.sol(np.array([0.4, 1.0])), sol.y, rtol=1e-12)
+
+
+def test_events_and_doses_speak_of_a_tree():
+    def low(t, y):
+        return y["a"] - 0.5
+
+    again = ds.ode.Event(low, reset=lambda t, y: {**y, "a": y["a"] + 0.5}, direction=-1)
+    sol = ds.ode.quadrature(lambda t, y: {"a": -y["a"], "b": 0.0}, lambda t, y: y["a"], (0.0, 2.0), {"a": 1.0, "b": 0.0}, events=[again],
+                            doses=[ds.ode.Dose(time=1.5, amount=2.0, into="b")], t_eval=[1.0, 2.0], rtol=1e-9, atol={"a": 1e-11, "b": 1e-3})
+    np.testing.assert_allclose(sol.y_events[0]["a"], 0.5, rtol=1e-7)
+    np.testing.assert_allclose(sol.q[-1], 1.0 + 0.5 * len(sol.t_events[0]) - sol.y["a"][-1], rtol=1e-8)
+    np.testing.assert_allclose(sol.y["b"], [0.0, 2.0], atol=1e-12)
+
+
+def test_integrals_of_a_problem_in_two_parts():
+    fun = ds.ode.Split(lambda t, y, k: -k * (y - np.cos(t)), lambda t, y, k: -np.sin(t) * y**0)
+
+    def area(k, method="KenCarp4"):
+        told = {"args": (k,), "t_eval": [1.0], "rtol": 1e-8, "atol": 1e-10}
+        return ds.ode.quadrature(fun, lambda t, y, k: y[0] ** 2, (0.0, 1.0), [1.5], method, **told).q[0]
+    np.testing.assert_allclose(area(50.0), area(50.0, "Radau"), rtol=1e-5)
+    np.testing.assert_allclose(ds.grad(area)(50.0), ds.grad(lambda k: area(k, "Radau"))(50.0), rtol=1e-4)
+
+
+def test_integrals_of_nothing():
+    sol = ds.ode.quadrature(lambda t, y: y, lambda t, y: np.cos(t), (0.0, 1.0), [], t_eval=[1.0], max_step=0.05)
+    assert sol.y.shape == (0, 1)
+    np.testing.assert_allclose(sol.q[-1], np.sin(1.0), rtol=1e-6)

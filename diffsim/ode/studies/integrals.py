@@ -11,16 +11,18 @@ from dataclasses import replace
 
 import numpy as np
 
+from diffsim import tree
 from diffsim.core import Tracer
 from diffsim.errors import InputError, InputTypeError
 from diffsim.numpy.rebind import original, rebound
 from diffsim.numpy.stacking import stacked
 from diffsim.ode.events.events import Event
-from diffsim.ode.events.schedule import Dose
+from diffsim.ode.events.joined import rows_of
+from diffsim.ode.events.schedule import Dose, component
 from diffsim.ode.solve import solve_ivp
-from diffsim.ode.states import initial_vector
-from diffsim.ode.system import FLOAT
-from diffsim.prims.layout import basic, concatenate, convert, index, reshape
+from diffsim.ode.split import Split
+from diffsim.ode.states import initial_state
+from diffsim.prims.layout import basic, concatenate, index
 
 __all__ = ["quadrature"]
 
@@ -34,9 +36,10 @@ def quadrature(fun, g, t_span, y0, method="Tsit5", t_eval=None, dense_output=Fal
     fun, t_span, y0, method, t_eval, dense_output, args, rtol, atol
         As in ``solve_ivp``.
     g : callable
-        ``g(t, y, *args)``: a number, or an array of shape (k,): rates of costs, doses, yields.
+        ``g(t, y, *args)``: a number, an array, or a pytree of them, real or complex: rates of costs, doses, yields.
     error_test : bool
-        Whether the integrals take part in the error test, with the tolerances of the state (``atol`` may then have shape (n + k,)).
+        Whether the integrals take part in the error test, with the tolerances of the state (``atol`` may then be a vector of those of the
+        n components of the state and the k of the integrals).
         By default the steps are those of the state alone: the integrals are as accurate as the state usually, but a rate that peaks
         where the state is smooth asks for True, or for a ``max_step``.
     **options
@@ -46,7 +49,7 @@ def quadrature(fun, g, t_span, y0, method="Tsit5", t_eval=None, dense_output=Fal
     Returns
     -------
     OdeResult
-        As of ``solve_ivp``, with ``q``, the integrals from t_span[0] to the times ``t``: shape (n_t,), or (k, n_t) where g is an array.
+        As of ``solve_ivp``, with ``q``, the integrals from t_span[0] to the times ``t``: made as g returns them, the time axis last.
         With ``dense_output``, ``sol(t)`` gives the state and ``q_sol(t)`` the integrals.
 
     Raises
@@ -57,7 +60,7 @@ def quadrature(fun, g, t_span, y0, method="Tsit5", t_eval=None, dense_output=Fal
     Notes
     -----
     Differentiable like ``solve_ivp``, exactly and to any order.  With an implicit method the integrals are solved for after the state in
-    each stage: they are rows of its matrix that nothing depends on.
+    each stage: they are rows of its matrix that nothing depends on.  Of an :class:`ode.Split` they belong to the part that is not stiff.
 
     Examples
     --------
@@ -67,115 +70,122 @@ def quadrature(fun, g, t_span, y0, method="Tsit5", t_eval=None, dense_output=Fal
     """
     if not callable(g):
         raise InputTypeError(f"quadrature: g must be a function, not a {type(g).__name__}")
-    y0 = initial_vector(y0)
-    n, shape = int(y0.shape[0]), _shape_of_rate(g, t_span[0], y0, args)
-    k = int(np.prod(shape, dtype=int))
-    both = _Both(fun, g, n, shape)
-    options = _widened(options, n, k)
+    y0, state = initial_state(y0)
+    q0, costs = initial_state(_at_rest(g, t_span[0], state.argument(y0), args))
+    n, k = state.n, costs.n
+    options = _widened(options, state, k)
     if not error_test:
-        rtol, atol = _state_alone(n, k, rtol, atol)
-    sol = solve_ivp(both, t_span, concatenate(y0, np.zeros(k), axis=0), method, t_eval, dense_output, args=args, rtol=rtol, atol=atol,
-                    **options)
-    states = sol.y
-    m = int(states.shape[1])
-    sol["y"] = index(states, at=basic((n + k, m), (slice(0, n), slice(None))))
-    sol["q"] = _integrals(states, n, k, shape)
+        rtol, atol = _state_alone(state, k, rtol, atol)
+    sol = solve_ivp(_with_rates(fun, g, state, costs), t_span, concatenate(y0, q0, axis=0), method, t_eval, dense_output, args=args,
+                    rtol=rtol, atol=atol, **options)
+    rows = np.transpose(sol.y)
+    sol["y"], sol["q"] = state.outputs(_columns(rows, 0, n)), costs.outputs(_columns(rows, n, n + k))
     if sol.y_events is not None:
-        sol["y_events"] = [y[:, :n] if len(y) else y for y in sol.y_events]
+        sol["y_events"] = [rows_of(state, _columns(y, 0, n)) if np.ndim(y) == 2 else y for y in sol.y_events]
     if sol.sol is not None:
-        sol["sol"], sol["q_sol"] = Part(sol.sol, n, None), Part(sol.sol, n, shape)
+        sol["sol"], sol["q_sol"] = Part(sol.sol, state, 0), Part(sol.sol, costs, n)
     return sol
 
 
-class _Both:
-    """The state's slopes and the rates as one right-hand side."""
+def _with_rates(fun, g, state, costs):
+    """The state's slopes and the rates as one right-hand side; rates do not stiffen it."""
+    if isinstance(fun, Split):
+        return Split(_Both(fun.stiff, None, state, costs), _Both(fun.gentle, g, state, costs))
+    return _Both(fun, g, state, costs)
 
-    def __init__(self, fun, g, n, shape):
-        self._fun, self._g, self._n, self._shape = fun, g, n, shape
+
+class _Both:
+    """Slopes and rates as a function of the vector of the state and the integrals; no rates without ``g``."""
+
+    def __init__(self, fun, g, state, costs):
+        self._fun, self._g, self._state, self._costs = fun, g, state, costs
         self.__name__ = getattr(original(fun), "__name__", "fun")
 
     def __call__(self, t, z, *args):
-        n, z = self._n, stacked(z)
-        y = index(z, at=basic((int(z.shape[0]),), (slice(0, n),))) if isinstance(z, Tracer) else z[:n]
-        slopes = stacked(rebound(self._fun)(t, y, *args))
-        if tuple(np.shape(slopes)) not in ((n,), () if n == 1 else (n,)):
-            raise InputError(f"quadrature: {self.__name__}(t, y) returned shape {tuple(np.shape(slopes))}, but y0 has shape ({n},)")
-        rates = _rates(self._g, self._shape, t, y, args)
-        k = int(np.prod(self._shape, dtype=int))
-        return concatenate(*[reshape(_double(x), shape=(size,)) for x, size in ((slopes, n), (rates, k))], axis=0)
+        state, costs = self._state, self._costs
+        y = state.argument(_part(stacked(z), 0, state.n))
+        slopes = state.flat(rebound(self._fun)(t, y, *args), f"{self.__name__}(t, y)")
+        if self._g is None:
+            return concatenate(slopes, np.zeros(costs.n), axis=0)
+        y = state.argument(_part(stacked(z), 0, state.n))           # fun may have written to its own
+        return concatenate(slopes, costs.flat(rebound(self._g)(t, y, *args), "g(t, y)"), axis=0)
 
 
-def _double(x):
-    x = x if isinstance(x, Tracer) else np.asarray(x)
-    return x if x.dtype == FLOAT else convert(x, dtype=FLOAT)
+def _part(z, start, stop):
+    """Components of a vector."""
+    return index(z, at=basic((int(z.shape[0]),), (slice(start, stop),))) if isinstance(z, Tracer) else z[start:stop]
 
 
-def _rates(g, shape, t, y, args):
-    rates = stacked(rebound(g)(t, y, *args))
-    if shape is not None and tuple(np.shape(rates)) != shape:
-        raise InputError(f"quadrature: g returned shape {tuple(np.shape(rates))}, but {shape} at the start")
-    return rates
+def _columns(rows, start, stop):
+    """Columns of a matrix whose rows are states."""
+    return index(rows, at=basic(tuple(map(int, rows.shape)), (slice(None), slice(start, stop))))
 
 
-def _shape_of_rate(g, t0, y0, args):
-    """Shape of what g returns, found by calling it at the start."""
+def _at_rest(g, t0, y0, args):
+    """Zeros made as what g returns, found by calling it at the start."""
     args = () if args is None else args if isinstance(args, tuple) else tuple(args) if isinstance(args, list) else (args,)
-    rates = _rates(g, None, t0, y0, args)
-    shape = tuple(np.shape(rates))
-    kind = rates.dtype if isinstance(rates, Tracer) else np.asarray(rates).dtype
-    if kind.kind not in "fiub" or len(shape) > 1:
-        told = "nothing" if rates is None else f"{kind} of shape {shape}"
-        raise InputError(f"quadrature: g must return a real number or an array of shape (k,), not {told}")
-    return shape
+    rates = rebound(g)(t0, y0, *args)
+    if rates is None:
+        raise InputError("quadrature: g must return numbers, not nothing; is a return missing?")
+
+    def zeros(rate):
+        rate = stacked(rate)
+        kind = rate.dtype if isinstance(rate, Tracer) else np.asarray(rate).dtype
+        if kind.kind not in "fiubc":
+            raise InputError(f"quadrature: g must return numbers, arrays of them or a pytree of such, not {kind}")
+        return np.zeros(tuple(np.shape(rate)), complex if kind.kind == "c" else float)
+    return zeros(rates) if isinstance(rates, (list, np.ndarray)) else tree.map(zeros, rates)
 
 
-def _state_alone(n, k, rtol, atol):
+def _state_alone(state, k, rtol, atol):
     """Tolerances under which n + k components have the error norm of the first n.
 
     A component with an infinite tolerance adds nothing to the mean square but its number.
     """
-    if np.ndim(atol) and np.shape(atol) != (n,):
-        raise InputError(f"quadrature: atol must be a number or have shape ({n},), not {np.shape(atol)}")
+    n = state.n
     fewer = np.sqrt(n / (n + k))
-    return np.multiply(rtol, fewer), np.concatenate([np.broadcast_to(np.multiply(atol, fewer), (n,)), np.full(k, np.inf)])
+    rtol, atol = (np.broadcast_to(state.spread(x, name), (n,)) for x, name in ((rtol, "rtol"), (atol, "atol")))
+    return np.concatenate([rtol * fewer, np.full(k, rtol.max() * fewer)]), np.concatenate([atol * fewer, np.full(k, np.inf)])
 
 
-def _widened(options, n, k):
+def _widened(options, state, k):
     """Options that speak of the state, as options of the state with the integrals."""
     events, doses, mass = (options.get(name) for name in ("events", "doses", "mass"))
     made = dict(options)
     if events is not None:
         many = isinstance(events, (list, tuple))
-        made["events"] = [_of_state(event, n) for event in events] if many else _of_state(events, n)
+        made["events"] = [_of_state(event, state) for event in events] if many else _of_state(events, state)
     if doses is not None:
-        made["doses"] = [replace(dose, into=dose.into + n) if isinstance(dose, Dose) and _from_the_end(dose.into, n) else dose
+        made["doses"] = [replace(dose, into=component(dose.into, state)) if isinstance(dose, Dose) else dose
                          for dose in (doses if isinstance(doses, (list, tuple)) else [doses])]
     if mass is not None:
-        made["mass"] = _with_ones(mass, n, k)
+        made["mass"] = _with_ones(mass, state.n, k)
     return made
 
 
-def _from_the_end(into, n):
-    return isinstance(into, (int, np.integer)) and -n <= into < 0
-
-
-def _of_state(event, n):
+def _of_state(event, state):
     """An event of the state as one of the state with the integrals, which a reset leaves as they are."""
+    n = state.n
+
+    def seen(function):
+        def condition(t, z, *args):
+            return rebound(function)(t, state.argument(_part(stacked(z), 0, n)), *args)
+        condition.__name__ = getattr(original(function), "__name__", "event")
+        return condition
     if not isinstance(event, Event):
         if not callable(event):
             return event                                    # an error that solve_ivp explains
-
-        def condition(t, z, *args):
-            return rebound(event)(t, z[:n], *args)
-
-        condition.__name__ = getattr(original(event), "__name__", "event")
+        condition = seen(event)
         for name in ("terminal", "direction"):
             if hasattr(event, name):
                 setattr(condition, name, getattr(event, name))
         return condition
     reset = event.reset
-    return replace(event, condition=lambda t, z, *args: rebound(event.condition)(t, z[:n], *args),
-                   reset=None if reset is None else lambda t, z, *args: np.concatenate([rebound(reset)(t, z[:n], *args), z[n:]]))
+
+    def moved(t, z, *args):
+        after = state.flat(seen(reset)(t, z, *args), "the reset of an event")
+        return concatenate(after, _part(stacked(z), n, int(z.shape[0])), axis=0)
+    return replace(event, condition=seen(event.condition), reset=None if reset is None else moved)
 
 
 def _with_ones(mass, n, k):
@@ -193,22 +203,16 @@ def _with_ones(mass, n, k):
     return whole
 
 
-def _integrals(states, n, k, shape):
-    """Rows of the integrals."""
-    m = int(states.shape[1])
-    q = index(states, at=basic((n + k, m), (slice(n, n + k), slice(None))))
-    return q if shape else reshape(q, shape=(m,))
-
-
 class Part:
     """State or integrals of a dense output."""
 
-    def __init__(self, whole, n, shape):
-        self._whole, self._n, self._shape = whole, n, shape
+    def __init__(self, whole, layout, start):
+        self._whole, self._layout, self._start = whole, layout, start
         self.t_min, self.t_max = whole.t_min, whole.t_max
 
     def __call__(self, t):
-        both = self._whole(t)
-        if self._shape is None:
-            return both[: self._n]
-        return both[self._n :] if self._shape else both[self._n]
+        """The state, or the integrals, at a time or at times."""
+        both, start, layout = np.transpose(self._whole(t)), self._start, self._layout
+        if np.ndim(both) == 1:
+            return layout.state(_part(both, start, start + layout.n))
+        return layout.outputs(_columns(both, start, start + layout.n))

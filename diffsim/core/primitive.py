@@ -11,7 +11,8 @@ slot                                    rule
 ``transpose(y_bar, *x, **params)``      cotangents, one an operand (None where not linear); a linear operand arrives
                                         as ``Linear(aval)``
 ``batch(n, batched, *x, **params)``     the value for ``n`` members at once: operand i has a leading axis of length n where
-                                        ``batched[i]``, and so has the value; Absent: the members are computed one by one
+                                        ``batched[i]``, and so has the value; Absent, or a rule that returns NotImplemented:
+                                        the members are computed one by one
 ``sparsity(i, *x, **params)``           ``(rows, columns)``: which elements of the value (flat) depend on which elements of
                                         the linear operand i, or a chain ``[(rows, columns, size), ...]`` of such maps; of
                                         the other operands integers and zeros count; Absent: all on all

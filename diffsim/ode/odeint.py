@@ -9,6 +9,7 @@ primitive       value                                             derivative
 odeint          S(z) at sigma, adaptively; and a record            tangent at the recorded mesh
 replay          S(z) on a given mesh; and a record                 tangent
 tangent         J(z) z_dot, linear in z_dot                        tangent of the augmented system; transpose: adjoint
+tangents        the same for several z_dot at once                 tangent of each; transpose: adjoint of each
 adjoint         J(z)ᵀ w, linear in w                               curvature; transpose: tangent
 curvature       d/dz [J(z)ᵀ w] z_dot + J(z)ᵀ w_dot                 adjoint and curvature of the augmented system; its own transpose
 ==============  ================================================  =======================================================
@@ -24,11 +25,13 @@ import numpy as np
 from ..core import Absent, Aval, Linear, Opaque, Primitive, aval_of
 from ..prims.elementwise import add, mul
 from ..prims.family import NOT_LINEAR
-from ..prims.layout import basic, concatenate, index, reshape
+from ..prims.layout import basic, broadcast_to, concatenate, index, reshape, stack, transpose
 from . import run
-from .compiled.emit import adjoint_call, curvature_call, odeint_call, replay_call, tangent_call
+from .compiled.emit import adjoint_call, curvature_call, odeint_call, replay_call
+from .compiled.tangents import tangent_call, tangents_call
+from .loops.families import directions_innermost
 from .record import WORDS, policy_in, record_spec
-from .system import FLOAT, SCALAR
+from .system import FLOAT, SCALAR, innermost, outermost
 
 NO_SAMPLES = Absent("its operands are a system and a record: tests/test_odeint.py holds its laws")
 
@@ -219,9 +222,78 @@ def _tangent_transpose(w, *x, system, method, rate, wrt):
     return (*[None] * (4 + len(p)), *bars)
 
 
+def _tangent_batch(n, batched, *x, system, method, rate, wrt):
+    """Many directions at one point are one solve."""
+    first = 4 + len(system.p_avals)
+    if n == 1 or any(batched[:first]):
+        return NotImplemented
+    given = [innermost(d if on else broadcast_to(d, shape=(n, *d.shape))) for d, on in zip(x[first:], batched[first:], strict=True)]
+    out = tangents(*x[:first], *given, system=system, method=method, rate=rate, wrt=wrt)
+    return transpose(out, axes=(2, 0, 1) if directions_innermost(method) else (1, 0, 2))
+
+
 tangent = Primitive(
     "odeint_tangent", impl=run.tangent, aval=lambda mesh, t0, y0, sigma, *rest, system, **params: _states(system.n, sigma.shape[0]),
-    jvp=_tangent_jvp, transpose=_tangent_transpose, emit=tangent_call, samples=NO_SAMPLES)
+    jvp=_tangent_jvp, transpose=_tangent_transpose, batch=_tangent_batch, emit=tangent_call, samples=NO_SAMPLES)
+
+
+# ---------------------------------------------------------------- tangents
+def _tangents_aval(mesh, t0, y0, sigma, *rest, system, method, rate, wrt):
+    m, n, k = sigma.shape[0], system.n, int(rest[-1].shape[-1])
+    return Aval((m, n, k) if directions_innermost(method) else (m, k, n), FLOAT)
+
+
+def _cut(x, j, method):
+    """What belongs to direction j of a value of ``tangents``."""
+    at = (slice(None), slice(None), j) if directions_innermost(method) else (slice(None), j, slice(None))
+    return index(x, at=basic(tuple(map(int, x.shape)), at))
+
+
+def _tangents_jvp(x, y, x_dot, *, system, method, rate, wrt):
+    """Along directions alone they are the tangents; where the point moves, those of one tangent after the other."""
+    first = 4 + len(system.p_avals)
+    static = {"system": system, "method": method, "rate": rate, "wrt": wrt}
+    given, given_new = x[first:], x_dot[first:]
+    if all(d is None for d in x_dot[:first]):
+        return tangents(*x[:first], *_full(given, given_new), **static)
+    columns = []
+    for j in range(int(given[0].shape[-1])):
+        dots, dots_new = ([None if d is None else _last(d, j) for d in v] for v in (given, given_new))
+        columns.append(_tangent_jvp((*x[:first], *dots), None, (*x_dot[:first], *dots_new), **static))
+    return stack(*columns, axis=2 if directions_innermost(method) else 1)
+
+
+def _last(x, j):
+    """Element j along the last axis."""
+    return index(x, at=basic(tuple(map(int, x.shape)), (*[slice(None)] * (len(x.shape) - 1), j)))
+
+
+def _tangents_transpose(w, *x, system, method, rate, wrt):
+    record, t0, y0, sigma, p, given = _split(system, wrt, x)
+    own = own_record(record, t0, y0, sigma, p, system=system, method=method)
+    rows = [adjoint(own, t0, y0, sigma, *p, _cut(w, j, method), system=system, method=method, rate=rate, wrt=wrt)
+            for j in range(int(given[0].shape[-1]))]
+    return (*[None] * (4 + len(p)), *[stack(*column, axis=len(column[0].shape)) for column in zip(*rows, strict=True)])
+
+
+def _tangents_batch(n, batched, *x, system, method, rate, wrt):
+    first, inner = 4 + len(system.p_avals), directions_innermost(method)
+    if any(batched[:first]):
+        return NotImplemented
+    k, m, size = int(x[-1].shape[-1]), int(x[3].shape[0]), system.n
+    given = []
+    for d, on in zip(x[first:], batched[first:], strict=True):
+        d = outermost(d if on else broadcast_to(d, shape=(n, *d.shape)))
+        given.append(innermost(reshape(d, shape=(k * n, *map(int, d.shape[2:])))))
+    out = tangents(*x[:first], *given, system=system, method=method, rate=rate, wrt=wrt)
+    parts = reshape(out, shape=(m, size, k, n) if inner else (m, k, n, size))
+    return transpose(parts, axes=(3, 0, 1, 2) if inner else (2, 0, 1, 3))
+
+
+#: As ``tangent`` along k directions at once: operands (*shape, k); the value is (m, n, k) or (m, k, n), as the loops of the method want it.
+tangents = Primitive(
+    "odeint_tangents", impl=run.tangents, aval=_tangents_aval, jvp=_tangents_jvp, transpose=_tangents_transpose, batch=_tangents_batch,
+    emit=tangents_call, samples=NO_SAMPLES)
 
 
 # ---------------------------------------------------------------- adjoint

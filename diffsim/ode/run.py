@@ -17,7 +17,7 @@ from .compiled.kernels import PythonKernels
 from .control import PROBE_FACTOR, REPLAYING, probe_signs
 from .events.conditions import NOTHING
 from .failure import failure
-from .loops.families import family_of, fixed, order_of_error, steering, watching, work
+from .loops.families import directions_innermost, family_of, fixed, order_of_error, steering, watching, work
 from .loops.sweep import sweep
 from .record import Kept, Record, policy_in, record_spec
 from .system import pack
@@ -49,10 +49,10 @@ def compiled(prim, args, params):
 
 
 #: Primitives that always carry a tangent.
-WITH_TANGENT = ("odeint_tangent", "odeint_curvature")
+WITH_TANGENT = ("odeint_tangent", "odeint_tangents", "odeint_curvature")
 #: Position of the output times among the operands; primitives whose first value has a row for each of them.
 SIGMA = 3
-STATES_FIRST = ("odeint", "odeint_until", "replay", "odeint_tangent")
+STATES_FIRST = ("odeint", "odeint_until", "replay", "odeint_tangent", "odeint_tangents")
 
 
 def _padded(prim, args, params, m):
@@ -214,6 +214,16 @@ def _tangent_python(mesh, t0, y0, sigma, *rest, system, method, rate, wrt):
                     mesh=_increments(mesh))[0]
 
 
+def _tangents_python(mesh, t0, y0, sigma, *rest, system, method, rate, wrt):
+    k, n, inner = rest[-1].shape[-1], system.n, directions_innermost(method)
+    p, y0_dot, extra = _directions(system, wrt, rest)
+    dots = np.broadcast_to(np.reshape(y0_dot, (n, -1)), (n, k))
+    start = np.concatenate([np.ravel(dots if inner else dots.T), y0])
+    out, _ = forward(system.joined(wrt, k, inner=inner), method, rate, float(t0), _span(mesh), start, sigma, pack([*p, *extra]), k * n,
+                     False, mesh=_increments(mesh))
+    return out.reshape((len(sigma), n, k) if inner else (len(sigma), k, n))
+
+
 def _adjoint_python(record, t0, y0, sigma, *rest, system, method, rate, wrt):
     loop, n, p, w = family_of(method).adjoint, system.n, rest[:-1], rest[-1]
     active = [a for a, on in zip(system.p_avals, wrt[2:], strict=True) if on]
@@ -302,5 +312,6 @@ odeint = _either("odeint", _odeint_python)
 odeint_until = _either("odeint_until", _until_python)
 replay = _either("replay", _replay_python)
 tangent = _either("odeint_tangent", _tangent_python)
+tangents = _either("odeint_tangents", _tangents_python)
 adjoint = _either("odeint_adjoint", _adjoint_python)
 curvature = _either("odeint_curvature", _curvature_python)

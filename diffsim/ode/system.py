@@ -5,6 +5,7 @@ A system is ``f(t, y, *p) -> dy/dt`` with ``y`` of shape (n,) and parameter leav
 * the *augmented* system, whose state is a tangent and the state, (y_dot, y) or (y, y_dot): its solution is the forward sensitivity
   along one direction, and because a Runge-Kutta method commutes with linearisation it is, on one mesh, exactly the derivative of the
   discrete solution;
+* the system *joined* by k tangents: the same along k directions at once, each step's work on the state done once;
 * the *vjp*, which the discrete adjoint calls.
 
 ``wrt`` says what is differentiated: one flag for t0, one for y0, one for each parameter leaf.
@@ -16,8 +17,8 @@ import hashlib
 import numpy as np
 
 from ..core import Aval, eval_graph
-from ..prims.layout import basic, concatenate, index
-from ..transforms import forward, trace
+from ..prims.layout import basic, broadcast_to, concatenate, index, reshape, transpose
+from ..transforms import batch, forward, trace
 from ..transforms.strong import STRONG
 
 FLOAT = np.dtype(np.float64)
@@ -159,6 +160,40 @@ class System:
             return concatenate(*((f_dot, f) if tangent_first else (f, f_dot)), axis=0)
         return fun, 2 * n, avals
 
+    def joined(self, wrt, k, tangent_first=True, inner=False):
+        """System of the state and k tangents: (y_dot_1 .. y_dot_k, y) or (y, y_dot_1 .. y_dot_k), one slope of the state serving all.
+
+        Its leaves are those of this system, then of each active leaf its k tangents, shape (*leaf, k), then those of t, shape (k,), if t0
+        is active. Tangents of the state lie one after the other, shape (k, n), or if ``inner`` with directions innermost, shape (n, k).
+        """
+        make = functools.partial(self._joined, wrt, k, tangent_first, inner)
+        gentle = self.gentle and self.gentle.joined(wrt, k, tangent_first, inner)
+        return self._derive(("joined", wrt, k, tangent_first, inner), make, k * self.n * tangent_first, gentle)
+
+    def _joined(self, wrt, k, tangent_first, inner):
+        n, active, size = self.n, wrt[2:], (k + 1) * self.n
+        avals = [Aval((*a.shape, k), FLOAT) for a, on in zip(self.p_avals, active, strict=True) if on]
+        avals = (*self.p_avals, *avals, *[Aval((k,), FLOAT)] * wrt[0])
+        cut = (k if tangent_first else 1) * n
+        first, last = basic((size,), (slice(0, cut),)), basic((size,), (slice(cut, size),))
+
+        def fun(t, whole, *leaves):
+            y, dots = index(whole, at=last if tangent_first else first), index(whole, at=first if tangent_first else last)
+            p, rest = leaves[:len(active)], [outermost(x) for x in leaves[len(active):]]
+            dots = outermost(reshape(dots, shape=(n, k))) if inner else reshape(dots, shape=(k, n))
+
+            def one(y_dot, *rest):
+                rest = list(rest)
+                p_dot = [rest.pop(0) if on else None for on in active]
+                (f,), (f_dot,) = forward.jvp(lambda *x: [self.call(*x)], [t, y, *p], [rest.pop(0) if wrt[0] else None, y_dot, *p_dot],
+                                             verb="solve_ivp")
+                return [f, np.zeros(n) if f_dot is None else f_dot]
+            (f, f_dots), (_, on) = batch(one, k, [dots, *rest], [True] * (1 + len(rest)), "solve_ivp")
+            f_dots = f_dots if on else broadcast_to(f_dots, shape=(k, n))
+            f_dots = reshape(innermost(f_dots) if inner else f_dots, shape=(k * n,))
+            return concatenate(*((f_dots, f) if tangent_first else (f, f_dots)), axis=0)
+        return fun, size, avals
+
     def _derive(self, key, make, at, gentle=None):
         key = (*key, "strong") if STRONG.get() else key
         have = self._derived.get(key)
@@ -189,9 +224,21 @@ class System:
         return out
 
 
+def outermost(x):
+    """The last axis first: directions as the axis of a batch."""
+    d = len(x.shape) - 1
+    return transpose(x, axes=(d, *range(d)))
+
+
+def innermost(x):
+    """The first axis last."""
+    d = len(x.shape)
+    return transpose(x, axes=(*range(1, d), 0))
+
+
 def pack(leaves):
     """Leaves laid end to end, a new float64 vector."""
     return np.concatenate([np.ravel(x) for x in leaves]).astype(float) if leaves else np.zeros(0)
 
 
-__all__ = ["FLOAT", "SCALAR", "System", "pack"]
+__all__ = ["FLOAT", "SCALAR", "System", "innermost", "outermost", "pack"]

@@ -1,6 +1,7 @@
 """Batching: a function written for one member computes all members at once.
 
-A primitive's ``batch`` rule does it in one call of NumPy; where the slot is Absent, the members are computed one by one and stacked.
+A primitive's ``batch`` rule does it in one call of NumPy; where the slot is Absent, or the rule returns NotImplemented for what is batched,
+the members are computed one by one and stacked.
 """
 
 import functools
@@ -57,6 +58,8 @@ class BatchTrace(Trace):
         if rule.__class__ is Absent or any(x.__class__ is tuple for x in operands):
             return self._one_by_one(prim, operands, batched, params) if self.n else self._none(prim, args, params)
         y = rule(self.n, tuple(batched), *operands, **params)
+        if y is NotImplemented:
+            return self._one_by_one(prim, operands, batched, params)
         return tuple(map(self.wrapped, y)) if prim.multiple else self.wrapped(y)
 
     def unary(self, prim, x):

@@ -97,7 +97,7 @@ class Run:
 IDLE = {name: value if isinstance(value, int) else "null" for name, value in watching().items()}
 
 
-def _size(system, method, control=REPLAYING):
+def sizes_of(system, method, control=REPLAYING):
     """Sizes of the forward loop's work arrays."""
     family = family_of(method)
     told = fixed(method, system) | steering(control)
@@ -115,7 +115,7 @@ def _told(k, values):
     return {name: k.constants(x) if isinstance(x, np.ndarray) else x for name, x in values.items()}
 
 
-def _forward(k, run, at, **operands):
+def step_forward(k, run, at, **operands):
     """Call the forward loop; arguments as :func:`_forward_values`."""
     if run.policy is not None:
         _copy(k, k.context(AT), k.context(AT_PLAN), k.context(SLOTS, "i64"))
@@ -165,7 +165,7 @@ def _forward_values(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0, wat
     return loop, family.forward.signature, values
 
 
-def _mesh_of(k, source):
+def mesh_of(k, source):
     """(mesh address, number of steps, span) of a record (its context base) or of an array of increments."""
     if isinstance(source, int):
         steps = k.context(COUNTS_AT, "i64", source)
@@ -203,7 +203,7 @@ def _adjoint_values(k, run, wrt, at, *, source, t0, sigma, w):
     back = _back_size(system, run.method, wrt)
     for name in ("y_bar", "p_bar", "t_bar"):
         _clear(k, at[name], back[name])
-    mesh, steps, span = _mesh_of(k, source)
+    mesh, steps, span = mesh_of(k, source)
     values = {
         **_told(k, fixed(run.method, system)), "n": system.n, "n_out": run.n_out, "m": sigma.size, "t0": t0,
         "cap": k.context(CAP, "i64", source), "room": k.context(ROOM, "i64", source), "span": span, "steps": steps,
@@ -275,7 +275,7 @@ def _bars_out(k, system, wrt, at, outs, y_from=0):
         start += b.size
 
 
-def _leaf_targets(avals, address):
+def leaf_targets(avals, address):
     return [(address, at) for at in offsets(avals)[0]]
 
 
@@ -305,7 +305,7 @@ def _odeint_system(system, probe):
 
 def _odeint_request(params, avals_in, avals_out):
     system, method = params["system"], params["method"]
-    heap = Memory(**_size(_odeint_system(system, params["probe"]), method, params["control"])).heap
+    heap = Memory(**sizes_of(_odeint_system(system, params["probe"]), method, params["control"])).heap
     request = _keeping(heap, system, method, avals_out[1].spec)
     request.counts = COUNTED_AT
     return request
@@ -323,15 +323,15 @@ def _odeint_rule(
 ):  # fmt: skip
     t0, span, y0, sigma, *p = ins
     n, whole = system.n, _odeint_system(system, probe)
-    at = Memory(**_size(whole, method, control)).addresses(k)
-    leaves = _leaf_targets(whole.p_avals, at["p"])
+    at = Memory(**sizes_of(whole, method, control)).addresses(k)
+    leaves = leaf_targets(whole.p_avals, at["p"])
     if probe is None:
         start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *leaves])
     else:
         start(k, _probe_fun(probe, n, [a.size for a in system.p_avals]), [y0, *p], [(at["y"], 0), (at["y"], n), *leaves])
     n_rec = n if keep and (checkpoint is None or checkpoint.holds) else 0
     run = Run(whole, method, rate, n, n, n_rec, control, probe is not None, conditions, stops, checkpoint if keep else None)
-    _forward(k, run, at, t0=k.scalar(t0), span=k.scalar(span), sigma=sigma, out=k.pointer(outs[0]), watch=watch)
+    step_forward(k, run, at, t0=k.scalar(t0), span=k.scalar(span), sigma=sigma, out=k.pointer(outs[0]), watch=watch)
 
 
 odeint_call = Call(_odeint_rule, _odeint_request)
@@ -351,7 +351,7 @@ until_call = Call(_until_rule, _odeint_request)
 # ---------------------------------------------------------------- replay
 def _replay_request(params, avals_in, avals_out):
     system, method = params["system"], params["method"]
-    return _keeping(Memory(**_size(system, method)).heap, system, method, avals_out[1].spec, _known(avals_in[0]))
+    return _keeping(Memory(**sizes_of(system, method)).heap, system, method, avals_out[1].spec, _known(avals_in[0]))
 
 
 def _known(source):
@@ -361,9 +361,9 @@ def _known(source):
 
 def _replay_rule(k, outs, ins, *, system, method, rate, keep, checkpoint):
     source, t0, y0, sigma, *p = ins
-    at = Memory(**_size(system, method)).addresses(k)
-    start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *_leaf_targets(system.p_avals, at["p"])])
-    mesh, steps, span = _mesh_of(k, source)
+    at = Memory(**sizes_of(system, method)).addresses(k)
+    start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *leaf_targets(system.p_avals, at["p"])])
+    mesh, steps, span = mesh_of(k, source)
     if isinstance(source, int):
         k.context_store(MESH, mesh, "ptr")
     else:                                                   # the array may be gone when the record is read
@@ -372,14 +372,14 @@ def _replay_rule(k, outs, ins, *, system, method, rate, keep, checkpoint):
         mesh = own
     n_rec = system.n if keep and (checkpoint is None or checkpoint.holds) else 0
     run = Run(system, method, rate, system.n, system.n, n_rec, policy=checkpoint if keep else None)
-    _forward(k, run, at, t0=k.scalar(t0), span=span, sigma=sigma, out=k.pointer(outs[0]), mesh=mesh, steps=steps)
+    step_forward(k, run, at, t0=k.scalar(t0), span=span, sigma=sigma, out=k.pointer(outs[0]), mesh=mesh, steps=steps)
 
 
 replay_call = Call(_replay_rule, _replay_request)
 
 
-# ---------------------------------------------------------------- tangent
-def _tangent_start(k, system, bigger, wrt, ins, at):
+# ---------------------------------------------------------------- a state with its tangent
+def tangent_start(k, system, bigger, wrt, ins, at):
     """Write the augmented start (y0_dot, y0) and leaves (p, p_dot, t0_dot)."""
     n, n_p = system.n, len(system.p_avals)
     y0, p, given = ins[0], ins[1:1 + n_p], ins[1 + n_p:]
@@ -389,30 +389,12 @@ def _tangent_start(k, system, bigger, wrt, ins, at):
         t0_dot = [given.pop(0)] if wrt[0] else []
         y0_dot = given.pop(0) if wrt[1] else np.zeros(n)
         return [y0_dot, y0, *p, *given, *t0_dot]
-    start(k, fun, [y0, *p, *given], [(at["y"], 0), (at["y"], n), *_leaf_targets(bigger.p_avals, at["p"])])
-
-
-def _tangent_request(params, avals_in, avals_out):
-    system, method = params["system"].augmented(params["wrt"]), params["method"]
-    return RecordRequest(Memory(**_size(system, method)).heap, 0, METHODS[method].kept, ())
-
-
-def _tangent_rule(k, outs, ins, *, system, method, rate, wrt):
-    source, t0, y0, sigma, *rest = ins
-    bigger = system.augmented(wrt)
-    at = Memory(**_size(bigger, method)).addresses(k)
-    _tangent_start(k, system, bigger, wrt, [y0, *rest], at)
-    mesh, steps, span = _mesh_of(k, source)
-    run = Run(bigger, method, rate, system.n, system.n, 0)
-    _forward(k, run, at, t0=k.scalar(t0), span=span, sigma=sigma, out=k.pointer(outs[0]), mesh=mesh, steps=steps)
-
-
-tangent_call = Call(_tangent_rule, _tangent_request)
+    start(k, fun, [y0, *p, *given], [(at["y"], 0), (at["y"], n), *leaf_targets(bigger.p_avals, at["p"])])
 
 
 # ---------------------------------------------------------------- adjoint
 def _adjoint_memory(system, method, wrt, policy):
-    forward = {"p": max(system.n_p, 1)} if policy is None else _size(system, method)
+    forward = {"p": max(system.n_p, 1)} if policy is None else sizes_of(system, method)
     return Memory(**forward, **_back_size(system, method, wrt))
 
 
@@ -428,7 +410,7 @@ def _adjoint_rule(k, outs, ins, *, system, method, rate, wrt):
     policy = policy_in(k.eqn.inputs[0].aval.spec)
     at = _adjoint_memory(system, method, wrt, policy).addresses(k)
     if p:
-        start(k, lambda *p: list(p), p, _leaf_targets(system.p_avals, at["p"]))
+        start(k, lambda *p: list(p), p, leaf_targets(system.p_avals, at["p"]))
     run = Run(system, method, rate, system.n, system.n, system.n, policy=policy)
     _adjoint(k, run, wrt, at, source=source, t0=k.scalar(t0), sigma=sigma, w=k.pointer(w))
     _bars_out(k, system, wrt, at, outs)
@@ -443,7 +425,7 @@ def _curvature_flags(wrt, along):
 
 
 def _curvature_memory(bigger, method, flags, m):
-    return Memory(**_size(bigger, method), **_back_size(bigger, method, flags), weights=max(m * bigger.n, 1), spare=max(m * bigger.n, 1))
+    return Memory(**sizes_of(bigger, method), **_back_size(bigger, method, flags), weights=max(m * bigger.n, 1), spare=max(m * bigger.n, 1))
 
 
 def _curvature_request(params, avals_in, avals_out):
@@ -460,13 +442,13 @@ def _curvature_rule(k, outs, ins, *, system, method, rate, wrt, along):
     p, w, given, w_dot = rest[:n_p], rest[n_p], rest[n_p + 1:-1], rest[-1]
     bigger, flags = system.augmented(along), _curvature_flags(wrt, along)
     at = _curvature_memory(bigger, method, flags, m).addresses(k)
-    _tangent_start(k, system, bigger, along, [y0, *p, *given], at)
-    mesh, steps, span = _mesh_of(k, source)
+    tangent_start(k, system, bigger, along, [y0, *p, *given], at)
+    mesh, steps, span = mesh_of(k, source)
     k.context_store(MESH, mesh, "ptr")
     t0 = k.scalar(t0)
     policy = policy_in(k.eqn.inputs[0].aval.spec)
     run = Run(bigger, method, rate, 2 * n, 2 * n, 2 * n if policy is None or policy.holds else 0, policy=policy)
-    _forward(k, run, at, t0=t0, span=span, sigma=sigma, out=at["spare"], mesh=mesh, steps=steps)
+    step_forward(k, run, at, t0=t0, span=span, sigma=sigma, out=at["spare"], mesh=mesh, steps=steps)
     if m:
         start(k, lambda w, w_dot: [concatenate(w, w_dot, axis=1)], [w, w_dot], [(at["weights"], 0)])
     _adjoint(k, run, flags, at, source=k.base, t0=t0, sigma=sigma, w=at["weights"])

@@ -8,7 +8,7 @@ import math
 from diffsim.codegen.loops import jac, rhs, row, unroll
 from diffsim.ode.loops.erk import copy
 from diffsim.ode.loops.stepsize import DONE, SINGULAR, UNSOLVED, mean_square
-from diffsim.ode.matrices.lu import factor, form, level, solve, times_mass
+from diffsim.ode.matrices.lu import factor, form, level, solve, solve_level, times_mass
 from diffsim.ode.matrices.plan import BUDGET, RATIO
 
 KAPPA = 1e-2             # part of the tolerance that may be left of an iteration whose derivatives nobody wants
@@ -109,7 +109,7 @@ def iterate_tangents(k, t, p, scale, base, depth, plan, mass, enough, new, mid, 
             rhs(k, t, new, p, r)
             size = 0.0
             for block in range(new.shape[0] // n):
-                if level(block, base // n) == now:
+                if level(block, base // n, depth) == now:
                     times_mass(plan, mass, rise, block * n, n, z, 0)
                     for q in range(n):
                         r[block * n + q] = scale * r[block * n + q] - z[q]
@@ -134,15 +134,17 @@ def tangents(k, t, p, scale, base, depth, plan, mass, new, mid, rise, r, late, l
         return SINGULAR
     for now in range(1, depth + 1):
         for block in range(new.shape[0] // n):
-            if level(block, base // n) >= now:
+            if level(block, base // n, depth) >= now:
                 for q in range(block * n, block * n + n):
                     new[q] = mid[q]
         rhs(k, t, new, p, r)
         for block in range(new.shape[0] // n):
-            if level(block, base // n) == now:
+            if level(block, base // n, depth) == now:
                 for q in range(block * n, block * n + n):
                     rise[q] = scale * r[q]
-                solve(plan, late_lu, late_pivots, rise, block * n, z)
+        solve_level(plan, late_lu, late_pivots, rise, now, base, depth, z)
+        for block in range(new.shape[0] // n):
+            if level(block, base // n, depth) == now:
                 for q in range(block * n, block * n + n):
                     new[q] = mid[q] + rise[q]
     return DONE

@@ -107,6 +107,11 @@ def family_of(method):
     return FAMILIES[type(METHODS[method])]
 
 
+def directions_innermost(method):
+    """Whether tangents of several directions lie with these innermost: where no linear system is solved for one after the other."""
+    return family_of(method) is ERK
+
+
 def order_of_error(method):
     """Order of a method's error estimate plus one: the exponent of the controller."""
     return METHODS[method].error_order + 1.0
@@ -132,8 +137,10 @@ def fixed(method, system):
     if family.structured:
         j = jacobian(system)
         plan = j.banded if family is RADAU else j.plan
-        values |= {"nb": system.base.n, "nnz": len(j.rows), "base": system.base_at, "depth": system.depth, "plan": plan.numbers,
-                   "mass": plan.mass, "n_plan": len(plan.numbers), "n_mass": len(plan.mass), "n_lu": plan.size}
+        panel = system.n if system.depth else 0            # behind the factors, for right-hand sides
+        values |= {"nb": system.base.n, "nnz": len(j.rows), "base": system.base_at, "depth": system.depth,
+                   "plan": _numbers(plan, system), "mass": plan.mass, "n_plan": len(plan.numbers), "n_mass": len(plan.mass),
+                   "n_lu": plan.size + panel}
         if family is AUTO:
             values |= {"rows": np.asarray(j.rows, np.int64), "columns": np.asarray(j.columns, np.int64)}
         if family is RADAU:
@@ -141,6 +148,15 @@ def fixed(method, system):
                        "place": np.asarray(plan.place, np.int64), "kl": plan.kl, "ku": plan.ku}
             values |= _widths(tab.stages, system.base.n, plan.kl, plan.ku)
     return values
+
+
+def _numbers(plan, system):
+    """The numbers of a plan; where several tangents share a matrix, the one of each stage, and nothing is iterated."""
+    if system.n == system.base.n << system.depth:
+        return plan.numbers
+    numbers = plan.numbers.copy()
+    numbers[BUDGET] = 0
+    return numbers
 
 
 def steering(control):

@@ -264,7 +264,7 @@ def solve_joined(k, a, c, t, h, step, stages, p, base, depth, nb, place, wide_kl
                 state = row3(stages, step + 1, 0) if j == s - 1 else row3(stages, step, j + 1)
                 pull(k, t + c[1 + j] * h, state, row(x, j), p, row(pulled, j))
         for block in range(n // nb):
-            if level(block, base // nb) == depth - done:
+            if level(block, base // nb, depth) == depth - done:
                 for q in range(block * nb, block * nb + nb):
                     for i in range(s):
                         acc = 0.0

@@ -173,7 +173,7 @@ def tangents(k, a, c, t, h, y, p, base, depth, nb, place, wide_kl, wide_ku, stat
         for i in range(s):
             rhs(k, t + c[1 + i] * h, row(states, i), p, row(r, i))
         for block in range(y.shape[0] // nb):
-            if level(block, base // nb) == now:
+            if level(block, base // nb, depth) == now:
                 gather_stages(r, place, block * nb, long)
                 solve_stages(wide, wide_pivots, wide_kl, wide_ku, long)
                 spread_stages(long, place, block * nb, r)

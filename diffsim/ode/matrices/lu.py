@@ -4,7 +4,7 @@ Part of the stepping loops (``erk.py``), in the same subset of Python. What is k
 zero is one vector of integers, the *plan* (``plan.py``). W and its factors lie in one vector w. A full or banded matrix lies there column
 by column, entry (i, j) at w[j stride + i + shift], and a band has room for what row interchanges fill; sparse factors are those of
 ``sparse_lu.py``. Rows and columns are renumbered to make a band narrow, or elimination sparse: component q of a vector belongs to row
-plan[PLACE + q].
+plan[PLACE + q]. Where a state is joined by tangents, there is room at the end of w for the right-hand sides of a level, row by row.
 
 A state with its tangents has a matrix of blocks, all those on the diagonal being the one of the state alone, its *base*: that is what is
 factorised. The off-diagonal blocks hold second derivatives and couple a block to those with fewer tangents (``level``), so that solving
@@ -19,6 +19,8 @@ from diffsim.codegen.loops import jac, pull, push, rhs, row
 from diffsim.ode.loops.erk import begin_with_slopes
 from diffsim.ode.loops.stepsize import modest_first_step
 from diffsim.ode.matrices.plan import (
+    COLUMNS,
+    DIAGONALS,
     FILLERS,
     JACOBIAN_AT,
     KIND,
@@ -31,11 +33,14 @@ from diffsim.ode.matrices.plan import (
     NARROW,
     PLACE,
     PLAIN,
+    ROWS,
     SHIFT,
     SPARSE,
     STRIDE,
 )
 from diffsim.ode.matrices.sparse_lu import factor_sparse, gathered, solve_sparse, solve_sparse_transposed
+
+MANY = 4                 # right-hand sides that are worth a panel
 
 
 def form(plan, mass, values, scale, w):
@@ -229,6 +234,49 @@ def solve_banded_transposed(plan, w, pivots, z):
         z[at] = acc
 
 
+def solve_banded_panel(plan, w, pivots, panel, count):
+    """As ``solve_banded`` or ``solve_narrow``, for ``count`` right-hand sides that lie row by row in w from ``panel`` on."""
+    n, stride, shift, kl, ku = pivots.shape[0] - 1, plan[STRIDE], plan[SHIFT], plan[KL], plan[KU]
+    narrow = pivots[n] > 0
+    for j in range(n):
+        here, there = panel + j * count, panel + pivots[j] * count
+        if here != there:
+            for c in range(count):
+                top = w[here + c]
+                w[here + c] = w[there + c]
+                w[there + c] = top
+        for i in range(j + 1, min(n, j + kl + 1)):
+            subtract(w, panel + i * count, w[j * stride + shift + i], w, here, count)
+    for back in range(n):
+        j = n - 1 - back
+        here, inverse = panel + j * count, w[j * stride + shift + j]
+        if narrow:
+            for c in range(count):
+                w[here + c] *= inverse
+            for i in range(j + 1, min(n, j + ku + 1)):
+                subtract(w, here, w[i * stride + shift + j], w, panel + i * count, count)
+        else:
+            for c in range(count):
+                w[here + c] *= inverse
+            for i in range(max(0, j - kl - ku), j):
+                subtract(w, panel + i * count, w[j * stride + shift + i], w, here, count)
+
+
+def solve_sparse_panel(plan, w, panel, count, n):
+    """As ``solve_sparse``, for ``count`` right-hand sides that lie row by row in w from ``panel`` on."""
+    starts, diagonals, columns = plan[ROWS], plan[DIAGONALS], plan[COLUMNS]
+    for i in range(n):
+        for e in range(plan[starts + i], plan[diagonals + i]):
+            subtract(w, panel + i * count, w[e], w, panel + plan[columns + e] * count, count)
+    for back in range(n):
+        i = n - 1 - back
+        middle, here = plan[diagonals + i], panel + i * count
+        for e in range(middle + 1, plan[starts + i + 1]):
+            subtract(w, here, w[e], w, panel + plan[columns + e] * count, count)
+        for c in range(count):
+            w[here + c] *= w[middle]
+
+
 # ---------------------------------------------------------------- any matrix
 def factor(plan, w, pivots):
     """w becomes its factors; False if it is singular or a pivot is not finite."""
@@ -250,6 +298,39 @@ def solve(plan, w, pivots, x, first, z):
         solve_banded(plan, w, pivots, z)
     for q in range(n):
         x[first + q] = z[plan[place + q]]
+
+
+def solve_level(plan, w, pivots, x, now, base, depth, z):
+    """The blocks of x that have ``now`` tangents become solutions of W x = x, together if there are many."""
+    n, count = z.shape[0], 0
+    for block in range(x.shape[0] // n):
+        if level(block, base // n, depth) == now:
+            count += 1
+    if count < MANY:
+        for block in range(x.shape[0] // n):
+            if level(block, base // n, depth) == now:
+                solve(plan, w, pivots, x, block * n, z)
+    else:
+        panel = w.shape[0] - x.shape[0]
+        exchange(plan, w, panel, x, now, base, depth, n, count, True)
+        if plan[KIND] == SPARSE:
+            solve_sparse_panel(plan, w, panel, count, n)
+        else:
+            solve_banded_panel(plan, w, pivots, panel, count)
+        exchange(plan, w, panel, x, now, base, depth, n, count, False)
+
+
+def exchange(plan, w, panel, x, now, base, depth, n, count, into):
+    """Blocks of x that have ``now`` tangents go into a panel as its columns, or come back."""
+    place, column = plan[PLACE], panel
+    for block in range(x.shape[0] // n):
+        if level(block, base // n, depth) == now:
+            for q in range(n):
+                if into:
+                    w[column + plan[place + q] * count] = x[block * n + q]
+                else:
+                    x[block * n + q] = w[column + plan[place + q] * count]
+            column += 1
 
 
 def solve_transposed(plan, w, pivots, x, first, z):
@@ -330,9 +411,17 @@ def begin_implicit(
 
 
 # ---------------------------------------------------------------- a state with its tangents
-def level(block, base):
-    """How many tangents a block has: the ones in the numbers of the block and of the base that differ."""
-    count, bits = 0, block ^ base
+def level(block, base, depth):
+    """How many tangents a block has.
+
+    The last tangents that a system was joined by, one or many, are groups of blocks; within a group, where there was one at a time, they
+    are the ones in the numbers of the block and of the base that differ.
+    """
+    if depth == 0:
+        return 0
+    group = 1 << (depth - 1)
+    count = 0 if block // group == base // group else 1
+    bits = (block % group) ^ (base % group)
     while bits > 0:
         count += bits & 1
         bits >>= 1
@@ -348,10 +437,10 @@ def solve_joined(k, t, y, p, scale, base, depth, r, plan, w, pivots, x, z, work)
         if now > 0:
             push(k, t, y, x, p, work)
         for block in range(x.shape[0] // n):
-            if level(block, base // n) == now:
+            if level(block, base // n, depth) == now:
                 for q in range(block * n, block * n + n):
                     x[q] = r[q] if now == 0 else r[q] + scale * work[q]
-                solve(plan, w, pivots, x, block * n, z)
+        solve_level(plan, w, pivots, x, now, base, depth, z)
 
 
 def solve_joined_transposed(k, t, y, p, scale, base, depth, r, plan, w, pivots, x, z, work):
@@ -363,7 +452,7 @@ def solve_joined_transposed(k, t, y, p, scale, base, depth, r, plan, w, pivots, 
         if done > 0:
             pull(k, t, y, x, p, work)
         for block in range(x.shape[0] // n):
-            if level(block, base // n) == depth - done:
+            if level(block, base // n, depth) == depth - done:
                 for q in range(block * n, block * n + n):
                     x[q] = r[q] if done == 0 else r[q] + scale * work[q]
                 solve_transposed(plan, w, pivots, x, block * n, z)
@@ -373,5 +462,6 @@ def solve_joined_transposed(k, t, y, p, scale, base, depth, r, plan, w, pivots, 
 MATRICES = (
     form, form_start, add_entries, times_mass, times_mass_transposed, subtract, product, factor_banded, solve_narrow,
     solve_narrow_transposed, solve_banded, solve_banded_transposed, factor_sparse, gathered, solve_sparse, solve_sparse_transposed, factor,
-    solve, solve_transposed, start_slopes, start_cotangents, settle_probe, level, solve_joined, solve_joined_transposed,
+    solve, solve_transposed, start_slopes, start_cotangents, settle_probe, level, solve_banded_panel, solve_sparse_panel, exchange,
+    solve_level, solve_joined, solve_joined_transposed,
 )  # fmt: skip

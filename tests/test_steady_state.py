@@ -260,3 +260,26 @@ def test_weights_of_what_is_conserved_that_depend_on_parameters_are_refused_wher
 def test_the_time_a_steady_state_is_frozen_at_is_a_plain_number():
     with pytest.raises(TypeError, match="t must be a plain number"):
         ds.grad(lambda s: ds.ode.steady_state(lambda t, y: t * t - y, [0.0], t=s).y[0])(2.0)
+
+
+# ---------------------------------------------------------------- rest at zero
+@pytest.mark.parametrize("method", ["pseudo_transient", "newton"])
+def test_a_state_may_come_to_rest_where_all_of_it_vanishes(method):
+    def dying(t, y, k):
+        return np.array([-k[0] * y[0], k[0] * y[0] - k[1] * y[1], y[1] ** 2 - y[2]])
+
+    rest = ds.ode.steady_state(dying, [1.0, 1e-3, 0.0], (np.array([1.0, 3.0]),), method=method)
+    assert rest.success
+    assert rest.stable
+    np.testing.assert_array_equal(rest.y, 0.0)
+    np.testing.assert_allclose(rest.abscissa, -1.0)
+
+
+def test_the_derivative_at_rest_at_zero():
+    """y' = -y + a^2 at a = 0: the rest is a^2, with derivatives 0 and 2 there."""
+    def rest(a):
+        return ds.ode.steady_state(lambda t, y, a: a**2 - y, [5.0], (a,)).y[0]
+
+    assert abs(rest(0.0)) < 1e-15
+    assert ds.grad(rest)(0.0) == 0.0
+    assert ds.grad(ds.grad(rest))(0.0) == pytest.approx(2.0)

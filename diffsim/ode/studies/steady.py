@@ -215,7 +215,7 @@ class _Search:
         laws = self.laws(start, leaves)
         self.told = {"conserved": laws}
         if self.method == "newton":
-            y, steps = newton(rest, start, start, laws, self.rtol, np.inf), None
+            y, steps = newton(rest, start, start, laws, self.rtol, np.inf, float(np.max(np.abs(start)))), None
             if y is None:
                 error = ConvergenceError("steady_state: Newton's method found no steady state from y0; start nearer, or leave method out")
                 error.state = start

@@ -17,6 +17,8 @@ from diffsim.ode.system import pack
 
 #: Part of each component that a step's nonlinear residual may reach, and of the largest that counts for components near 0.
 CLOSE, FLOOR = 0.1, 1e-8
+#: Part of the largest component ever met that counts as 0: a state may come to rest where all of it vanishes.
+NOTHING = 1e-20
 GROW, SHRINK = 6.0, 0.2
 #: Steps this small, relative to each component, are worth a try by Newton's method.
 TRY = 0.03
@@ -166,8 +168,8 @@ def pseudo_transient(rest, y, laws, rtol, maxiter):
     start, f = y, rest.f(y)
     if not np.all(np.isfinite(f)):
         raise _failed(f"fun is not finite at y0 (component {int(np.argmin(np.isfinite(f)))})", y, f)
-    weight, time, grown = _weight(y, y), 0.0, 0
-    d = 1e-3 / max(float(np.max(np.abs(f) / weight)), 1e-300)
+    seen, time, grown = float(np.max(np.abs(y), initial=0.0)), 0.0, 0
+    d = 1e-3 / max(float(np.max(np.abs(f) / _weight(y, y, seen))), 1e-300)
     candidate = None
     for step in range(maxiter):
         if not np.any(f):
@@ -175,32 +177,32 @@ def pseudo_transient(rest, y, laws, rtol, maxiter):
         dy = solved(rest.jacobian(y), 1.0 / d, f)
         trial = y + dy if dy is not None else y
         f_new = rest.f(trial) if dy is not None else np.full_like(y, np.nan)
-        error = float(np.max(np.abs(d * f_new - dy) / _weight(y, trial))) / CLOSE if np.all(np.isfinite(f_new)) else np.inf
+        error = float(np.max(np.abs(d * f_new - dy) / _weight(y, trial, seen))) / CLOSE if np.all(np.isfinite(f_new)) else np.inf
         if not error <= 1.0:
             d, grown = d * max(SHRINK, 0.8 / np.sqrt(error)), 0
             if d <= 1e-300 or d < EPS * time:
                 raise _failed(f"no step from pseudo-time {time:.3g} on, however small, follows the solution", y, f)
             continue
-        move = float(np.max(np.abs(dy) / _weight(y, trial)))
-        y, f, time, grown = trial, f_new, time + d, grown + 1
+        move = float(np.max(np.abs(dy) / _weight(y, trial, seen)))
+        y, f, time, grown, seen = trial, f_new, time + d, grown + 1, max(seen, float(np.max(np.abs(trial))))
         d = min(d * min(GROW, 0.8 / np.sqrt(max(error, 1e-6))), 1e300)
         if move < TRY and grown > 1:
-            found = newton(rest, y, start, laws, rtol)
+            found = newton(rest, y, start, laws, rtol, seen=seen)
             if found is not None:
-                if abscissa(rest.jacobian(found), laws) <= 0.0 or np.max(np.abs(found - y) / _weight(y, found)) < 1e-6:
+                if abscissa(rest.jacobian(found), laws) <= 0.0 or np.max(np.abs(found - y) / _weight(y, found, seen)) < 1e-6:
                     return found, step + 1
                 candidate = found
     if candidate is not None:
         return candidate, maxiter
-    worst = int(np.argmax(np.abs(f) / _weight(y, y)))
+    worst = int(np.argmax(np.abs(f) / _weight(y, y, seen)))
     raise _failed(f"after {maxiter} steps, at pseudo-time {time:.3g}, the state still moves: y[{worst}] = {y[worst]:.3g} changes at a rate "
                   f"of {f[worst]:.3g}. The solution may oscillate, grow or drift; simulate it to see", y, f)
 
 
-def _weight(a, b):
-    """Sizes of components, none of them 0."""
+def _weight(a, b, seen):
+    """Sizes of components, none of them 0; ``seen`` is the largest component met so far."""
     size = np.maximum(np.abs(a), np.abs(b))
-    return size + FLOOR * (float(np.max(size)) or 1.0)
+    return size + (max(FLOOR * float(np.max(size)), NOTHING * seen) or FLOOR)
 
 
 def _failed(reason, y, f):
@@ -209,7 +211,7 @@ def _failed(reason, y, f):
     return error
 
 
-def newton(rest, y, start, laws, rtol, near=NEAR):
+def newton(rest, y, start, laws, rtol, near=NEAR, seen=0.0):
     """Newton's method for f = 0 and the start's conserved quantities, until its steps are rounding; None if it leads nowhere."""
     matrix, last = None, np.inf
     for turn in range(NEWTON):
@@ -221,10 +223,10 @@ def newton(rest, y, start, laws, rtol, near=NEAR):
         if len(laws):
             matrix, f = matrix - stiff * laws.T @ laws, f - stiff * laws.T @ (laws @ (y - start))
         dy = solved(matrix, 0.0, f)
-        if dy is None or (turn == 0 and np.max(np.abs(dy) / _weight(y, y + dy)) > near):
+        if dy is None or (turn == 0 and np.max(np.abs(dy) / _weight(y, y + dy, seen)) > near):
             return None
         y = y + dy
-        size = float(np.max(np.abs(dy) / (np.abs(y) + FLOOR * EPS * (np.max(np.abs(y)) or 1.0) + 1e-300)))
+        size = float(np.max(np.abs(dy) / (np.abs(y) + FLOOR * EPS * (max(np.max(np.abs(y)), seen) or 1.0) + 1e-300)))
         if size <= 16 * EPS or (size <= rtol and size >= 0.5 * last):
             return y
         if size > 1e3 and size > 10 * last:

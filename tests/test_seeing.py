@@ -435,7 +435,7 @@ def test_a_large_graph_is_drawn_by_its_loops(monkeypatch):
     assert [n.kind for n in net.nodes].count("loop") == len(fused.nests)
     assert sum(n.title.startswith("loop") for n in net.nodes) == len(fused.nests)
     texts = [t.get_text() for t in graph.draw().axes[0].texts]
-    assert "loop 1 over 99" in texts
+    assert "loop 1 over 98" in texts
     with pytest.raises(InputError, match="detail="):
         graph.draw(detail="equations")
 
@@ -450,7 +450,7 @@ def test_straight_code_between_loops_is_one_box_each():
 
 
 def test_what_is_too_large_even_by_loops_is_refused_with_advice(monkeypatch):
-    monkeypatch.setattr(picture, "LARGEST", 8)
+    monkeypatch.setattr(picture, "LARGEST", 4)
     with pytest.raises(InputError, match="fewer steps"):
         ds.make_graph(heat, optimised=True)(np.ones(N), np.ones(N)).draw()
 

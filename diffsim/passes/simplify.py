@@ -45,6 +45,32 @@ class Find:
         eqn = self.made_by(x, "broadcast_to")
         return eqn is not None and isinstance(eqn.inputs[0], Const) and self.all_equal(eqn.inputs[0], number)
 
+    def same_part(self, v, x, at):
+        """Whether v is the part of x at some places."""
+        eqn = self.made_by(v, "index")
+        return eqn is not None and eqn.inputs[0] is x and eqn.params["at"] == at
+
+    def refilled(self, out, a, b):
+        """``a + b`` where b holds numbers at places that were emptied in a, or in a summand of a, and zeros elsewhere.
+
+        The adjoint of ``y[1:] += v`` is made of this: what flows into y is cut out and put back.
+        """
+        put = self.made_by(b, "embed")
+        if put is None or a.aval != out or b.aval != out:
+            return None
+        (v,), at = put.inputs, put.params["at"]
+        total = self.made_by(a, "add")
+        for rest, hole in ((None, a), *zip(total.inputs, total.inputs[::-1], strict=True)) if total else ((None, a),):
+            eqn = self.made_by(hole, "index_set")
+            if eqn is None or eqn.params["at"] != at or hole.aval != out or not self.all_equal(eqn.inputs[1], 0):
+                continue
+            x = eqn.inputs[0]
+            if rest is None:
+                return x if self.same_part(v, x, at) else ("index_set", (x, v), {"at": at})
+            if self.same_part(v, x, at):
+                return "add", (rest, x), {}
+        return None
+
     def thin(self, prim, inputs, params, out):
         """Operands without the repetitions that the operation does itself; None if there are none."""
         if len(inputs) == 1 or not isinstance(prim.emit, Scalar):
@@ -92,6 +118,9 @@ def _add(find, out, x, y):
             return a
         if find.neg(b) is not None:
             return "sub", (a, find.neg(b)), {}
+        better = find.refilled(out, a, b)
+        if better is not None:
+            return better
     return None
 
 
@@ -180,7 +209,23 @@ def _transpose(find, out, x, *, axes):
 
 @rule("index")
 def _index(find, out, x, *, at):
-    return x if out.shape == x.aval.shape and all(s == 1 for s in at.step) else None
+    """Of all of an array, or of what was just put there."""
+    if out.shape == x.aval.shape and all(s == 1 for s in at.step):
+        return x
+    for name in ("index_set", "embed"):
+        eqn = find.made_by(x, name)
+        if eqn is not None and eqn.params["at"] == at and eqn.inputs[-1].aval == out:
+            return eqn.inputs[-1]
+    return None
+
+
+@rule("index_set")
+def _index_set(find, out, x, v, *, at):
+    """Of what is there, or was written there before."""
+    if find.same_part(v, x, at):
+        return x
+    before = find.made_by(x, "index_set")
+    return ("index_set", (before.inputs[0], v), {"at": at}) if before is not None and before.params["at"] == at else None
 
 
 @rule("concatenate")

@@ -47,6 +47,11 @@ def _emit_mark(context, builder, signature, args):
     return context.get_dummy_value()
 
 
+def _emit_sum(context, builder, signature, args):
+    """Code generator of ``summed``."""
+    return builder.fadd(*args, flags=["reassoc"])
+
+
 def _emit_bits(function):
     """Code generator of a function of one number through the bits of a double: ``function(builder, integer)``."""
     from llvmlite import ir  # noqa: PLC0415
@@ -152,8 +157,12 @@ def intrinsics():
         return types.float64(types.int64), _emit_bits(_power_bits)
 
     @intrinsic
+    def summed(typingctx, total, x):
+        return types.float64(types.float64, types.float64), _emit_sum
+
+    @intrinsic
     def unroll(typingctx):
         return types.void(), _emit_mark
 
-    found = row, row3, mantissa, exponent, power_of_two, unroll
+    found = row, row3, mantissa, exponent, power_of_two, summed, unroll
     return _kernels() | _parts() | {function.__name__: function for function in found}

@@ -2,7 +2,8 @@
 
 The shim functions mean three things: in plain Python they call methods of ``k`` or index an array; compiled, the kernels (``rhs``, ``vjp``
 and the others of ``SYMBOLS``) call the external symbols ``ds_rhs``, ``ds_vjp`` and so on, ``row`` and ``row3`` are pointers into an array,
-``mantissa``, ``exponent`` and ``power_of_two`` handle bits, and ``unroll`` marks the innermost loop around it for full unrolling.
+``mantissa``, ``exponent`` and ``power_of_two`` handle bits, ``summed`` adds in any order, and ``unroll`` marks the innermost loop around it
+for full unrolling.
 
 A loop's IR is made by Numba once a machine and kept on disk; with the text at hand Numba is never imported.
 """
@@ -129,6 +130,11 @@ def exponent(x):
 def power_of_two(n):
     """2^n for an integer -1022 <= n <= 1023."""
     return math.ldexp(1.0, n)
+
+
+def summed(total, x):
+    """total + x, in a sum whose terms may be added in any order: long ones in vectors."""
+    return total + x
 
 
 def unroll():

@@ -36,6 +36,24 @@ def hand_over(end, y_bar, kappa, g):
     clear(kappa, end)
 
 
+def carry(end, y_bar, kappa, g):
+    """As ``hand_over``; of the other slopes' cotangents only that of the first becomes 0: without outputs the rest are written unread."""
+    for q in range(y_bar.shape[0]):
+        g[end, q] = y_bar[q]
+        y_bar[q] = 0.0
+        kappa[end, q] = kappa[0, q]
+        kappa[0, q] = 0.0
+
+
+def gather_ends(o, sigma, rate, following, out_bar, new_bar):
+    """Cotangents of the outputs at the end of a step, given to the state there. Returns the number of the next output."""
+    while o >= 0 and rate == 0 and sigma[o] == following:
+        for q in range(new_bar.shape[0]):
+            new_bar[q] += out_bar[o, q]
+        o -= 1
+    return o
+
+
 def clear(kappa, end):
     """All rows but row ``end`` become 0."""
     for i in range(end):

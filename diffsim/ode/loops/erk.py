@@ -16,7 +16,7 @@ that make the new state (``Tableau.stages``), evaluated again at the new state t
 import math
 
 from diffsim.codegen.loops import Loop, rhs, row, row3, unroll, vjp
-from diffsim.ode.loops.backward import arrive, clear, depart, hand_over
+from diffsim.ode.loops.backward import arrive, carry, clear, depart, gather_ends
 from diffsim.ode.loops.stepsize import (
     BAD_TIMES,
     CAREFUL,
@@ -59,7 +59,8 @@ def copy(source, target):
 def advance(k, end, a, c, t, h, y, p, step, stages, ks, new):
     """Slopes of one step, ks[1] .. ks[end] (ks[0] is given), and the new state; stage states go to stages[step].
 
-    h a[i, i-1] is formed apart from the rest of the sum: the newest slope then waits for one product and two sums.
+    h a[i, i-1] is formed apart from the rest of the sum: the newest slope then waits for one product and two sums. Slopes that a row of the
+    tableau leaves out are not read. (-0.0 is the one number that leaves any sum as it is: the compiler drops the addition.)
     """
     for q in range(stages.shape[2]):
         stages[step, 0, q] = y[q]
@@ -67,12 +68,11 @@ def advance(k, end, a, c, t, h, y, p, step, stages, ks, new):
         unroll()
         newest = h * a[i, i - 1]
         for q in range(y.shape[0]):
-            acc = 0.0
-            if i > 1:
-                acc = a[i, 0] * ks[0, q]
-            for j in range(1, i - 1):
+            acc = -0.0
+            for j in range(i - 1):
                 unroll()
-                acc += a[i, j] * ks[j, q]
+                if a[i, j] != 0.0:
+                    acc += a[i, j] * ks[j, q]
             new[q] = y[q] + (h * acc + newest * ks[i - 1, q])
         if i < end:
             for q in range(stages.shape[2]):
@@ -364,13 +364,15 @@ def adjoint(
     depart(steps, span, nodes, kappa)
     for step in range(steps - 1, -1, -1):
         h, t = mesh[step], t0 + nodes[step]
-        hand_over(end, y_bar, kappa, g)
-        later = o
-        o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, row(g, end), kappa, w)
-        if c.shape[0] > end + 1 and o < later and (rate > 0 or sigma[o + 1] != nodes[step + 1]):
+        carry(end, y_bar, kappa, g)
+        o = gather_ends(o, sigma, rate, nodes[step + 1], out_bar, row(g, end))
+        inside = o >= 0 and (sigma[o] * sign > nodes[step] * sign or (step == 0 and rate > 0))
+        if inside:
+            clear(kappa, end)
+            o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, row(g, end), kappa, w)
             withdraw(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g)
         vjp(k, t + c[end] * h, row3(stages, step + 1, 0), p, row(kappa, end), row(g, end), p_bar, t_bar)
-        retreat_explicit(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g)
+        retreat_explicit(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g, inside)
     arrive(k, t0, steps, rate, o, p, nodes, stages, out_bar, y_bar, p_bar, t_bar, kappa)
     return DONE
 
@@ -407,31 +409,46 @@ def gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, y_bar, 
     return o
 
 
-def slope_cotangent(end, a, h, i, y_bar, kappa, g):
-    """kappa_i gains h sum_{j > i} a_ji g_j; y_bar gains g_{i+1}, the newest of them, which enters last."""
+def slope_cotangent(end, a, h, i, kappa, g, inside):
+    """kappa_i becomes h sum_{j > i} a_ji g_j, added to what outputs gave to it if there are any; g_{i+1}, the newest, enters last."""
     newest = h * a[i + 1, i]
-    for q in range(y_bar.shape[0]):
-        acc = 0.0
+    for q in range(kappa.shape[1]):
+        acc = -0.0
         for j in range(i + 2, end + 1):
             unroll()
-            acc += a[j, i] * g[j, q]
-        kappa[i, q] = (kappa[i, q] + h * acc) + newest * g[i + 1, q]
-        y_bar[q] += g[i + 1, q]
+            if a[j, i] != 0.0:
+                acc += a[j, i] * g[j, q]
+        if inside:
+            kappa[i, q] = (kappa[i, q] + h * acc) + newest * g[i + 1, q]
+        else:
+            kappa[i, q] = h * acc + newest * g[i + 1, q]
 
 
-def retreat_explicit(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g):
-    """Stages S - 1 .. 0 of one step, given g[S] and what outputs add to kappa; y_bar gains the cotangents of the states.
+def retreat_explicit(k, end, a, c, t, h, p, step, stages, y_bar, p_bar, t_bar, kappa, g, inside):
+    """Stages S - 1 .. 0 of one step, given g[S]; y_bar gains the cotangents of the states.
 
-    g starts as -0.0, the one number that leaves any sum as it is: the compiler drops the addition.
+    ``inside`` says whether outputs have added to kappa; if not, only its first row is read.  g starts as -0.0, the one number that leaves
+    any sum as it is: the compiler drops the addition.
     """
     for back in range(1, end):
         unroll()
         i = end - back
-        slope_cotangent(end, a, h, i, y_bar, kappa, g)
+        slope_cotangent(end, a, h, i, kappa, g, inside)
         for q in range(y_bar.shape[0]):
             g[i, q] = -0.0
         vjp(k, t + c[i] * h, row3(stages, step, i), p, row(kappa, i), row(g, i), p_bar, t_bar)
-    slope_cotangent(end, a, h, 0, y_bar, kappa, g)
+    newest = h * a[1, 0]
+    for q in range(y_bar.shape[0]):
+        acc, total = -0.0, g[end, q]
+        for j in range(2, end + 1):
+            unroll()
+            if a[j, 0] != 0.0:
+                acc += a[j, 0] * g[j, q]
+        for back in range(1, end):
+            unroll()
+            total += g[end - back, q]
+        kappa[0, q] = (kappa[0, q] + h * acc) + newest * g[1, q]
+        y_bar[q] += total
 
 
 #: Shapes of tolerances and of what steers the size, of every loop that chooses its steps; and the sizes they speak of.
@@ -464,5 +481,5 @@ ADJOINT = Loop(
         **SHAPES, "out_bar": "m, n_out", "stages": "room + 1, S + X, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1",
         "kappa": "S + 1 + X, n", "g": "S + 1 + X, n",
     },
-    helpers=(weights, depart, clear, hand_over, gather_outputs, withdraw, slope_cotangent, retreat_explicit, arrive),
+    helpers=(weights, depart, clear, carry, gather_ends, gather_outputs, withdraw, slope_cotangent, retreat_explicit, arrive),
 )  # fmt: skip

@@ -5,7 +5,7 @@ Part of the stepping loops (``erk.py``), in the same subset of Python: numbers a
 
 import math
 
-from diffsim.codegen.loops import exponent, mantissa, power_of_two, rhs, row, unroll
+from diffsim.codegen.loops import exponent, mantissa, power_of_two, rhs, row, summed, unroll
 
 DONE, FULL, UNDERFLOW, MAX_STEPS, NOT_FINITE, BAD_TIMES, SINGULAR, UNSOLVED, UNORDERED = range(9)
 
@@ -26,7 +26,7 @@ def mean_square(x, y, scale, rtol, atol, first):
     total = 0.0
     for q in range(atol.shape[0]):
         z = scale * x[first + q] / (atol[q] + rtol[q] * abs(y[first + q]) + FLOOR)
-        total += z * z
+        total = summed(total, z * z)
     return total / atol.shape[0]
 
 
@@ -80,9 +80,10 @@ def error_square(e, ks, y, new, h, rtol, atol, first):
         acc = e[0] * ks[0, first + q]
         for i in range(1, e.shape[0]):
             unroll()
-            acc += e[i] * ks[i, first + q]
+            if e[i] != 0.0:
+                acc += e[i] * ks[i, first + q]
         acc *= scale
-        total += acc * acc
+        total = summed(total, acc * acc)
     return total * (1.0 / atol.shape[0])
 
 

@@ -32,6 +32,8 @@ class Control:
         The controller as numbers, see ``stepsize.steer``; empty for the usual one.
     history : int
         How many attempted steps are written down (``attempts.memory``).
+    everywhere : bool
+        Whether the interpolant is wanted in every step, not only around outputs.
     """
 
     rtol: float | tuple
@@ -42,6 +44,7 @@ class Control:
     probed: bool = True
     pace: tuple = ()
     history: int = 0
+    everywhere: bool = False
 
     def rtol_vector(self, n):
         """Relative tolerance of each component, shape (n,)."""

@@ -110,7 +110,8 @@ def _told(system, method, rate, t0, span, sigma, p, n, control=REPLAYING, probe=
     return fixed(method, system) | steering(control) | {
         "order": order_of_error(method), "t0": t0, "span": span, "rtol": control.rtol_vector(n),
         "probe_factor": PROBE_FACTOR if probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
-        "max_steps": control.max_steps, "rate": rate, "p": p, "atol": control.atol_vector(n), "probe_atol": control.atol_vector(n),
+        "max_steps": control.max_steps, "rate": rate, "everywhere": int(control.everywhere), "p": p,
+        "atol": control.atol_vector(n), "probe_atol": control.atol_vector(n),
         "sigma": sigma, "history": attempts.memory()[:control.history],
     }  # fmt: skip
 

@@ -1,5 +1,7 @@
 """``solve_ivp``: SciPy's call, differentiable in y0, args, t_eval and t_span."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..core import user_line
@@ -133,10 +135,10 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     Derivatives are those of the discrete solution on the accepted steps, which move with t0: exact to rounding, in both modes and to any
     order.
 
-    Between its steps a stiff method's solution is a polynomial whose error the step sizes do not see. Where a component follows others at
-    once (a fast equilibrium, an algebraic equation) and steps are long, outputs there, and their derivatives, have a larger error than
-    rtol: 2e-2 with "Kvaerno5" and "auto", 4e-4 with "Rodas5P", 2e-4 with "Radau", 2e-6 with "KenCarp4" at rtol = 1e-6 where y follows
-    cos 3t within 1e-6. ``tstops=t_eval`` makes the steps end at the outputs: 6e-7 and less.
+    Between its steps a stiff method's solution is a polynomial. Where a component follows others at once (a fast equilibrium, an algebraic
+    equation) a step of any length ends right and may be wrong inside. So where outputs lie inside a step, or ``dense_output`` or events
+    want all of it, its interpolant is held to the tolerances too, by its defect in the middle; a step that fails ends at its first output
+    if that is no shorter. The steps of a stiff solve therefore depend on ``t_eval``.
 
     Where the right-hand side jumps as the state crosses a surface, write the choice as ``ds.where_event(condition, a, b)``: the crossing is
     found, and the derivative has its jump there too. A plain ``np.where`` that jumps gives wrong gradients, at any tolerance, because steps
@@ -153,6 +155,7 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     y0 = consistent(system, matrix, times.t0, y0, leaves)
     if isinstance(METHODS[method], Splitting):
         check_separable(system, fun, method, times.t0, y0, leaves)
+    control = replace(control, everywhere=dense_output or hybrid.looks_inside(times.t_eval))
     problem = Problem(system, leaves, method, control, times, y0, layout, options)
     _check_kept(problem, hybrid)
     if hybrid.needed:

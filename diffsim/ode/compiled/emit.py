@@ -156,7 +156,7 @@ def _forward_values(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0, wat
         "slots": 0 if run.policy is None else k.context(SLOTS, "i64"), "n_kept": run.n,
         "order": order_of_error(run.method), "t0": t0, "span": span, "rtol": rtol,
         "probe_factor": PROBE_FACTOR if run.probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
-        "max_steps": control.max_steps, "replay": steps, "rate": run.rate, "atol": atol,
+        "max_steps": control.max_steps, "replay": steps, "rate": run.rate, "everywhere": int(control.everywhere), "atol": atol,
         "probe_atol": atol, "sigma": k.pointer(sigma), "out": out, "mesh": k.context(MESH) if mesh is None else mesh,
         "nodes": k.context(NODES), "stages": k.context(STAGES), "at": k.context(AT), "kept": k.context(KEPT),
         "counts": k.context_address(COUNTS_AT), "last": k.context_address(LAST_AT), "history": k.context(NOTED_AT),

@@ -9,6 +9,7 @@ from diffsim.core import Tracer
 from diffsim.errors import InputError
 from diffsim.numpy.rebind import rebound
 from diffsim.numpy.stacking import lift
+from diffsim.ode.arguments import concrete
 from diffsim.prims.elementwise import add, maximum, minimum, sub
 from diffsim.prims.layout import basic, concatenate, index, stop_gradient
 
@@ -61,6 +62,13 @@ class Hybrid:
     def needed(self):
         """Whether the solve is one of stretches at all."""
         return bool(self.given or self.schedule or self.switches or self.stops)
+
+    def looks_inside(self, t_eval):
+        """Whether the steps of its stretches are interpolated: where events lie inside them, or outputs that are not scheduled times."""
+        if self.count or not self.needed or t_eval is None:
+            return self.count > 0
+        times = [concrete(x) for x in (t_eval, *[item.time for item in self.schedule])]
+        return any(x is None for x in times) or not np.all(np.isin(times[0], np.array(times[1:])))
 
     @property
     def ends(self):

@@ -52,6 +52,7 @@ from diffsim.ode.loops.esdirk_stages import (
     tangents,
     worth_while,
 )
+from diffsim.ode.loops.inside import INSIDE, look_inside, within
 from diffsim.ode.loops.marks import mark_of, marked
 from diffsim.ode.loops.stepsize import (
     CAREFUL,
@@ -153,10 +154,10 @@ def either(
 
 
 def forward(
-    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, end, reach, a, c, e, dense, gamma,
-    filtered, stiff_a, stiff_c, guess, stiff_e, stiff_dense, one, rows, columns, plan, mass, y, p, atol, probe_atol, pace, sigma, out, mesh,
-    nodes, stages, at, kept, ks, new, w, est, values, mid, rise, r, lu, pivots, late, late_lu, late_pivots, z, past, history, counts, last,
-    stops, ways, sides, marks, news,
+    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, everywhere, end, reach, a, c, e,
+    dense, gamma, filtered, stiff_a, stiff_c, guess, stiff_e, stiff_dense, one, rows, columns, plan, mass, y, p, atol, probe_atol, pace,
+    sigma, out, mesh, nodes, stages, at, kept, ks, new, w, est, values, mid, rise, r, lu, pivots, late, late_lu, late_pivots, z, past,
+    history, counts, last, stops, ways, sides, marks, news,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -164,7 +165,7 @@ def forward(
     ----------
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, end, a, c, e, dense, y, p, atol, probe_atol, pace
         As in ``erk.forward``, for the explicit method.
-    base, depth, gamma, filtered, stiff_a, stiff_c, guess, stiff_e, stiff_dense, one, plan, mass
+    base, depth, everywhere, gamma, filtered, stiff_a, stiff_c, guess, stiff_e, stiff_dense, one, plan, mass
         As in ``esdirk.forward``, for the implicit method.
     reach : float
         The explicit method is stable for |h| times the Jacobian's norm up to it.
@@ -187,9 +188,10 @@ def forward(
                                           probe_factor, ks, new, out)
     count, tight = keep_state(0, 0, y, row(ks, 0), at, kept), tight or kept.shape[0] > 0
     begin_watch(k, t0, y, p, sides, marks, news)
+    bears = math.inf
     while status == DONE and not landed:
         passed, goal = next_goal(stops, passed, s, sign, span)
-        wanted = size
+        wanted, size = size, within(size, bears if stiff else math.inf, everywhere, o, sigma, sign, s)
         status, h, size, landed = propose(size, s, goal, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
             h, stiff, status = method_of(h, stiff, replay)
@@ -202,8 +204,12 @@ def forward(
             if replay == 0:
                 error = error_of(found, stiff, e, stiff_e, one, h, filtered, ks, y, new, est, r, plan, mass, lu, pivots, z, rtol, atol,
                                  probe_atol, probe_factor)
-                note(history, accepted + rejected, s, h, error)
                 size, remembered = steer(size, error, before, order, cap, pace, past)
+                if stiff:
+                    error, bears = look_inside(
+                        k, error, bears, everywhere, o, order, gamma, stiff_dense, sigma, sign, t0 + s, s, h, y, new, p, rtol, atol,
+                        probe_atol, probe_factor, one, ks, plan, mass, lu, pivots, w, mid, r, est, z)
+                note(history, accepted + rejected, s, h, error)
             reaches, following, good = landed, goal if landed else s + h, error <= 1.0 and status == DONE
             landed, lines = landed and goal == span, stiff_dense if stiff else dense
             sought = watched(good, k, t0, s, h, s == 0.0, lines, y, new, ks, p, w, mid, ways, sides, marks, news)
@@ -294,7 +300,7 @@ FORWARD = Loop(
     forward,
     sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "n_plan", "n_mass", "n_lu", *STEERED, *KEPT_SIZES,
            "G", "n_stops", "n_news"),
-    integers=("max_steps", "replay", "rate", "base", "depth", "end", "filtered"),
+    integers=("max_steps", "replay", "rate", "base", "depth", "everywhere", "end", "filtered"),
     shapes={
         **SHAPES, **WATCH_SHAPES, **dict.fromkeys(("y", "new", "mid", "rise", "r"), "N"),
         "e": "S + 1", "stiff_e": "S + 1", "guess": "S + 1, S + 1",
@@ -308,7 +314,7 @@ FORWARD = Loop(
         start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, first_not_finite, begin_with_slopes, begin,
         verdict, tell, put, keep_state, change, settled, base_jacobian, worth_while, iterate_tangents,
         tangents, iterate, stage, exactness, attempt, estimate, advance, mark_of, marked,
-        method_of, stiffness, norm_of_jacobian, choose, judge, either, error_of, *HELPERS,
+        method_of, stiffness, norm_of_jacobian, choose, judge, either, error_of, *HELPERS, *INSIDE,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

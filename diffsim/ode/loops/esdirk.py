@@ -47,6 +47,7 @@ from diffsim.ode.loops.esdirk_stages import (
     tangents,
     worth_while,
 )
+from diffsim.ode.loops.inside import INSIDE, look_inside, within
 from diffsim.ode.loops.stepsize import (
     CAREFUL,
     DONE,
@@ -85,9 +86,9 @@ from diffsim.ode.matrices.plan import BUDGET
 
 
 def forward(
-    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, gamma, filtered, a, c, guess, e,
-    one, dense, plan, mass, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, est, values, mid, rise, r,
-    lu, pivots, late, late_lu, late_pivots, z, past, history, counts, last, stops, ways, sides, marks, news,
+    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, everywhere, gamma, filtered, a, c,
+    guess, e, one, dense, plan, mass, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, est, values, mid,
+    rise, r, lu, pivots, late, late_lu, late_pivots, z, past, history, counts, last, stops, ways, sides, marks, news,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -97,6 +98,8 @@ def forward(
         As in ``erk.forward``.
     base, depth, plan, mass
         As in ``rosenbrock.forward``.
+    everywhere : int
+        1 if the interpolant must hold in all of a step, not only where there are outputs (``inside.py``).
     gamma, filtered, a, c, guess, e, dense
         The tableau: a number, 0 or 1, shapes (S + 1, S + 1), (S + 1,), (S + 1, S + 1), (S + 1,), (S + 1, degree).
     one : ndarray, shape (1,)
@@ -115,18 +118,17 @@ def forward(
     int
         As ``erk.forward``, or SINGULAR, UNSOLVED: a step to be repeated has no solution that Newton's iteration finds.
     """
-    sign = 1.0 if span > 0.0 else -1.0
-    end, n_rec, room, fresh = c.shape[0] - 1, stages.shape[2], stages.shape[0] - 1, True
+    sign, end, n_rec, room, fresh = 1.0 if span > 0.0 else -1.0, c.shape[0] - 1, stages.shape[2], stages.shape[0] - 1, True
     s, h, error, landed, cap, before = nodes[0], 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
     accepted, rejected, jacobians, factorisations, tight = 0, 0, 0, 0, replay > 0 or n_rec > 0 or kept.shape[0] > 0
-    passed, sought = 0, False
+    passed, sought, bears = 0, False, math.inf
     status, worst, o, calls, size = begin_implicit(k, order, t0, s, span, y, p, base, plan, mass, sigma, rate, replay, first_step, max_step,
                                                    rtol, atol, probe_atol, probe_factor, values, r, lu, pivots, z, ks, new, out)
     held = keep_state(0, 0, y, row(ks, 0), at, kept)
     begin_watch(k, t0, y, p, sides, marks, news)
     while status == DONE and not landed:
         passed, goal = next_goal(stops, passed, s, sign, span)
-        wanted = size
+        wanted, size = size, within(size, bears, everywhere, o, sigma, sign, s)
         status, h, size, landed = propose(size, s, goal, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
             if fresh:
@@ -141,8 +143,10 @@ def forward(
                 if found == DONE:
                     estimate(e, h, filtered, ks, est, r, plan, mass, lu, pivots, z)
                     error = joint_error(one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
-                note(history, accepted + rejected, s, h, error)
                 size, remembered = steer(size, error, before, order, cap, pace, past)
+                error, bears = look_inside(k, error, bears, everywhere, o, order, gamma, dense, sigma, sign, t0 + s, s, h, y, new, p, rtol,
+                                           atol, probe_atol, probe_factor, one, ks, plan, mass, lu, pivots, w, mid, r, est, z)
+                note(history, accepted + rejected, s, h, error)
             else:
                 status = found
             reaches, following = landed, goal if landed else s + h
@@ -156,8 +160,7 @@ def forward(
                 if replay == 0:
                     mesh[accepted] = h
                     size, cap, before = min(max_step, after_landing(size, wanted, reaches, passed, stops)), LOG_GROW, remembered
-                s, fresh = following, True
-                accepted += 1
+                s, fresh, accepted = following, True, accepted + 1
                 nodes[accepted] = s
                 copy(new, y)
                 copy(row(ks, end), row(ks, 0))
@@ -297,7 +300,7 @@ FORWARD = Loop(
     forward,
     sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "n_plan", "n_mass", "n_lu", *STEERED, *KEPT_SIZES,
            "G", "n_stops", "n_news"),
-    integers=("max_steps", "replay", "rate", "base", "depth", "filtered"),
+    integers=("max_steps", "replay", "rate", "base", "depth", "everywhere", "filtered"),
     shapes={
         **SHAPES, **WATCH_SHAPES,
         "guess": "S + 1, S + 1", "e": "S + 1", "one": "1", "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out",
@@ -309,7 +312,7 @@ FORWARD = Loop(
         *MATRICES, copy, mean_square, start_norm, first_step_size, modest_first_step, error_square, worst_component, weights, observe,
         times_in_order, start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, first_not_finite,
         begin_with_slopes, begin_implicit, verdict, tell, put, keep_state, change,
-        settled, base_jacobian, worth_while, iterate_tangents, tangents, iterate, stage, exactness, attempt, estimate, *HELPERS,
+        settled, base_jacobian, worth_while, iterate_tangents, tangents, iterate, stage, exactness, attempt, estimate, *HELPERS, *INSIDE,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

@@ -53,7 +53,7 @@ ROSENBROCK = Family(
     forward=rosenbrock.FORWARD, adjoint=rosenbrock.ADJOINT, kernels=("rhs", "rhs_t", "jac", "push"),
     back_kernels=("vjp", "jac", "pull", "bend"), tangent_kernels=("push", "pull"), structured=True,
     massive=True,
-    work=("ks", "new", "w", "f0", "ft", "values", "r", "work", "lu", "pivots", "z", "past"),
+    work=("ks", "new", "w", "est", "f0", "ft", "values", "r", "work", "lu", "pivots", "z", "past"),
     back_work=("kappa", "g", "w", "values", "r", "work", "state", "lu", "pivots", "z"))
 
 ESDIRK = Family(

@@ -40,6 +40,7 @@ from diffsim.ode.loops.erk import (
     weights,
 )
 from diffsim.ode.loops.esdirk_stages import base_jacobian, change
+from diffsim.ode.loops.inside import INSIDE, look_inside, within
 from diffsim.ode.loops.radau_stages import (
     arrived,
     attempt,
@@ -139,29 +140,31 @@ def renew(
 
 
 def appraise(
-    k, found, replay, current, e, one, relief, accepted, t, h, size, before, order, cap, y, p, rtol, atol, probe_atol, probe_factor, pace,
-    past, ks, new, est, r, plan, mass, lu, pivots, z,
+    k, found, replay, current, bears, everywhere, o, gamma, dense, sigma, sign, s, w, e, one, relief, accepted, t, h, size, before,
+    order, cap, y, p, rtol, atol, probe_atol, probe_factor, pace, past, ks, new, est, r, plan, mass, lu, pivots, z,
 ):  # fmt: skip
-    """What follows from an attempted step: status, square of its error norm, whether the Jacobian is stale, size, memory of the controller.
+    """What follows from an attempted step: status, square of its error norm, whether the Jacobian is stale, size, memory of the controller,
+    what the interpolant bears.
 
     A step without a solution is tried again with a Jacobian of its own, then at half its size.
     """
     if replay > 0:
-        return found, 0.0, False, size, before
+        return found, 0.0, False, size, before, bears
     if found != DONE:
-        return DONE, math.inf, not current, 0.5 * size if current else size, before
+        return DONE, math.inf, not current, 0.5 * size if current else size, before, bears
     again = cap == LOG_KEEP or accepted == 0
     error = measure(k, e, one, relief, again, t, h, y, p, rtol, atol, probe_atol, probe_factor, ks, new, est, r, plan, mass, lu, pivots, z)
     size, remembered = steer(size, error, before, order, cap, pace, past)
-    return DONE, error, False, size, remembered
+    error, bears = look_inside(k, error, bears, everywhere, o, order, gamma, dense, sigma, sign, t, s, h, y, new, p, rtol, atol, probe_atol,
+                               probe_factor, one, ks, plan, mass, lu, pivots, w, row(r, 0), row(r, 1), est, z)
+    return DONE, error, False, size, remembered, bears
 
 
 def forward(
-    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, kl, ku, wide_kl, wide_ku, gamma,
-    pair_re, pair_im, a, inverse, basis, onto, into, ahead, c, e, one, dense, rows, columns, place, plan, mass, y, p, atol, probe_atol,
-    pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, est, values, former, rise, held, moved, states, r, lu, pivots, re, im,
-    pair_pivots, late, wide, wide_pivots, z, u, long, past, history, counts, last, stops, ways,
-    sides, marks, news,
+    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, everywhere, kl, ku, wide_kl,
+    wide_ku, gamma, pair_re, pair_im, a, inverse, basis, onto, into, ahead, c, e, one, dense, rows, columns, place, plan, mass, y, p, atol,
+    probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, est, values, former, rise, held, moved, states, r, lu, pivots,
+    re, im, pair_pivots, late, wide, wide_pivots, z, u, long, past, history, counts, last, stops, ways, sides, marks, news,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -169,7 +172,7 @@ def forward(
     ----------
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, y, p, atol, probe_atol, sigma, out, mesh, nodes
         As in ``erk.forward``.
-    base, depth, plan, mass
+    base, depth, everywhere, plan, mass
         As in ``rosenbrock.forward``.
     kl, ku : int
         Half-widths of the base's renumbered Jacobian.
@@ -199,7 +202,8 @@ def forward(
     """
     sign, end, n_rec, room, relief = 1.0 if span > 0.0 else -1.0, a.shape[0], stages.shape[2], stages.shape[0] - 1, relief_of(rtol)
     s, h, error, landed, cap, before = nodes[0], 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
-    accepted, rejected, jacobians, factorisations, tight = 0, 0, 0, 0, replay > 0 or n_rec > 0 or kept.shape[0] > 0
+    accepted, rejected, jacobians, factorisations, bears = 0, 0, 0, 0, math.inf
+    tight = replay > 0 or n_rec > 0 or kept.shape[0] > 0
     stale, current, made, taken, gain, passed, sought = True, True, 0.0, 0.0, 1.0, 0, False
     status, worst, o, calls, size = begin_implicit(k, order, t0, s, span, y, p, base, plan, mass, sigma, rate, replay, first_step, max_step,
                                                    rtol, atol, probe_atol, probe_factor, values, row(r, 0), lu, pivots, z, ks, new, out)
@@ -207,7 +211,7 @@ def forward(
     begin_watch(k, t0, y, p, sides, marks, news)
     while status == DONE and not landed:
         passed, goal = next_goal(stops, passed, s, sign, span)
-        wanted = size
+        wanted, size = size, within(size, bears, everywhere, o, sigma, sign, s)
         status, h, size, landed = propose(size, s, goal, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
             found, fresh, factored = renew(k, t0 + s, h, y, p, base, stale, made, plan, mass, values, rows, columns, gamma, pair_re,
@@ -219,20 +223,20 @@ def forward(
                                              depth, rows, columns, kl, ku, wide_kl, wide_ku, tight, gain, rtol, atol, stages, ks, new, w,
                                              former, rise, held, moved, states, r, plan, mass, lu, pivots, re, im, pair_pivots, late,
                                              wide, wide_pivots, place, z, u, long)
-            calls += end * turns
-            status, error, stale, size, remembered = appraise(
-                k, found, replay, current, e, one, relief, accepted, t0 + s, h, size, before, order, cap, y, p,
-                rtol, atol, probe_atol, probe_factor, pace, past, ks, new, est, r, plan, mass, lu, pivots, z)
+            status, error, stale, size, remembered, bears = appraise(
+                k, found, replay, current, bears, everywhere, o, gamma, dense, sigma, sign, s, w, e, one, relief, accepted, t0 + s, h,
+                size, before, order, cap, y, p, rtol, atol, probe_atol, probe_factor, pace, past, ks, new, est, r, plan, mass, lu,
+                pivots, z)
             note(history, accepted + rejected, s, h, error)
-            reaches, following, good = landed, goal if landed else s + h, error <= 1.0 and status == DONE
+            reaches, following, good, calls = landed, goal if landed else s + h, error <= 1.0 and status == DONE, calls + end * turns
             landed = landed and goal == span
             sought = watched(good, k, t0, s, h, s == 0.0, dense, y, new, ks, p, w, row(r, 0), ways, sides, marks, news)
             if sought:
                 landed = rest(o, y, out)
             elif good:
                 o = step_outputs(o, sigma, sign, rate, dense, s, h, following, landed, y, new, ks, w, out)
-                taken = 0.0 if tight else remember(ks, base, h, former)
-                stale, current, gain = tight or not fall <= FAST, False, left_over(turns, fall)
+                taken, stale = 0.0 if tight else remember(ks, base, h, former), tight or not fall <= FAST
+                current, gain = False, left_over(turns, fall)
                 if replay == 0:
                     mesh[accepted] = h
                     size = held_size(min(max_step, after_landing(size, wanted, reaches, passed, stops)), abs(h), stale)
@@ -359,7 +363,7 @@ FORWARD = Loop(
     forward,
     sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "width", "wide_width", "n_plan", "n_mass",
            "n_lu", *STEERED, *KEPT_SIZES, "G", "n_stops", "n_news"),
-    integers=("max_steps", "replay", "rate", "base", "depth", "kl", "ku", "wide_kl", "wide_ku"),
+    integers=("max_steps", "replay", "rate", "base", "depth", "everywhere", "kl", "ku", "wide_kl", "wide_ku"),
     shapes={
         **SHAPES, **WATCH_SHAPES, **dict.fromkeys(("inverse", "basis", "onto", "into", "ahead"), "S, S"),
         "e": "S + 1", "one": "1", "y": "N", "atol": "n",
@@ -376,7 +380,7 @@ FORWARD = Loop(
         begin_with_slopes, begin_implicit, verdict, tell, put,
         keep_state, change, arrived, base_jacobian, predict, correct, residual, iterate, slopes, true_matrix, tangents,
         attempt, estimate, measure, factorise,
-        relief_of, left_over, held_size, remember, renew, appraise, *HELPERS,
+        relief_of, left_over, held_size, remember, renew, *HELPERS, *INSIDE, appraise,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

@@ -31,6 +31,7 @@ from diffsim.ode.loops.erk import (
     verdict,
     weights,
 )
+from diffsim.ode.loops.inside import INSIDE, look_inside, within
 from diffsim.ode.loops.stepsize import (
     CAREFUL,
     DONE,
@@ -135,9 +136,9 @@ def keep(y, ks, step, stages):
 
 
 def forward(
-    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, gamma, a, c, d, alpha, b, e, dense,
-    plan, mass, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, f0, ft, values, r,
-    work, lu, pivots, z, past, history, counts, last, stops, ways, sides, marks, news,
+    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, everywhere, gamma, a, c, d, alpha,
+    b, e, one, dense, plan, mass, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, new, w, est, f0, ft, values,
+    r, work, lu, pivots, z, past, history, counts, last, stops, ways, sides, marks, news,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -147,16 +148,18 @@ def forward(
         As in ``erk.forward``.
     base, depth : int
         First component of the base; how many times the system was joined by its tangent.
-    gamma, a, c, d, alpha, b, e, dense
-        The tableau: a number, shapes (S, S), (S, S), (S,), (S,), (S,), (S,), (S, degree).
+    everywhere : int
+        1 if the interpolant must hold in all of a step, not only where there are outputs (``inside.py``).
+    gamma, a, c, d, alpha, b, e, one, dense
+        The tableau: a number, shapes (S, S), (S, S), (S,), (S,), (S,), (S,), (1,), (S, degree).
     plan, mass : ndarray, shapes (n_plan,) of int, (n_mass,)
         How linear systems are solved, and the entries of the mass matrix (``lu.py``).
     stages : ndarray, shape (room + 1, S + 1, n_rec)
         Written: the state at the start of each step and its slopes.
     at, kept
         As in ``erk.forward``; there is no slope to be kept.
-    ks, new, w, f0, ft, values, r, work, lu, pivots, z : ndarray
-        Work: shapes (S, N), (N,), (S,), (N,), (N,), (nnz,), (N,), (N,), (n_lu,), (nb + 1,) of int, (nb,).
+    ks, new, w, est, f0, ft, values, r, work, lu, pivots, z : ndarray
+        Work: shapes (S, N), (N,), (S,), (1, N), (N,), (N,), (nnz,), (N,), (N,), (n_lu,), (nb + 1,) of int, (nb,).
     pace, past, history, counts, last, stops, ways, sides, marks, news
         As in ``erk.forward``.
 
@@ -168,14 +171,14 @@ def forward(
     sign = 1.0 if span > 0.0 else -1.0
     n_rec, room, fresh = stages.shape[2], stages.shape[0] - 1, True
     s, h, error, landed, cap, before = nodes[0], 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
-    accepted, rejected, jacobians, factorisations, passed, sought = 0, 0, 0, 0, 0, False
+    accepted, rejected, jacobians, factorisations, passed, sought, bears = 0, 0, 0, 0, 0, False, math.inf
     status, worst, o, calls, size = begin_implicit(k, order, t0, s, span, y, p, base, plan, mass, sigma, rate, replay, first_step, max_step,
                                                    rtol, atol, probe_atol, probe_factor, values, r, lu, pivots, z, ks, new, out)
     held = keep_state(0, 0, y, row(ks, 0), at, kept)
     begin_watch(k, t0, y, p, sides, marks, news)
     while status == DONE and not landed:
         passed, goal = next_goal(stops, passed, s, sign, span)
-        wanted = size
+        wanted, size = size, within(size, bears, everywhere, o, sigma, sign, s)
         status, h, size, landed = propose(size, s, goal, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
             if fresh:
@@ -189,8 +192,10 @@ def forward(
                 error = math.inf
                 if regular:
                     error = joint_error(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor)
-                note(history, accepted + rejected, s, h, error)
                 size, remembered = steer(size, error, before, order, cap, pace, past)
+                error, bears = look_inside(k, error, bears, everywhere, o, order, gamma, dense, sigma, sign, t0 + s, s, h, y, new, p, rtol,
+                                           atol, probe_atol, probe_factor, one, ks, plan, mass, lu, pivots, w, work, r, est, z)
+                note(history, accepted + rejected, s, h, error)
             elif not regular:
                 status = SINGULAR
             reaches, following = landed, goal if landed else s + h
@@ -205,11 +210,9 @@ def forward(
                 if replay == 0:
                     mesh[accepted] = h
                     size, cap, before = min(max_step, after_landing(size, wanted, reaches, passed, stops)), LOG_GROW, remembered
-                s = following
-                accepted += 1
+                s, fresh, accepted = following, True, accepted + 1
                 nodes[accepted] = s
                 copy(new, y)
-                fresh = True
                 held = keep_state(accepted, held, y, row(ks, 0), at, kept)
             else:
                 rejected, cap, landed = rejected + 1, LOG_KEEP, False
@@ -333,9 +336,10 @@ FORWARD = Loop(
     forward,
     sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "n_plan", "n_mass", "n_lu", *STEERED, *KEPT_SIZES,
            "G", "n_stops", "n_news"),
-    integers=("max_steps", "replay", "rate", "base", "depth"),
+    integers=("max_steps", "replay", "rate", "base", "depth", "everywhere"),
     shapes={
-        **SHAPES, "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out", "stages": "room + 1, S + 1, n_rec", "ks": "S, N", "new": "N",
+        **SHAPES, "one": "1", "est": "1, N",
+        "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out", "stages": "room + 1, S + 1, n_rec", "ks": "S, N", "new": "N",
         "f0": "N", "ft": "N", "r": "N", "work": "N", "counts": "7", "last": "4", **STEERING, **KEEPING, **WATCH_SHAPES,
     },
     integer_arrays=("counts", "at", "plan", "pivots"),
@@ -343,7 +347,7 @@ FORWARD = Loop(
         *MATRICES, copy, mean_square, start_norm, first_step_size, modest_first_step, error_square, worst_component, weights,
         observe, times_in_order, start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error,
         first_not_finite, begin_with_slopes, begin_implicit, verdict, tell, put, keep_state, slopes_at, stage_state, load, attempt, keep,
-        *HELPERS,
+        *HELPERS, *INSIDE,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

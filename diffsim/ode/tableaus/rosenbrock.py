@@ -76,6 +76,7 @@ class Rosenbrock(Embedded):
         if len(exact["dense"]) != n or any(abs(end - x) > Fraction(1, 10**13) for end, x in zip(ends, exact["b"], strict=True)):
             raise ValueError(f"{self.name}: the interpolant must have a row for each of the {n} stages and end at the new state")
         values = {f"exact_{name}": x for name, x in exact.items()} | {name: floats(x) for name, x in exact.items()}
+        values |= {"one": floats([1])}
         values |= {"exact_gamma": Fraction(self.gamma), "gamma": float(Fraction(self.gamma)), "stages": n}
         for name, value in values.items():
             object.__setattr__(self, name, value)

@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import platform
 
 import numpy as np
 import pytest
@@ -153,6 +154,29 @@ def test_vector_forms_are_used_where_the_library_is_installed():
     FunctionPrinter(nest(one_equation(e.sin, (x,), {}), 0), text).print()
     assert ("@_ZGV" in str(text)) == ("sin" in vector_math.variants())
     assert vector_math.attribute("no such function") == ""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="SVML is for x86-64")
+def test_intels_library_is_preferred_where_it_is_faster(monkeypatch):
+    class Library:
+        """Has every symbol of one naming, as far as a version goes."""
+
+        def __init__(self, path):
+            self.known = "__svml_" if vector_math.SVML in path else "_ZGV"
+
+        def __getattr__(self, symbol):
+            if not symbol.startswith(self.known) or symbol.endswith("_tanh"):     # of which this libmvec has none
+                raise AttributeError(symbol)
+            return symbol
+    alone = vector_math.variants.__wrapped__()
+    monkeypatch.setattr(vector_math, "svml", lambda: f"/nowhere/{vector_math.SVML}")
+    assert vector_math.variants.__wrapped__() == alone       # what cannot be loaded is left alone
+    monkeypatch.setattr(vector_math, "_loaded", lambda *paths: Library(paths[-1]))
+    monkeypatch.setattr(engine, "host", lambda: ("some", "+avx2,+avx512f"))
+    found = vector_math.variants.__wrapped__()
+    assert found["pow"] == [("__svml_pow8", 8, 2), ("__svml_pow4", 4, 2)]
+    assert found["sin"][0] == ("_ZGVeN8v_sin", 8, 1)
+    assert found["tanh"][0] == ("__svml_tanh8", 8, 1)
 
 
 @pytest.mark.parametrize("name", ["argmax", "argmin"])

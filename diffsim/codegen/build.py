@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from . import engine
+from . import engine, vector_math
 from .entry import HEAD
 
 #: Packages whose version counts, and the file that changes with it: looking it up by ``importlib.metadata`` takes 24 ms, this 0.1.
@@ -20,6 +20,7 @@ def identity():
     """Digest of all that, the same in every process as long as none of it changes."""
     parts = [sys.version, sys.implementation.cache_tag, str(HEAD), np.__version__, *engine.host()]
     parts += [f"{name} {version(name)}" for name in PACKAGES]
+    parts.append(changed(vector_math.svml()))
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     parts += sorted(sources(root, len(root)))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -35,8 +36,13 @@ def version(package):
         with open(path, "rb") as file:
             return hashlib.sha256(path.encode() + file.read()).hexdigest()
     except OSError:
-        status = os.stat(spec.origin)
-        return f"{spec.origin} {status.st_size} {status.st_mtime_ns}"
+        return changed(spec.origin)
+
+
+def changed(path):
+    """Something that changes when a file is replaced, or is there no more (None)."""
+    status = os.stat(path) if path else None
+    return f"{path} {status.st_size} {status.st_mtime_ns}" if status else ""
 
 
 def sources(folder, root):

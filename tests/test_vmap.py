@@ -449,3 +449,21 @@ def test_choices_and_loops_of_no_members():
     none = np.zeros(0)
     for f in (lambda x: ds.cond(x < 3, np.sin, np.cos, x), lambda x: ds.while_loop(lambda c: c < 3, lambda c: 2 * c + 1, x)):
         assert ds.vmap(f)(none).shape == ds.vmap(ds.grad(f))(none).shape == (0,)
+
+
+# ---------------------------------------------------------------- what is the same for all members
+def test_random_draws_shared_by_all_members_are_announced():
+    rng = np.random.default_rng(0)
+
+    def noisy(x):
+        return x + rng.normal()
+
+    def legacy(x):
+        return x + np.random.rand()                         # noqa: NPY002  (what is tested)
+    for f, name in ((noisy, "normal"), (legacy, r"np\.random\.rand")):
+        with pytest.warns(ds.errors.DiffsimWarning, match=f"once for all members, and it reads `{name}`"):
+            y = ds.vmap(f)(np.zeros(3))
+        assert y[0] == y[1] == y[2]
+        ds.vmap(f)(np.zeros(3))                             # said once
+    noise = rng.normal(size=3)
+    np.testing.assert_array_equal(ds.vmap(lambda x, e: x + e)(np.zeros(3), noise), noise)

@@ -5,8 +5,10 @@ import functools
 import numpy as np
 
 from .. import tree
+from ..control.guard import changing
+from ..control.jit import described, warn_once
 from ..control.members import members
-from ..errors import InputError, InputTypeError
+from ..errors import DiffsimWarning, InputError, InputTypeError
 from ..numpy.array import Array
 from ..numpy.lending import taken
 from ..numpy.rebind import rebound
@@ -50,6 +52,7 @@ def vmap(f, in_axes=0, out_axes=0, axis_size=None):
     Notes
     -----
     The solve primitives (``solve_ivp``) are computed one member after another, compiled in a loop; everything else in one NumPy call.
+    ``f`` is called once: what it draws from a random number generator is the same for all members, which a warning tells.
 
     Examples
     --------
@@ -62,6 +65,7 @@ def vmap(f, in_axes=0, out_axes=0, axis_size=None):
 
     @functools.wraps(f, updated=())
     def run(*args, **kwargs):
+        _announce(f)
         leaves, axes, names, member = _members(f, args, kwargs, in_axes)
         n = _size(leaves, axes, names, axis_size, name_of(f))
         operands = [x if a is None else layout.to_front(x, a) for x, a in zip(leaves, axes, strict=True)]
@@ -72,6 +76,23 @@ def vmap(f, in_axes=0, out_axes=0, axis_size=None):
 
     run.__wrapped__ = run.__diffsim_wraps__ = f
     return run
+
+
+#: Code of functions that were looked at.
+_known = set()
+
+
+def _announce(f):
+    """Warn of a function that draws random numbers or reads a clock: it is called once for all members."""
+    code = getattr(f, "__code__", type(f))
+    if code in _known:
+        return
+    _known.add(code)
+    what = changing(f)
+    if what:
+        warn_once(f"members of {described(f)}", f"vmap calls {described(f)} once for all members, and it reads {what}, whose value changes "
+                  f"from call to call: all members have the same value of it. Draw one number a member outside, and pass them as an "
+                  f"argument.", DiffsimWarning)
 
 
 class _Member:

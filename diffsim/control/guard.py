@@ -101,6 +101,14 @@ def snapshot(f, constants=()):
     return Snapshot(writer.lines, writer.labels, writer.scope, writer.volatile, writer.copies)
 
 
+def changing(f):
+    """Something ``f`` reads that changes by itself, as :attr:`Snapshot.volatile`, looked for without keeping anything it reads."""
+    looker = _Looker()
+    looker.function(f)
+    looker.settle()
+    return looker.volatile
+
+
 def _same_number(a, b):
     """Equality of atoms of one type, NaN being equal to itself."""
     return type(a) is type(b) and (a == b or (a != a and b != b))
@@ -417,6 +425,13 @@ MACHINERY = frozenset((
     "__static_attributes__", "__match_args__", "__dataclass_fields__", "__dataclass_params__", "__parameters__", "__abstractmethods__",
     "__annotate_func__", "__annotations_cache__", "__orig_bases__",
 ))  # fmt: skip
+
+
+class _Looker(_Writer):
+    """Looks at what a function reads and leaves its arrays alone."""
+
+    def array(self, expression, x, depth):
+        """An array does not change by itself."""
 
 
 def _content(cell):

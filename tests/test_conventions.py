@@ -116,3 +116,18 @@ def test_a_python_float_gives_a_numpy_float():
 def test_integers_are_refused_by_name():
     with pytest.raises(TypeError, match="argument 0"):
         ds.grad(lambda x: x * 1.0)(3)
+
+
+@pytest.mark.parametrize("jacobian", [ds.jacfwd, ds.jacrev])
+def test_a_plane_of_equal_eigenvalues_has_a_derivative(jacobian):
+    """The projector on it is unique: dP = sum over the other vectors w of (P dA w wT + w wT dA P) / (a - w's) (Kato, II.2.14)."""
+    def projector(x):
+        v = np.linalg.eigh(x)[1][:, :2]
+        return v @ v.T
+
+    with pytest.warns(ds.errors.DegeneracyWarning, match="the space those vectors span"):
+        got = jacobian(projector)(np.diag([1.0, 1.0, 3.0]))
+    wanted = np.zeros((3, 3, 3, 3))
+    for i in range(2):
+        wanted[i, 2, 2, i] = wanted[2, i, 2, i] = -0.5
+    np.testing.assert_allclose(got, wanted, atol=1e-15)

@@ -21,7 +21,7 @@ REASONS = {
         "zero and indices out of range",
     ),
     stepsize.SINGULAR: (
-        "the matrix of a step's linear system, identity - h gamma df/dy, is singular or not finite",
+        "the matrix of a step's linear system, identity - h gamma df/dy, is singular or not finite, or GMRES does not solve it",
         "the steps given do not suit this problem: leave steps out, or give the steps of a solve near this one",
     ),
     stepsize.UNSOLVED: (

@@ -33,6 +33,7 @@ class Options:
     controller: object = "PI"
     mass: object = None
     linear_solver: str = "auto"
+    preconditioner: str | None = None
     progress: object = False
     history: bool = False
     memory: object = None

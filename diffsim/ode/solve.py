@@ -104,9 +104,13 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
         of index one, and the algebraic part of y0 (what M says nothing about) is a first guess: it is moved so that the algebraic
         equations hold. Such problems need Radau, BDF, Rodas5P, Kvaerno5, KenCarp4, Kvaerno3 or TRBDF2; "auto" solves them with Kvaerno5
         alone.
-    linear_solver : {"auto", "dense", "banded", "sparse"}
-        How the linear systems of implicit methods are factorised; "auto" counts the operations of each way. Full and banded matrices
-        with row interchanges; sparse ones in an order of little fill, which is found once, without.
+    linear_solver : {"auto", "dense", "banded", "sparse", "gmres"}
+        How the linear systems of implicit methods are solved; "auto" counts the operations of each factorisation. Full and banded
+        matrices with row interchanges; sparse ones in an order of little fill, which is found once, without: where that does not go
+        well, an iteration corrects it. "gmres" factorises nothing: for many states coupled in two or three dimensions, by methods that
+        iterate, such as "Kvaerno5" and "BDF". Derivatives are solved for down to rounding.
+    preconditioner : {"ilu0", "jacobi"}, optional
+        What GMRES is preconditioned by: the LU factors without fill (default), or the diagonal.
     progress : bool or callable
         Whether to show a bar on a solve that takes longer than a second, if somebody sees it: in a terminal or a notebook. A function is
         called with the time reached, some ten times a second, by another thread. Not inside jit and vmap.
@@ -151,7 +155,7 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     method = suited(method, matrix)
     control = checked_control(layout, method, options, concrete(times.span))
     system, leaves = system_of(fun, times.t0, y0, args, layout, hybrid, isinstance(METHODS[method], Additive))
-    system = with_mass(system, matrix, method).solved_by(checked_solver(options.linear_solver, method))
+    system = with_mass(system, matrix, method).solved_by(checked_solver(options.linear_solver, options.preconditioner, method))
     y0 = consistent(system, matrix, times.t0, y0, leaves)
     if isinstance(METHODS[method], Splitting):
         check_separable(system, fun, method, times.t0, y0, leaves)

@@ -187,7 +187,7 @@ def gather(o, sigma, sign, rate, dense, step, now, h, nodes, out_bar, bar, w):
 
 
 def withdraw(k, t, c, state, p, now, alpha, sums, base, depth, plan, mass, lu, pivots, bar, p_bar, t_bar, d_bar, x, g, work, z):
-    """Cotangents of the differences after a step become those of the differences brought to it."""
+    """Cotangents of the differences after a step become those of the differences brought to it. Returns a status."""
     n = x.shape[0]
     for q in range(n):
         acc = 0.0
@@ -196,7 +196,8 @@ def withdraw(k, t, c, state, p, now, alpha, sums, base, depth, plan, mass, lu, p
             bar[i, q] = acc
         d_bar[q] = acc
         g[q] = 0.0
-    solve_joined_transposed(k, t, state, p, c, base, depth, d_bar, plan, lu, pivots, x, z, work)
+    if not solve_joined_transposed(k, t, state, p, c, base, depth, d_bar, plan, lu, pivots, x, z, work):
+        return SINGULAR
     for q in range(n):
         work[q] = c * x[q]
     vjp(k, t, state, p, work, g, p_bar, t_bar)
@@ -206,6 +207,7 @@ def withdraw(k, t, c, state, p, now, alpha, sums, base, depth, plan, mass, lu, p
         for i in range(now + 1):
             bar[i, q] += g[q] - sums[i] / alpha[now] * work[q]
         bar[now + 1, q] = 0.0
+    return DONE
 
 
 def rescale_back(now, ratio, r, u, turn, bar, column):
@@ -263,8 +265,8 @@ def adjoint(
         if status == DONE and not factor(plan, lu, pivots):
             status = SINGULAR
         if status == DONE:
-            withdraw(k, following, h / alpha[now], row3(stages, step + 1, 0), p, now, alpha, sums, base, depth, plan, mass, lu,
-                     pivots, bar, p_bar, t_bar, d_bar, x, g, work, z)
+            status = withdraw(k, following, h / alpha[now], row3(stages, step + 1, 0), p, now, alpha, sums, base, depth, plan, mass, lu,
+                              pivots, bar, p_bar, t_bar, d_bar, x, g, work, z)
             if step > 0 and mesh[step - 1] != h:
                 rescale_back(now, h / mesh[step - 1], u, v, turn, bar, column)
     for q in range(n):

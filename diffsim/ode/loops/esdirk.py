@@ -245,7 +245,8 @@ def retreat(
             form(plan, mass, values, h * gamma, lu)
             if not factor(plan, lu, pivots):
                 return SINGULAR
-            solve_joined_transposed(k, t + c[i] * h, state, p, h * gamma, base, depth, r, plan, lu, pivots, x, z, work)
+            if not solve_joined_transposed(k, t + c[i] * h, state, p, h * gamma, base, depth, r, plan, lu, pivots, x, z, work):
+                return SINGULAR
         vjp(k, t + c[i] * h, state, p, x, row(g, i), p_bar, t_bar)
     take_slope(a, h, 0, y_bar, kappa, g)
     return DONE

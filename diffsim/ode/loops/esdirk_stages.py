@@ -147,7 +147,7 @@ def tangents(k, t, p, scale, base, depth, plan, mass, new, mid, rise, r, late, l
             if level(block, base // n, depth) == now:
                 for q in range(block * n, block * n + n):
                     new[q] = mid[q] + rise[q]
-    return DONE
+    return DONE if late_pivots[n] >= 0 else SINGULAR
 
 
 def exactness(replay, rtol):

@@ -304,7 +304,8 @@ def retreat_both(
             form(plan, mass, values, h * gamma, lu)
             if not factor(plan, lu, pivots):
                 return SINGULAR
-            solve_joined_transposed(k, time, state, p, h * gamma, base, depth, r, plan, lu, pivots, x, z, work)
+            if not solve_joined_transposed(k, time, state, p, h * gamma, base, depth, r, plan, lu, pivots, x, z, work):
+                return SINGULAR
         vjp(k, time, state, p, x, row(g, i), p_bar, t_bar)
         for q in range(n):
             y_bar[q] += g[i, q]

@@ -112,7 +112,8 @@ def retreat(k, t, h, p, begins, state, base, depth, plan, mass, y_bar, p_bar, t_
     form(plan, mass, values, 0.5 * h, lu)
     if not factor(plan, lu, pivots):
         return SINGULAR
-    solve_joined_transposed(k, t + 0.5 * h, g, p, 0.5 * h, base, depth, r, plan, lu, pivots, x, z, work)
+    if not solve_joined_transposed(k, t + 0.5 * h, g, p, 0.5 * h, base, depth, r, plan, lu, pivots, x, z, work):
+        return SINGULAR
     for q in range(n):
         x[q] *= h
     vjp(k, t + 0.5 * h, g, p, x, y_bar, p_bar, t_bar)

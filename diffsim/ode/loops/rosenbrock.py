@@ -117,7 +117,8 @@ def attempt(
         load(plan, mass, c, i, ks, z, work, new)
         for q in range(y.shape[0]):
             r[q] = gamma * ((f0[q] if i == 0 else r[q]) + d[i] * h * ft[q] + work[q])
-        solve_joined(k, t, y, p, h * gamma, base, depth, r, plan, lu, pivots, row(ks, i), z, work)
+        if not solve_joined(k, t, y, p, h * gamma, base, depth, r, plan, lu, pivots, row(ks, i), z, work):
+            return False
     for q in range(y.shape[0]):
         acc = 0.0
         for i in range(b.shape[0]):
@@ -234,13 +235,17 @@ def pass_to_earlier(factors, scale, i, x, kappa):
 def retreat(
     k, gamma, a, c, d, alpha, t, h, p, step, stages, base, depth, plan, mass, y_bar, p_bar, t_bar, kappa, g, r, work, state, lu, pivots, z,
 ):  # fmt: skip
-    """Stages S - 1 .. 0 of one step, given what its end and the outputs add to kappa; y_bar gains the cotangents of the states."""
+    """Stages S - 1 .. 0 of one step, given what its end and the outputs add to kappa; y_bar gains the cotangents of the states.
+
+    Returns a status.
+    """
     n, start = y_bar.shape[0], row3(stages, step, 0)
     for back in range(kappa.shape[0]):
         i = kappa.shape[0] - 1 - back
         x = row(kappa, i)
         copy(x, r)
-        solve_joined_transposed(k, t, start, p, h * gamma, base, depth, r, plan, lu, pivots, x, z, work)
+        if not solve_joined_transposed(k, t, start, p, h * gamma, base, depth, r, plan, lu, pivots, x, z, work):
+            return SINGULAR
         for q in range(n):
             x[q] *= gamma
             work[q] = h * stages[step, 1 + i, q]
@@ -258,6 +263,7 @@ def retreat(
         for q in range(n):
             y_bar[q] += g[q]
         pass_to_earlier(a, h, i, g, kappa)
+    return DONE
 
 
 def gather_first(k, t0, o, steps, rate, p, plan, mass, stages, out_bar, y_bar, p_bar, t_bar, g, lu, pivots, z):
@@ -318,10 +324,12 @@ def adjoint(
             z[q] = stages[step, 0, base + q]
         jac(k, t, z, p, values)
         form(plan, mass, values, h * gamma, lu)
-        if not factor(plan, lu, pivots):
-            return SINGULAR
-        retreat(k, gamma, a, c, d, alpha, t, h, p, step, stages, base, depth, plan, mass, y_bar, p_bar, t_bar, kappa, g, r, work, state,
-                lu, pivots, z)
+        status = SINGULAR
+        if factor(plan, lu, pivots):
+            status = retreat(k, gamma, a, c, d, alpha, t, h, p, step, stages, base, depth, plan, mass, y_bar, p_bar, t_bar, kappa, g, r,
+                             work, state, lu, pivots, z)
+        if status != DONE:
+            return status
     gather_first(k, t0, o, steps, rate, p, plan, mass, stages, out_bar, y_bar, p_bar, t_bar, g, lu, pivots, z)
     return DONE
 

@@ -3,8 +3,10 @@
 Part of the stepping loops (``erk.py``), in the same subset of Python. What is known before a solve about where M and J may differ from
 zero is one vector of integers, the *plan* (``plan.py``). W and its factors lie in one vector w. A full or banded matrix lies there column
 by column, entry (i, j) at w[j stride + i + shift], and a band has room for what row interchanges fill; sparse factors are those of
-``sparse_lu.py``. Rows and columns are renumbered to make a band narrow, or elimination sparse: component q of a vector belongs to row
-plan[PLACE + q]. Where a state is joined by tangents, there is room at the end of w for the right-hand sides of a level, row by row.
+``sparse_lu.py``. Where they are not W's own there is an iteration (``krylov.py``): down to rounding where the solution is wanted
+(``solve_exactly``), not so far where it is one change of many (``solve``). Rows and columns are renumbered to make a band narrow, or
+elimination sparse: component q of a vector belongs to row plan[PLACE + q]. Where a state is joined by tangents, there is room at the end
+of w for the right-hand sides of a level, row by row.
 
 A state with its tangents has a matrix of blocks, all those on the diagonal being the one of the state alone, its *base*: that is what is
 factorised. The off-diagonal blocks hold second derivatives and couple a block to those with fewer tangents (``level``), so that solving
@@ -18,10 +20,12 @@ import math
 from diffsim.codegen.loops import jac, pull, push, rhs, row
 from diffsim.ode.loops.erk import begin_with_slopes
 from diffsim.ode.loops.stepsize import modest_first_step
+from diffsim.ode.matrices.krylov import EXACT, ROUGH, condition, cycle, gmres, inner, multiply, orthogonal, rotate
 from diffsim.ode.matrices.plan import (
     COLUMNS,
     DIAGONALS,
     FILLERS,
+    FORMED,
     JACOBIAN_AT,
     KIND,
     KL,
@@ -38,14 +42,14 @@ from diffsim.ode.matrices.plan import (
     SPARSE,
     STRIDE,
 )
-from diffsim.ode.matrices.sparse_lu import factor_sparse, gathered, solve_sparse, solve_sparse_transposed
+from diffsim.ode.matrices.sparse_lu import factor_sparse, gathered, largest_of, solve_sparse, solve_sparse_transposed, spread
 
 MANY = 4                 # right-hand sides that are worth a panel
 
 
 def form(plan, mass, values, scale, w):
     """w = M - scale J, J given by its entries."""
-    for i in range(w.shape[0]):
+    for i in range(plan[FORMED]):
         w[i] = 0.0
     at = plan[MASS_AT]
     for e in range(plan[MASSES]):
@@ -57,7 +61,7 @@ def form(plan, mass, values, scale, w):
 
 def form_start(plan, mass, w):
     """w = M, completed to a regular matrix where M is singular."""
-    for i in range(w.shape[0]):
+    for i in range(plan[FORMED]):
         w[i] = 0.0
     at = plan[MASS_AT]
     for e in range(plan[MASSES] + plan[FILLERS]):
@@ -281,17 +285,33 @@ def solve_sparse_panel(plan, w, panel, count, n):
 def factor(plan, w, pivots):
     """w becomes its factors; False if it is singular or a pivot is not finite."""
     if plan[KIND] == SPARSE:
-        return factor_sparse(plan, w, pivots.shape[0] - 1)
+        n = pivots.shape[0] - 1
+        regular, doubtful = factor_sparse(plan, w, n)
+        pivots[n] = 1 if doubtful else 0
+        return regular
     return factor_banded(plan, w, pivots)
 
 
 def solve(plan, w, pivots, x, first, z):
+    """The block of x from ``first`` on becomes the solution of W x = x, as far as an iteration around it wants it; z is work."""
+    solve_to(plan, w, pivots, x, first, z, ROUGH)
+
+
+def solve_exactly(plan, w, pivots, x, first, z):
     """The block of x from ``first`` on becomes the solution of W x = x; z is work."""
+    solve_to(plan, w, pivots, x, first, z, EXACT)
+
+
+def solve_to(plan, w, pivots, x, first, z, tolerance):
+    """Either of them. pivots[n] becomes -1 where an iteration does not find the solution, which then is NaN."""
     n, place = z.shape[0], plan[PLACE]
     for q in range(n):
         z[plan[place + q]] = x[first + q]
     if plan[KIND] == SPARSE:
-        solve_sparse(plan, w, z)
+        if pivots[n] == 0:
+            solve_sparse(plan, w, z)
+        elif not gmres(plan, w, z, False, tolerance):
+            pivots[n] = -1
     elif pivots[n] > 0:
         solve_narrow(plan, w, z)
     else:
@@ -306,10 +326,10 @@ def solve_level(plan, w, pivots, x, now, base, depth, z):
     for block in range(x.shape[0] // n):
         if level(block, base // n, depth) == now:
             count += 1
-    if count < MANY:
+    if count < MANY or (plan[KIND] == SPARSE and pivots[n] != 0):
         for block in range(x.shape[0] // n):
             if level(block, base // n, depth) == now:
-                solve(plan, w, pivots, x, block * n, z)
+                solve_exactly(plan, w, pivots, x, block * n, z)
     else:
         panel = w.shape[0] - x.shape[0]
         exchange(plan, w, panel, x, now, base, depth, n, count, True)
@@ -334,12 +354,25 @@ def exchange(plan, w, panel, x, now, base, depth, n, count, into):
 
 
 def solve_transposed(plan, w, pivots, x, first, z):
-    """The block of x from ``first`` on becomes the solution of W^T x = x; z is work."""
+    """As ``solve``, of W^T x = x."""
+    solve_transposed_to(plan, w, pivots, x, first, z, ROUGH)
+
+
+def solve_exactly_transposed(plan, w, pivots, x, first, z):
+    """As ``solve_exactly``, of W^T x = x."""
+    solve_transposed_to(plan, w, pivots, x, first, z, EXACT)
+
+
+def solve_transposed_to(plan, w, pivots, x, first, z, tolerance):
+    """As ``solve_to``, of W^T x = x."""
     n, place = z.shape[0], plan[PLACE]
     for q in range(n):
         z[plan[place + q]] = x[first + q]
     if plan[KIND] == SPARSE:
-        solve_sparse_transposed(plan, w, z)
+        if pivots[n] == 0:
+            solve_sparse_transposed(plan, w, z)
+        elif not gmres(plan, w, z, True, tolerance):
+            pivots[n] = -1
     elif pivots[n] > 0:
         solve_narrow_transposed(plan, w, z)
     else:
@@ -356,7 +389,7 @@ def start_slopes(k, t, y, p, plan, mass, w, pivots, z, slopes):
         form_start(plan, mass, w)
         if factor(plan, w, pivots):
             for first in range(0, y.shape[0], z.shape[0]):
-                solve(plan, w, pivots, slopes, first, z)
+                solve_exactly(plan, w, pivots, slopes, first, z)
 
 
 def start_cotangents(plan, mass, w, pivots, z, x):
@@ -365,7 +398,7 @@ def start_cotangents(plan, mass, w, pivots, z, x):
         form_start(plan, mass, w)
         if factor(plan, w, pivots):
             for first in range(0, x.shape[0], z.shape[0]):
-                solve_transposed(plan, w, pivots, x, first, z)
+                solve_exactly_transposed(plan, w, pivots, x, first, z)
 
 
 #: Part of the span that scales J where a probe is settled.
@@ -390,7 +423,7 @@ def settle_probe(k, t, y, p, scale, base, plan, mass, values, r, w, pivots, z):
         for e in range(plan[MASSES], plan[MASSES] + plan[FILLERS]):
             q = plan[plan[MASS_ROWS] + e]
             r[base + q] = scale * r[tangent + q]
-        solve(plan, w, pivots, r, base, z)
+        solve_exactly(plan, w, pivots, r, base, z)
         for q in range(n):
             y[tangent + q] += r[base + q]
 
@@ -429,7 +462,10 @@ def level(block, base, depth):
 
 
 def solve_joined(k, t, y, p, scale, base, depth, r, plan, w, pivots, x, z, work):
-    """x becomes the solution of (M - scale J) x = r, J the Jacobian of a state joined ``depth`` times by its tangent."""
+    """x becomes the solution of (M - scale J) x = r, J the Jacobian of a state joined ``depth`` times by its tangent.
+
+    Returns whether it was found.
+    """
     n = z.shape[0]
     for q in range(x.shape[0]):
         x[q] = 0.0
@@ -441,6 +477,7 @@ def solve_joined(k, t, y, p, scale, base, depth, r, plan, w, pivots, x, z, work)
                 for q in range(block * n, block * n + n):
                     x[q] = r[q] if now == 0 else r[q] + scale * work[q]
         solve_level(plan, w, pivots, x, now, base, depth, z)
+    return pivots[n] >= 0
 
 
 def solve_joined_transposed(k, t, y, p, scale, base, depth, r, plan, w, pivots, x, z, work):
@@ -455,13 +492,15 @@ def solve_joined_transposed(k, t, y, p, scale, base, depth, r, plan, w, pivots, 
             if level(block, base // n, depth) == depth - done:
                 for q in range(block * n, block * n + n):
                     x[q] = r[q] if done == 0 else r[q] + scale * work[q]
-                solve_transposed(plan, w, pivots, x, block * n, z)
+                solve_exactly_transposed(plan, w, pivots, x, block * n, z)
+    return pivots[n] >= 0
 
 
 #: The functions above, each after those it calls: helpers of a loop (``codegen.loops.Loop``).
 MATRICES = (
     form, form_start, add_entries, times_mass, times_mass_transposed, subtract, product, factor_banded, solve_narrow,
-    solve_narrow_transposed, solve_banded, solve_banded_transposed, factor_sparse, gathered, solve_sparse, solve_sparse_transposed, factor,
-    solve, solve_transposed, start_slopes, start_cotangents, settle_probe, level, solve_banded_panel, solve_sparse_panel, exchange,
-    solve_level, solve_joined, solve_joined_transposed,
+    solve_narrow_transposed, solve_banded, solve_banded_transposed, spread, largest_of, factor_sparse, gathered, solve_sparse,
+    solve_sparse_transposed, multiply, condition, inner, orthogonal, rotate, cycle, gmres, factor, solve_to, solve, solve_exactly,
+    solve_transposed_to, solve_transposed, solve_exactly_transposed, start_slopes, start_cotangents, settle_probe, level,
+    solve_banded_panel, solve_sparse_panel, exchange, solve_level, solve_joined, solve_joined_transposed,
 )  # fmt: skip

@@ -23,7 +23,7 @@ from diffsim.prims.elementwise import add, mul
 from diffsim.prims.gather import gather
 from diffsim.prims.layout import concatenate
 
-from .structure import SOLVERS, Mass
+from .structure import Mass
 
 #: Singular values below this part of the largest count as zero.
 RANK = 1e-12
@@ -159,16 +159,25 @@ class Problem:
         return h.hexdigest()
 
 
-def checked_solver(solver, method):
-    """The user's choice of linear algebra."""
+#: Linear algebra as a user asks for it, and what an iteration is preconditioned by.
+SOLVERS, PRECONDITIONERS = ("auto", "dense", "banded", "sparse", "gmres"), ("ilu0", "jacobi")
+
+
+def checked_solver(solver, preconditioner, method):
+    """The user's choice of linear algebra, as ``structure.Plan`` takes it."""
     if solver not in SOLVERS:
         raise InputError(f"solve_ivp: linear_solver must be one of {', '.join(map(repr, SOLVERS))}, not {solver!r}")
     if solver != "auto" and not family_of(method).structured:
         raise InputError(f"solve_ivp: method {method!r} solves no linear systems; remove linear_solver={solver!r}")
-    if solver == "sparse" and "kl" in family_of(method).forward.arguments:
-        raise InputError(f"solve_ivp: method {method!r} factorises full and banded matrices only; use Rodas5P or Kvaerno5, or another "
+    if solver in ("sparse", "gmres") and "kl" in family_of(method).forward.arguments:
+        raise InputError(f"solve_ivp: method {method!r} factorises full and banded matrices only; use Kvaerno5 or BDF, or another "
                          f"linear_solver")
-    return solver
+    if preconditioner is None:
+        return solver
+    if solver != "gmres" or preconditioner not in PRECONDITIONERS:
+        raise InputError(f"solve_ivp: preconditioner is for linear_solver='gmres' and one of {', '.join(map(repr, PRECONDITIONERS))}, "
+                         f"not {preconditioner!r} for {solver!r}")
+    return solver if preconditioner == "ilu0" else f"{solver} {preconditioner}"
 
 
 def suited(method, problem):

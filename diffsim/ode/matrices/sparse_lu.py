@@ -1,24 +1,54 @@
 """LU factors of sparse matrices whose pattern of fill is known beforehand: without row interchanges, row by row.
 
-Part of the stepping loops (``lu.py``). The rows of L and U lie one after the other in w: of each row L's entries, the reciprocal of U's
-diagonal entry and U's others, columns ascending; a row of work follows. Elimination keeps to the order of the plan. Matrices 1 - scale J
-allow that where steps resolve the solution; a pivot that is small beside its row counts as a singular matrix, and the step is tried again
-with half its size.
+Part of the stepping loops (``lu.py``). W's own entries lie first in w, row by row; after them the rows of L and U one after the other: of
+each row L's entries, the reciprocal of U's diagonal entry and U's others, columns ascending; a row of work follows. Elimination keeps to
+the order of the plan. Matrices 1 - scale J allow that where steps resolve the solution. Where it does not go well, a pivot is replaced or
+entries of a row grow beyond ``GROWTH``, the factors are those of a matrix near W, and systems are solved by an iteration that they
+precondition (``krylov.py``).
 
-Source: Davis, Direct Methods for Sparse Linear Systems, SIAM 2006, chapters 3 and 6.
+The pattern may lack entries that elimination fills: then the factors are incomplete, and there is always an iteration.
+
+Sources: Davis, Direct Methods for Sparse Linear Systems, SIAM 2006, chapters 3 and 6; Li & Demmel, ACM Trans. Math. Software 29 (2003)
+110-140 (replaced pivots); Saad, Iterative Methods for Sparse Linear Systems, 2nd ed., SIAM 2003, 10.3 (incomplete factors).
 """
 
 import math
 
-from diffsim.ode.matrices.plan import COLUMNS, DIAGONALS, ROWS
+from diffsim.ode.matrices.plan import COLUMNS, DIAGONALS, INCOMPLETE, INTO, OWN_ROWS, ROWS
 
-THRESHOLD = 1e-10        # part of the largest entry of its row in U that a pivot must have
+#: A pivot has at least this part of the largest entry of its row in W; of incomplete factors, which need not be near it, this part.
+LEAST, LEAST_INCOMPLETE = 2.0**-26, 0.05
+#: Factors are trusted where no entry of U is larger than this times the largest of its row in W.
+GROWTH = 1e4
+
+
+def spread(plan, w, n):
+    """W's entries go to their places among the factors; the others there become 0."""
+    own = plan[plan[OWN_ROWS] + n]
+    for e in range(plan[plan[ROWS]], plan[plan[ROWS] + n] + n):
+        w[e] = 0.0
+    into = plan[INTO]
+    for e in range(own):
+        to = plan[into + e]
+        if to >= 0:
+            w[to] = w[e]
+
+
+def largest_of(w, first, last):
+    """The largest absolute value among entries, NaN if there is one."""
+    largest = 0.0
+    for e in range(first, last):
+        size = abs(w[e])
+        if not size <= largest:
+            largest = size
+    return largest
 
 
 def factor_sparse(plan, w, n):
-    """The rows of W in w become those of L and U; False if a pivot is too small or not finite."""
-    starts, diagonals, columns = plan[ROWS], plan[DIAGONALS], plan[COLUMNS]
-    work = plan[starts + n]
+    """The factors of W's entries. Returns whether W is regular as far as is seen, and whether they may be those of another matrix."""
+    starts, diagonals, columns, own = plan[ROWS], plan[DIAGONALS], plan[COLUMNS], plan[OWN_ROWS]
+    work, doubtful, least = plan[starts + n], plan[INCOMPLETE] > 0, LEAST_INCOMPLETE if plan[INCOMPLETE] > 0 else LEAST
+    spread(plan, w, n)
     for i in range(n):
         first, middle, last = plan[starts + i], plan[diagonals + i], plan[starts + i + 1]
         for e in range(first, last):
@@ -30,14 +60,16 @@ def factor_sparse(plan, w, n):
             if multiple != 0.0:
                 for f in range(plan[diagonals + k] + 1, plan[starts + k + 1]):
                     w[work + plan[columns + f]] -= multiple * w[f]
-        pivot, largest = w[work + i], 0.0
-        for e in range(middle + 1, last):
+        for e in range(middle, last):
             w[e] = w[work + plan[columns + e]]
-            largest = max(largest, abs(w[e]))
-        if not (abs(pivot) > THRESHOLD * largest and abs(pivot) < math.inf):
-            return False
+        pivot, size, largest = w[middle], largest_of(w, plan[own + i], plan[own + i + 1]), largest_of(w, middle, last)
+        if not (size > 0.0 and largest < math.inf):
+            return False, True
+        if abs(pivot) < least * size:
+            pivot, doubtful = math.copysign(least * size, pivot), True
+        doubtful = doubtful or largest > GROWTH * size
         w[middle] = 1.0 / pivot
-    return True
+    return True, doubtful
 
 
 def solve_sparse(plan, w, z):

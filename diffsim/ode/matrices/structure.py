@@ -1,6 +1,7 @@
 """How the matrices M - scale J of a system are stored and factorised: found once, before a solve, from where they may differ from zero.
 
 Full matrices, bands and sparse factors are weighed by counted operations: one factorisation and as many solves as a step has stages.
+GMRES, which is asked for, takes the same lists as sparse factors with fewer of them.
 
 Sources: George & Liu, Computer Solution of Large Sparse Positive Definite Systems, 1981 (orders, fill); Davis, Direct Methods for Sparse
 Linear Systems, SIAM 2006, chapter 4 (elimination trees).
@@ -22,7 +23,8 @@ LONG, COLUMN, WAITING, FOUND = 0.5, 8.0, 4.0, 2.0
 SOLVES = 10
 #: Up to this many rows fill is counted row by row and needs no symmetric pattern.
 EXACT = 500
-SOLVERS = ("auto", "dense", "banded", "sparse")
+#: Turns after which GMRES starts again: where it is asked for, and where it helps out sparse factors.
+RESTART, HELPING = 40, 20
 
 
 #: Fewer solves than this are not iterated for the sake of a factorisation.
@@ -39,7 +41,7 @@ class Plan:
         Where J may differ from zero, no place twice.
     mass : Mass, optional
         M; the identity if not given.
-    solver : {"auto", "dense", "banded", "sparse"}
+    solver : {"auto", "dense", "banded", "sparse", "gmres", "gmres jacobi"}
 
     Attributes
     ----------
@@ -51,11 +53,11 @@ class Plan:
         Numbers in W's vector.
     place : ndarray of int, shape (n,)
         Rows and columns are renumbered by it.
-    kind : {"dense", "banded", "sparse"}
+    kind : {"dense", "banded", "sparse", "gmres", "gmres jacobi"}
     kl, ku : int
         Half-widths of the band that the renumbered entries lie in.
     fill : int
-        Entries of the factors, for sparse ones.
+        Entries of the factors, if they are sparse.
     """
 
     def __init__(self, n, rows, columns, mass=None, solver="auto"):
@@ -108,17 +110,19 @@ class _Layout:
         self.kind, self.place, self.size, self.numbers, self.at = kind, place, size, numbers, at
         factorising, solving = costs
         self.cost, self.budget = factorising + SOLVES * solving, int(factorising / solving)
-        self.lists, self.fill = lists or {}, size if kind == "sparse" else 0
+        self.lists, self.fill = lists or {}, 0
         self.kl, self.ku = band
 
 
 def _layout(kind, n, rows, columns, mass):
-    return {"dense": _dense, "banded": _banded, "sparse": _sparse}[kind](n, rows, columns, mass)
+    return {"dense": _dense, "banded": _banded, "sparse": _sparse, "gmres": _incomplete, "gmres jacobi": _diagonal}[kind](
+        n, rows, columns, mass)
 
 
 def _dense(n, rows, columns, mass):
     costs = n**3 / 3 * LONG + n * n / 2 * COLUMN, n * n * LONG + 2 * n * COLUMN
-    numbers = {header.KIND: header.BANDED, header.STRIDE: n, header.SHIFT: 0, header.KL: n - 1, header.KU: n - 1, header.NARROW: 0}
+    numbers = {header.KIND: header.BANDED, header.FORMED: n * n, header.STRIDE: n, header.SHIFT: 0, header.KL: n - 1, header.KU: n - 1,
+               header.NARROW: 0}  # fmt: skip
     return _Layout("dense", np.arange(n), n * n, costs, numbers, lambda i, j: j * n + i, band=(n - 1, n - 1))
 
 
@@ -132,27 +136,86 @@ def _banded(n, rows, columns, mass):
     else:
         costs = n * (kl + ku) * (kl * LONG + COLUMN), n * ((2 * kl + ku) * LONG + 2 * COLUMN)
     stride, shift = height - 1, kl + ku
-    numbers = {header.KIND: header.BANDED, header.STRIDE: stride, header.SHIFT: shift, header.KL: kl, header.KU: ku,
-               header.NARROW: int(is_narrow)}  # fmt: skip
+    numbers = {header.KIND: header.BANDED, header.FORMED: n * height, header.STRIDE: stride, header.SHIFT: shift, header.KL: kl,
+               header.KU: ku, header.NARROW: int(is_narrow)}  # fmt: skip
     return _Layout("banded", place, n * height, costs, numbers, lambda i, j: j * stride + i + shift, band=(kl, ku))
 
 
 def _sparse(n, rows, columns, mass):
-    if mass.fillers and not _diagonal_present(n, rows[:len(rows) - mass.fillers], columns[:len(rows) - mass.fillers]):
+    rows, columns = _with_diagonal(n, rows, columns, mass)
+    if rows is None:
         return None
-    rows, columns = np.concatenate([rows, np.arange(n)]), np.concatenate([columns, np.arange(n)])
     place = sparing(n, rows, columns)
     starts, diagonals, found = fill(n, place[rows], place[columns])
-    row = np.repeat(np.arange(n), np.diff(starts))
-    below, above = np.bincount(found[found < row], minlength=n), starts[1:] - diagonals - 1
+    below, above = np.bincount(found[found < _rows(starts)], minlength=n), starts[1:] - diagonals - 1
     costs = float(below @ above) * FOUND + len(found) * COLUMN / 2, len(found) * FOUND + 2 * n * COLUMN
-    key = row * n + found
+    return _by_rows("sparse", n, (place[rows], place[columns]), place, (starts, diagonals, found), costs, HELPING)
+
+
+def _incomplete(n, rows, columns, mass):
+    """Factors without fill, in the order of a narrow band."""
+    rows, columns = _with_diagonal(n, rows, columns, mass)
+    if rows is None:
+        return None
+    place = narrow(n, rows, columns)
+    own = _sorted_rows(n, place[rows], place[columns])
+    return _by_rows("gmres", n, (place[rows], place[columns]), place, own, _iterated(len(own[2]), n), RESTART)
+
+
+def _diagonal(n, rows, columns, mass):
+    """The diagonal alone as factors."""
+    rows, columns = _with_diagonal(n, rows, columns, mass)
+    if rows is None:
+        return None
+    every = np.arange(n)
+    return _by_rows("gmres jacobi", n, (rows, columns), every, (np.arange(n + 1), every, every), _iterated(len(rows), n), RESTART)
+
+
+def _iterated(entries, n):
+    """Costs of incomplete factors and of an iteration with them."""
+    return entries * FOUND * 4, (entries * FOUND * 2 + n * RESTART * LONG) * RESTART / 2
+
+
+def _with_diagonal(n, rows, columns, mass):
+    """Entries with all of the diagonal; none if M is singular and a component's equation has neither it nor a derivative of it."""
+    if mass.fillers and not _diagonal_present(n, rows[:len(rows) - mass.fillers], columns[:len(rows) - mass.fillers]):
+        return None, None
+    return np.concatenate([rows, np.arange(n)]), np.concatenate([columns, np.arange(n)])
+
+
+def _rows(starts):
+    """Row of each entry."""
+    return np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+
+
+def _sorted_rows(n, rows, columns):
+    """Entries row by row, each once: where each row begins, where its diagonal entry is, columns."""
+    key = np.unique(rows * n + columns)
+    starts = np.searchsorted(key, np.arange(n + 1) * n)
+    return starts, np.searchsorted(key, np.arange(n) * (n + 1)), key % n
+
+
+def _by_rows(kind, n, entries, place, factors, costs, restart):
+    """The layout of ``sparse_lu.py``: W's entries, its factors, a row of work, the memory of ``krylov.py``."""
+    own, (starts, diagonals, found) = _sorted_rows(n, *entries), factors
+    key, kept = _rows(own[0]) * n + own[2], _rows(starts) * n + found
+    into = np.minimum(np.searchsorted(kept, key), len(kept) - 1)
+    own_count, memory, restart = len(key), len(key) + len(found) + n, max(min(n, restart), 1)
+    numbers = dict.fromkeys((header.STRIDE, header.SHIFT, header.KL, header.KU, header.NARROW), 0) | {
+        header.KIND: header.SPARSE, header.FORMED: own_count, header.KRYLOV: memory, header.RESTART: restart,
+        header.INCOMPLETE: int(kind != "sparse"),
+    }  # fmt: skip
+    lists = {
+        header.ROWS: starts + own_count, header.DIAGONALS: diagonals + own_count, header.COLUMNS: found, header.OWN_ROWS: own[0],
+        header.OWN_COLUMNS: own[2], header.INTO: np.where(kept[into] == key, into + own_count, -1),
+    }  # fmt: skip
+    size = memory + (restart + 3) * n + (restart + 1) * restart + 3 * restart + 1
 
     def at(i, j):
         return np.searchsorted(key, i * n + j)
-    numbers = dict.fromkeys((header.STRIDE, header.SHIFT, header.KL, header.KU, header.NARROW), 0) | {header.KIND: header.SPARSE}
-    lists = {header.ROWS: starts, header.DIAGONALS: diagonals, header.COLUMNS: found}
-    return _Layout("sparse", place, len(found) + n, costs, numbers, at, lists)
+    layout = _Layout(kind, place, size, costs, numbers, at, lists)
+    layout.fill = len(found)
+    return layout
 
 
 def _diagonal_present(n, rows, columns):
@@ -169,13 +232,15 @@ def _laid_out(layout, entries, mass):
     lists = {
         header.PLACE: place, header.JACOBIAN_AT: at(place[rows], place[columns]),
         header.MASS_AT: at(place[mass.rows], place[mass.columns]), header.MASS_ROWS: [] if mass.plain else mass.rows,
-        header.MASS_COLUMNS: [] if mass.plain else mass.columns, header.ROWS: [], header.DIAGONALS: [], header.COLUMNS: [],
+        header.MASS_COLUMNS: [] if mass.plain else mass.columns,
     } | layout.lists  # fmt: skip
     start = header.HEADER
     for name, x in lists.items():
         numbers[name] = start
         start += len(x)
-    return np.concatenate([[numbers[i] for i in range(header.HEADER)], *lists.values()]).astype(np.int64)
+    if layout.lists:
+        numbers[header.COLUMNS] -= numbers[header.FORMED]  # entry e of the factors lies at FORMED + e
+    return np.concatenate([[numbers.get(i, 0) for i in range(header.HEADER)], *lists.values()]).astype(np.int64)
 
 
 # ---------------------------------------------------------------- orders and fill

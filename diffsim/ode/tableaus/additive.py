@@ -55,7 +55,7 @@ class Additive(Embedded):
     embedded_order: int = field(init=False)
 
     #: The new state is no stage that is solved for.
-    stiffly_accurate = False
+    algebraic = False
 
     def __post_init__(self):
         pair, lower, dense = self.implicit, ((), *rows(self.a)), rows(self.dense)

@@ -14,6 +14,7 @@ Sources: Davis, Direct Methods for Sparse Linear Systems, SIAM 2006, chapters 3 
 
 import math
 
+from diffsim.ode.matrices.banded_lu import subtract
 from diffsim.ode.matrices.plan import COLUMNS, DIAGONALS, INCOMPLETE, INTO, OWN_ROWS, ROWS
 
 #: A pivot has at least this part of the largest entry of its row in W; of incomplete factors, which need not be near it, this part.
@@ -108,3 +109,18 @@ def solve_sparse_transposed(plan, w, z):
         top = z[i]
         for e in range(plan[starts + i], plan[diagonals + i]):
             z[plan[columns + e]] -= w[e] * top
+
+
+def solve_sparse_panel(plan, w, panel, count, n):
+    """As ``solve_sparse``, for ``count`` right-hand sides that lie row by row in w from ``panel`` on."""
+    starts, diagonals, columns = plan[ROWS], plan[DIAGONALS], plan[COLUMNS]
+    for i in range(n):
+        for e in range(plan[starts + i], plan[diagonals + i]):
+            subtract(w, panel + i * count, w[e], w, panel + plan[columns + e] * count, count)
+    for back in range(n):
+        i = n - 1 - back
+        middle, here = plan[diagonals + i], panel + i * count
+        for e in range(middle + 1, plan[starts + i + 1]):
+            subtract(w, here, w[e], w, panel + plan[columns + e] * count, count)
+        for c in range(count):
+            w[here + c] *= w[middle]

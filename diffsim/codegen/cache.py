@@ -9,7 +9,6 @@ import functools
 import hashlib
 import os
 import stat
-import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -134,6 +133,8 @@ def put(kind, key, data):
     place, writable = _trusted(wanted) if wanted else (None, False)
     if not writable or len(data) + _DIGEST > limit():
         return False
+    import tempfile  # noqa: PLC0415  (it takes 3 ms, and is needed only where something is written)
+
     partial, digest = None, hashlib.sha256(data).digest()
     try:
         handle, partial = tempfile.mkstemp(prefix=PARTIAL, suffix=SUFFIX, dir=place)

@@ -116,14 +116,19 @@ def _same_number(a, b):
 
 #: Arrays up to this many bytes are compared as bytes.
 LARGE = 1 << 14
-GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
+
+
+def _generators():
+    """Classes of random number generators: NumPy's if they have been imported, which takes 10 ms."""
+    loaded = sys.modules.get("numpy.random")
+    return (random.Random, loaded.Generator, loaded.RandomState) if loaded else (random.Random,)
 
 
 def _is_volatile(x):
     """Whether a value is a random number generator, a function of one, a clock, a reader of files, or an iterator of Python's own."""
     if isinstance(x, collections.abc.Iterator) and type(x).__module__ in ("builtins", "itertools"):
         return True
-    if id(x) in _READERS or isinstance(x, GENERATORS) or isinstance(getattr(x, "__self__", None), GENERATORS):
+    if id(x) in _READERS or isinstance(x, _generators()) or isinstance(getattr(x, "__self__", None), _generators()):
         return True
     return isinstance(x, (types.BuiltinFunctionType, types.FunctionType)) and x.__module__ in VOLATILE and x.__name__ not in REPEATABLE
 

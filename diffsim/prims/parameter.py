@@ -19,7 +19,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.polynomial import chebyshev
 
 from ..core import Aval, Primitive, user_line
 from ..core.emission import Back
@@ -45,6 +44,8 @@ _SUMMED = Back("it sums values of SciPy's routine")
 @functools.cache
 def weights(n):
     """Of the coefficients, for the n-th derivative in the middle of (-1, 1)."""
+    from numpy.polynomial import chebyshev  # noqa: PLC0415  (it takes 2 ms, and is needed rarely)
+
     return np.array([chebyshev.chebval(0.0, chebyshev.chebder(row, n)) for row in np.eye(POINTS)])
 
 
@@ -112,7 +113,7 @@ def in_parameter(function, name, operand, symbol, *, reach, samples, vanishes=No
     reach : callable
         ``reach(*x)``: the half-length h of the interval, with primitives.
     samples : callable
-        Where the laws try it: draws operands.
+        Where the laws try it: draws operands, whose number it has as ``operands``.
     vanishes : callable, optional
         ``vanishes(*x)``: where every derivative in the operand is zero though the interpolant cannot tell.
 
@@ -132,7 +133,7 @@ def in_parameter(function, name, operand, symbol, *, reach, samples, vanishes=No
     def drawn(rng):
         return [(x, {"n": 1}) for x, _ in samples(rng)[::2]]
 
-    derivs = tuple(higher if k == operand else functools.partial(made.mixed, k) for k in range(len(drawn(np.random.default_rng(0))[0][0])))
+    derivs = tuple(higher if k == operand else functools.partial(made.mixed, k) for k in range(samples.operands))
     row = Primitive(
         f"{name}_in_{symbol}", impl=made.value, derivs=derivs, jvp=elementwise_jvp(derivs), transpose=NOT_LINEAR,
         aval=lambda *x, n: Aval(broadcast_shapes(*[a.shape for a in x]), function().aval(*x).dtype),

@@ -68,6 +68,7 @@ def special_samples(*domains, analytic=False):
     def samples(rng):
         return [(tuple(one(rng, d, s, pick) for d, s in zip(domains, each, strict=True)), {})
                 for pick in ((draw, draw_complex) if analytic else (draw,)) for each in shapes]
+    samples.operands = len(domains)
     return samples
 
 

@@ -76,14 +76,13 @@ def draw(path):
     y = solve(theta0, t, rtol=1e-8, atol=1e-14).y
     figure = Figure(figsize=(6.8, 4.0), layout="constrained")
     panels = figure.subplots(2, 3, sharex=True)
-    for axes, (i, name) in zip(panels.flat, ((0, "NO2"), (1, "NO"), (3, "O3"), (4, "HO2"), (5, "OH"), (10, "C2O3")), strict=True):
-        axes.plot(t, y[i], color="#0072B2")
-        axes.set_title(f"{name} (species {i + 1})", fontsize="medium")
-        axes.set_ylim(bottom=0.0)
-        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+    shown = ((0, "NO$_2$", -2), (1, "NO", -2), (3, "O$_3$", -2), (4, "HO$_2$", -7), (5, "OH", -7), (10, "C$_2$O$_3$", -8))
+    for axes, (i, name, power) in zip(panels.flat, shown, strict=True):
+        axes.plot(t, y[i] / 10.0**power, color="#0072B2")
+        axes.set_title(f"{name}  [$10^{{{power}}}$ ppm]", fontsize="medium", loc="left")
+        axes.set(xlim=(-1.5, 60.0), ylim=(0.0, None))
         axes.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel("time (min)")
-    figure.supylabel("concentration (ppm)")
+    figure.supxlabel("time [min]", fontsize="medium")
     figure.savefig(path, dpi=150)
 
 

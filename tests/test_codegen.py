@@ -544,6 +544,31 @@ def test_slices_of_inputs_that_are_contiguous_are_inputs(cut, start, rng):
     np.testing.assert_array_equal(eval_graph(made, *pieces)[0], 2.0 * y[cut].reshape(size, 1))
 
 
+@pytest.mark.parametrize("n", [5, 7, 9, 13, 15, 23, 62, 70])
+@pytest.mark.parametrize("add", [False, True])
+def test_rests_of_vectors_leave_alone_what_lies_behind(add, n, rng):
+    """Loops of so many iterations may be masked: rows of a table, their sums both ways, and neighbours."""
+    def f(t, y, p):
+        left = la.index(y, at=la.basic((11, n + 2), (slice(0, 11), slice(0, n))))
+        right = la.index(y, at=la.basic((11, n + 2), (slice(0, 11), slice(2, n + 2))))
+        z = e.div(e.mul(left, p), e.add(e.mul(right, right), 1.0))
+        return [z, la.reduce_sum(z, axes=(0,)), la.reduce_sum(z, axes=(1,))]
+
+    graph, _ = trace(f, [Aval((), FLOAT), Aval((11, n + 2), FLOAT), Aval((n,), FLOAT)])
+    sizes = [v.aval.size for v in graph.outputs]
+    starts = [1 + sum(sizes[:i]) + i for i in range(3)]
+    arguments = "k", PARAMS, graph, [("t", 0), ("y", 1), ("p", 2)], [("out", at, add) for at in starts], None
+    assert ("vectorize.predicate.enable" in kernel_ir(*arguments)) == (engine.width() != "")
+    y, p = rng.normal(size=11 * (n + 2) + 1), rng.normal(size=n + 2)
+    want = np.full(sum(sizes) + 4, 3.0)
+    for at, size, x in zip(starts, sizes, eval_graph(graph, 0.5, y[1:].reshape(11, n + 2), p[2:]), strict=True):
+        want[at:at + size] = add * 3.0 + np.ravel(x)
+    out = np.full(want.size, 3.0)
+    run_kernel(arguments, 0.5, y, p, out)
+    np.testing.assert_allclose(out, want, rtol=1e-13, atol=1e-13)
+    np.testing.assert_array_equal(out[[0, *[at + size for at, size in zip(starts, sizes, strict=True)]]], 3.0)
+
+
 def test_kernels_with_much_scratch_memory_take_it_from_the_heap():
     n = 300_000
 

@@ -12,6 +12,7 @@ from . import engine, parts, vector_math
 from .fuse import called_one_by_one, in_vectors
 from .guards import Guards
 from .lower import WIDE
+from .masks import masks
 from .nest import BOOL, COMPUTED, FLOAT, INT, PARTS, WIDTH, Atom, Block, Check, Choice, Link, Literal, Loop, Store, Value, numbers, slots
 from .scalars import FUNCTIONS, Special
 from .sums import block_length, block_sums
@@ -331,6 +332,8 @@ class FunctionPrinter:
         inner = all(type(s) is not Loop for s in loop.body.statements)
         if inner and self._heaviest > ENOUGH and self._trips * work(loop.body) < COLD * self._heaviest:
             hints = [NOT_UNROLLED, NOT_VECTORISED]
+        elif inner and self.worthwhile and engine.width():
+            hints = list(dict.fromkeys([*hints, *masks(loop)]))
         return self.text.loop_id(*hints)
 
     def choice(self, choice):

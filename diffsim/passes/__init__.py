@@ -8,13 +8,15 @@ from .early import early
 from .fold import fold
 from .inline import inline
 from .lean import lean
+from .quotients import quotients
 from .simplify import simplify
 from .sink import sink
 from .split import split
 
 PASSES = (fold, simplify, sink, cse, dce)
-#: Those before code is generated: what is left is not differentiated any more, and ``early`` and ``chains`` may round otherwise.
-LAST = (split, early, *PASSES, chains, lean)
+#: Those before code is generated: what is left is not differentiated any more, and ``early``, ``chains`` and ``quotients`` may round
+#: otherwise.
+LAST = (split, early, *PASSES, chains, quotients, lean)
 #: Rounds of all passes; each round makes the graph smaller, so that few are ever needed.
 MAX_ROUNDS = 8
 
@@ -31,8 +33,8 @@ def optimise(graph, passes=PASSES):
     Returns
     -------
     Graph
-        The same inputs and as many outputs; by ``PASSES`` bitwise the same values, except that a zero may change its sign.  ``early`` and
-        ``chains`` keep values up to rounding.
+        The same inputs and as many outputs; by ``PASSES`` bitwise the same values, except that a zero may change its sign.  ``early``,
+        ``chains`` and ``quotients`` keep values up to rounding.
     """
     off = without()
     passes = [each for each in passes if each.__name__ not in off]
@@ -53,4 +55,5 @@ def finished(graph):
     return optimise(inline(graph), LAST)
 
 
-__all__ = ["LAST", "PASSES", "chains", "cse", "dce", "early", "finished", "fold", "inline", "lean", "optimise", "simplify", "sink", "split"]
+__all__ = ["LAST", "PASSES", "chains", "cse", "dce", "early", "finished", "fold", "inline", "lean", "optimise", "quotients",
+           "simplify", "sink", "split"]

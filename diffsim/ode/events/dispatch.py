@@ -9,7 +9,8 @@ from diffsim.ode.loops.families import family_of
 from diffsim.ode.tableaus import METHODS
 
 from .joined import at_times, finished
-from .recalled import solve_recalled, symbolic_result
+from .program import Loop, suits
+from .recalled import room, solve_recalled, symbolic_result
 from .segments import BecomesSymbolError, Stretches, traced
 
 
@@ -68,4 +69,8 @@ def _inside_programs(problem, hybrid, args):
         run = Stretches(problem, hybrid, [], False)           # its course is known: solves one after the other, in the program
         run.run()
         return symbolic_result(problem, hybrid, at_times(run)[1])
+    rooms, resets = [room(event, hybrid) for event in hybrid.events], [_reset(event, problem.layout, args) for event in hybrid.events]
+    if times.t_eval is not None and suits(problem, hybrid, rooms):
+        ys, *seen = Loop(problem, hybrid, resets, rooms).run()
+        return symbolic_result(problem, hybrid, ys, seen)
     return solve_recalled(problem, hybrid, args, lambda problem, hybrid, resets: Stretches(problem, hybrid, resets, False))

@@ -37,6 +37,8 @@ class Hybrid:
         How many conditions of ``where_event`` the right-hand side has; known once it has run.
     stops : list of array
         Times at which its inputs are not smooth; likewise.
+    claims : list of (array, str)
+        Flags that must be set, of values not known yet, and what to say where one is not.
     given : bool
         Whether ``events`` was given, so that the result has ``t_events``.
     limited : bool
@@ -48,7 +50,8 @@ class Hybrid:
 
     def __init__(self, events=None, tstops=None, doses=None, max_events=None, args=None):
         self.given, self.events = events is not None, checked_events(events)
-        self.schedule = checked_schedule(tstops, doses)
+        self.claims = []
+        self.schedule = checked_schedule(tstops, doses, self.claims)
         self.windowed = tstops is not None
         self.infused = any(item.flow is not None for item in self.schedule)
         self.limited, self.max_events = max_events is not None, MAX_EVENTS if max_events is None else _counted(max_events)
@@ -149,6 +152,8 @@ class Hybrid:
                 known.append(times)
                 if jumps:
                     self.schedule = self.schedule + checked_schedule(times, None)
+                    if concrete(times) is None:
+                        self.claims.append((times[1:] > times[:-1], "the times of an Input must increase"))
                     new, self.windowed = True, True
         return new
 

@@ -78,20 +78,20 @@ class Input:
         k = int(self.times.shape[0])
         i = np.searchsorted(self.times, t, side="right") - 1
         if self.kind == "previous":
-            return _row(self.values, np.clip(i, 0, k - 1))
+            return row(self.values, np.clip(i, 0, k - 1))
         i = np.clip(i, 0, k - 2)
-        start = _row(self.times, i)
-        h = _row(self.times, i + 1) - start
+        start = row(self.times, i)
+        h = row(self.times, i + 1) - start
         s = np.clip((t - start) / h, 0.0, 1.0)
-        low, high = (_row(self.values, j) for j in (i, i + 1))
+        low, high = (row(self.values, j) for j in (i, i + 1))
         if self.kind == "linear":
             return low + s * (high - low)
-        first, last = (_row(self.slopes, j) for j in (i, i + 1))
+        first, last = (row(self.slopes, j) for j in (i, i + 1))
         a, b = h * first - (high - low), (high - low) - h * last
         return low + s * (high - low) + s * (1.0 - s) * (a * (1.0 - s) + b * s)
 
 
-def _row(x, i):
+def row(x, i):
     """x[i] for an index that may be traced."""
     x = value_of(lift(x))
     if len(x.shape) == 1:

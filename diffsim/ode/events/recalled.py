@@ -88,17 +88,17 @@ def solve_recalled(problem, hybrid, args, stretches):
             f"{user_line()}: inside jit and vmap, solve_ivp needs t_eval and no dense_output: the number of accepted steps, and so the "
             f"shape of the result, is not known while the program is traced, and differs between members.")
     operands = Operands(problem, hybrid, args)
-    m, n, rooms = int(problem.times.t_eval.shape[0]), problem.layout.n, [_room(event, hybrid) for event in hybrid.events]
+    m, n, rooms = int(problem.times.t_eval.shape[0]), problem.layout.n, [room(event, hybrid) for event in hybrid.events]
 
     def run(*values):
         made = stretches(*operands.put(values))
         made.run()
         out = [_filled(at_times(made)[1], m, n)]
-        for chunks, room in zip(made.seen, rooms, strict=True):
+        for chunks, many in zip(made.seen, rooms, strict=True):
             t, ys = joined(chunks)
-            out += [_filled(t, room), _filled(ys, room, n)]
+            out += [_filled(t, many), _filled(ys, many, n)]
         return out
-    avals = [Aval((m, n), FLOAT)] + [Aval(shape, FLOAT) for room in rooms for shape in ((room,), (room, n))]
+    avals = [Aval((m, n), FLOAT)] + [Aval(shape, FLOAT) for many in rooms for shape in ((many,), (many, n))]
     values = [x if hasattr(x, "dtype") else np.float64(x) for x in operands.values]
     assert all(aval_of(x).dtype == FLOAT for x in values)
     ys, *seen = eagerly(*values, fn=Eager("a solve with events", run, avals))
@@ -115,7 +115,7 @@ def symbolic_result(problem, hybrid, ys, seen=()):
     return result
 
 
-def _room(event, hybrid):
+def room(event, hybrid):
     """How many occurrences of an event there is room for."""
     return event.count or (hybrid.max_events if hybrid.limited else 0)
 

@@ -77,14 +77,17 @@ class Timed:
     flow: tuple | None = None
 
 
-def checked_schedule(tstops, doses):
-    """The :class:`Timed` of ``solve_ivp(tstops=..., doses=...)``, in the order in which they were given."""
-    items = []
+def checked_schedule(tstops, doses, claims=None):
+    """The :class:`Timed` of ``solve_ivp(tstops=..., doses=...)``, in the order in which they were given.
+
+    ``claims``, a list, receives what must hold of values that are not known yet: flags, and what to say where one is not set.
+    """
+    items, claims = [], [] if claims is None else claims
     doses = [doses] if isinstance(doses, Dose) else doses or []
     for i, dose in enumerate(doses):
         if not isinstance(dose, Dose):
             raise InputTypeError(f"solve_ivp: doses[{i}] must be a Dose, not {type(dose).__name__}")
-        items += _given(dose, f"doses[{i}]", len(items))
+        items += _given(dose, f"doses[{i}]", len(items), claims)
     if tstops is not None:
         times = vector(tstops if isinstance(tstops, (list, tuple)) else lift(tstops), "tstops", allow_empty=True)
         m = int(times.shape[0])
@@ -92,15 +95,17 @@ def checked_schedule(tstops, doses):
     return items
 
 
-def _given(dose, what, first):
+def _given(dose, what, first, claims):
     """What one dose does, repeated as often as it says."""
     if not isinstance(dose.count, (int, np.integer)) or dose.count < 1:
         raise InputError(f"solve_ivp: {what}: count must be a positive whole number, got {dose.count!r}")
     if dose.count > 1 and dose.every is None:
         raise InputError(f"solve_ivp: {what} is given {dose.count} times: say every= how long")
     amount, start = _number(dose.amount, f"{what}.amount"), add(_number(dose.time, f"{what}.time"), _number(dose.lag, f"{what}.lag"))
-    every = None if dose.every is None else _positive(dose.every, f"{what}.every")
-    duration = None if dose.duration is None else _positive(dose.duration, f"{what}.duration")
+    every = None if dose.every is None else _positive(dose.every, f"{what}.every", claims)
+    duration = None if dose.duration is None else _positive(dose.duration, f"{what}.duration", claims)
+    if concrete(start) is None:
+        claims.append((np.isfinite(start), f"{what}.time must be a finite number"))
     items = []
     for i in range(dose.count):
         time = start if i == 0 else add(start, i * every)
@@ -117,9 +122,11 @@ def _number(x, what):
     return x if x.dtype == FLOAT else convert(x, dtype=FLOAT)
 
 
-def _positive(x, what):
+def _positive(x, what, claims):
     x = _number(x, what)
     value = concrete(x)
+    if value is None:
+        claims.append((x > 0, f"{what} must be positive"))
     if value is not None and not value > 0:
         raise InputError(f"solve_ivp: {what} must be positive, got {value}")
     return x

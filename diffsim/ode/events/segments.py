@@ -13,7 +13,6 @@ import re
 import numpy as np
 
 from diffsim.core import Tracer
-from diffsim.errors import SolveError
 from diffsim.ode.arguments import concrete
 from diffsim.ode.loops.erk import COUNTS
 from diffsim.ode.loops.watch import COUNT, END, HITS, SIZE, changes
@@ -24,6 +23,7 @@ from diffsim.prims.layout import basic, concatenate, index, index_set, reshape
 from .joined import Piece
 from .schedule import by_time, component
 from .until import crossing, odeint_until
+from .verdict import CROWDED, TOO_MANY, trouble
 
 #: Crossings whose times differ by no more than this many roundings happen at once.
 TOGETHER = 8 * float(np.finfo(float).eps)
@@ -97,7 +97,7 @@ class Stretches:
         if hybrid.infused:
             inflow = np.zeros(self.n)
             for rate, i in self.flows.values():
-                inflow = add(inflow, _single(rate, i, self.n))
+                inflow = add(inflow, single(rate, i, self.n))
             extra.append(inflow)
         if hybrid.switches:
             extra.append(self.modes.copy())
@@ -147,7 +147,7 @@ class Stretches:
             if self.place > first and self.apart(value):
                 break
             if item.amount is not None:
-                self.y, self.moved = add(self.y, _single(item.amount, i, self.n)), True
+                self.y, self.moved = add(self.y, single(item.amount, i, self.n)), True
             elif item.flow is not None:
                 key, rate = item.flow
                 self.flows.pop(key, None)
@@ -334,22 +334,15 @@ class Stretches:
         self.interval, self.latest = abs(now - self.latest), now
         self.near = self.near + 1 if self.interval <= CLOSE * max(span, abs(now)) else 0
         if self.near >= MANY:
-            raise self.trouble(f"{self.hybrid.names()[g]} happens again and again at t = {now:.9g}, without time going on: the solution "
-                               f"ends there as it is described",
-                               "end the span before, make the event terminal once it is faint, or let a reset leave the surface")
+            raise self.trouble(CROWDED, g)
 
     def tally(self, g, n):
         self.happened += n
         if self.happened > self.hybrid.max_events:
-            raise self.trouble(f"there were more than {self.hybrid.max_events} events, the last one {self.hybrid.names()[g]} at t = "
-                               f"{self.now:.9g}",
-                               "raise max_events, or look whether it should happen that often")
+            raise self.trouble(TOO_MANY, g)
 
-    def trouble(self, reason, remedy):
-        error = SolveError(f"solve_ivp stopped at t = {self.now:.6g} of {self.first:.6g} to {self.last:.6g}: {reason}. Remedy: {remedy}.",
-                           status=-1, t=self.now)
-        error.record = None
-        return error
+    def trouble(self, status, g):
+        return trouble(status, self.hybrid.names()[g], self.hybrid.max_events, self.now, self.first, self.last)
 
     def named(self, error):
         """An error of a stretch, in the user's words: the span is that of the whole solve."""
@@ -416,7 +409,7 @@ def traced(problem, hybrid):
     return some or bool(more), symbolic or any(concrete(x) is None for x in more)
 
 
-def _single(x, i, n):
+def single(x, i, n):
     """A vector of zeros but for one component."""
     if not isinstance(x, Tracer):
         return np.where(np.arange(n) == i, np.asarray(x, float), 0.0)

@@ -29,9 +29,9 @@ from diffsim.ode.compiled.emit import until_call
 from diffsim.ode.loops.watch import END
 from diffsim.ode.odeint import NO_SAMPLES, prepared, record_aval, replay, solve_jvp
 from diffsim.ode.system import FLOAT
-from diffsim.prims.elementwise import absolute, add, div, less_equal, neg, where
+from diffsim.prims.elementwise import absolute, add, div, less_equal, mul, neg, where
 from diffsim.prims.family import NOT_LINEAR
-from diffsim.prims.layout import basic, index, reshape, stack
+from diffsim.prims.layout import basic, index, reduce_sum, reshape, stack
 from diffsim.transforms import batch, forward
 
 #: A rate of change this small beside the mean one over the step makes an event graze its surface.
@@ -71,8 +71,10 @@ odeint_until = Primitive(
 
 # ---------------------------------------------------------------- when
 def _values(conditions, which, t, ys, p):
-    """Event function number ``which`` at times t, shape (k,), and states ys, shape (k, n)."""
+    """Event function number ``which`` at times t, shape (k,), and states ys, shape (k, n); None: the one that the last of p picks."""
     def one(t, y):
+        if which is None:
+            return reduce_sum(mul(conditions.call(t, y, *p[:-1]), p[-1]), axes=(0,))
         return index(conditions.call(t, y, *p), at=basic((conditions.count,), (which,)))
     m, n = (int(s) for s in ys.shape)
     if m == 1 or conditions.graph is None:
@@ -89,17 +91,21 @@ def _crossing_jvp(x, y, x_dot, *, system, method, conditions, which):
         return None
 
     def value(sigma, t0, y0, *p):
-        ys, _ = replay(mesh, t0, y0, sigma, *p, system=system, method=method, rate=0)
+        ys, _ = replay(mesh, t0, y0, sigma, *p[:len(system.p_avals)], system=system, method=method, rate=0)
         return [_values(conditions, which, add(t0, sigma), ys, p)]
     _, (change,) = forward.jvp(lambda *z: value(y, *z), z, z_dot, "the time of an event")
     _, (rate,) = forward.jvp(lambda sigma: value(sigma, *z), [y], [np.ones(aval_of(y).shape)], "the time of an event")
     if rate is None:
-        raise SingularError(f"{conditions.names[which]} jumps at zero: its rate of change vanishes there, so the time of the event has no "
+        raise SingularError(f"{_name(conditions, which)} jumps at zero: its rate of change vanishes there, so the time of the event has no "
                             f"derivative; give a condition that goes through zero, such as y[0] - level instead of its sign")
     if change is None:
         return None
     _check_rate(conditions, which, rate, x[2], t0, y)
     return neg(div(change, rate))
+
+
+def _name(conditions, which):
+    return "an event" if which is None else conditions.names[which]
 
 
 def _check_rate(conditions, which, rate, level, t0, sigma):
@@ -111,14 +117,15 @@ def _check_rate(conditions, which, rate, level, t0, sigma):
     worst = int(np.argmin(relative))
     if relative[worst] > GRAZING:
         return
-    told = f"{conditions.names[which]} grazes zero at t = {float(t0 + sigma[worst]):.6g}"
+    told = f"{_name(conditions, which)} grazes zero at t = {float(t0 + sigma[worst]):.6g}"
     if relative[worst] <= TOUCHING:
         raise SingularError(f"{told}: its rate of change vanishes there, so the time of the event has no derivative")
     warnings.warn(f"{told}: it changes {relative[worst]:.1e} times as fast there as over the step, so the derivative of the time of the "
                   f"event is that much larger, and less accurate", DegeneracyWarning, stacklevel=user_depth())
 
 
-#: Operands: sigma where it is known to be, shape (k,); the mesh; the mean rate of change around, shape (k,); t0, y0 and the leaves.
+#: Operands: sigma where it is known to be, shape (k,); the mesh; the mean rate of change around, shape (k,); t0, y0 and the leaves; if
+#: ``which`` is None, 1 for the event function it is and 0 for the others.
 crossing = Primitive(
     "crossing", impl=lambda sigma, mesh, level, t0, y0, *p, **params: np.array(sigma),
     aval=lambda sigma, *rest, **params: sigma, jvp=_crossing_jvp, transpose=NOT_LINEAR,

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+from diffsim.core import Tracer
 from diffsim.errors import InputError, SolveError
 from diffsim.numpy.rebind import rebound
 from diffsim.ode.arguments import concrete
 from diffsim.ode.loops.families import family_of
 from diffsim.ode.tableaus import METHODS
+from diffsim.transforms.forward import ForwardTrace
+from diffsim.transforms.linear import LinearTrace
 
 from .joined import at_times, finished
 from .program import Loop, suits
@@ -61,6 +64,16 @@ def solve_in_stretches(problem, hybrid, args, dense_output):
     return finished(run, error, dense_output)
 
 
+def _orders(problem):
+    """How many derivatives are being taken of a problem, as far as is known here: programs of second derivatives of loops are long."""
+    def orders(x):
+        count = 0
+        while isinstance(x, Tracer):
+            count, x = count + isinstance(x.owner, (ForwardTrace, LinearTrace)), x.primal
+        return count
+    return max(map(orders, (problem.y0, problem.times.t0, problem.times.t1, *problem.leaves)))
+
+
 def _inside_programs(problem, hybrid, args):
     """The result while a program is traced, or for the members of a batch."""
     times = problem.times
@@ -70,7 +83,7 @@ def _inside_programs(problem, hybrid, args):
         run.run()
         return symbolic_result(problem, hybrid, at_times(run)[1])
     rooms, resets = [room(event, hybrid) for event in hybrid.events], [_reset(event, problem.layout, args) for event in hybrid.events]
-    if times.t_eval is not None and suits(problem, hybrid, rooms):
+    if times.t_eval is not None and suits(problem, hybrid, rooms) and _orders(problem) < 2:
         ys, *seen = Loop(problem, hybrid, resets, rooms).run()
         return symbolic_result(problem, hybrid, ys, seen)
     return solve_recalled(problem, hybrid, args, lambda problem, hybrid, resets: Stretches(problem, hybrid, resets, False))

@@ -5,6 +5,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 
@@ -149,7 +150,7 @@ def test_a_full_disk_is_no_error(place, monkeypatch, step):
 
     assert cache.directory() == place
     fdopen = os.fdopen
-    broken = {"create": (cache.tempfile, "mkstemp", fail), "rename": (os, "replace", fail),
+    broken = {"create": (tempfile, "mkstemp", fail), "rename": (os, "replace", fail),
               "write": (os, "fdopen", lambda *args: FullDisk(fdopen(*args)))}
     monkeypatch.setattr(*broken[step])
     assert not cache.put("object", "k", b"data of some length")

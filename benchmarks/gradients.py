@@ -9,7 +9,6 @@ the size of what it is by, relative to that of the gradient at tolerance 1e-12 b
 diffsim's gradient in units of its own solve by the same method at the same tolerance.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from simulated import with_diffsim
-from simulated.race import draw, fresh_cache, keep, quickest, race, table
+from simulated.race import chosen, draw, fresh_cache, keep, options_of, quickest, race, table
 from simulated.rows import rows
 
 EXPLICIT = [("diffsim", "Tsit5"), ("diffsim", "DOP853"), ("diffrax", "Tsit5-reverse"), ("diffrax", "Dopri8-forward"),
@@ -67,22 +66,13 @@ def own(row, entries, options):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", default=",".join(FIELD))
-    parser.add_argument("--contestants", help="codes, separated by commas; default: all")
-    parser.add_argument("--python", default=sys.executable, help="interpreter of the peers (default: this one)")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.1, help="time a call is repeated for in each round")
-    parser.add_argument("--json", default="gradients.json", metavar="PATH", help="where results are kept (default: %(default)s)")
-    parser.add_argument("--plot", metavar="PATH", help="where to draw work-precision diagrams of all that is kept")
-    options = parser.parse_args(arguments)
+    options = options_of(__doc__, FIELD, "gradients.json").parse_args(arguments)
     every, whole = {**rows(), "heat_fixed": rows()["heat"]}, keep(options.json, [])
     every["heat_fixed"].title = "heat 2-D, 64 x 64, 4096 coefficients, RK4 x 200"
     with fresh_cache() as options.cache:
-        for name in options.rows.split(",") if options.rows else ():
+        for name, entries in chosen(FIELD, options):
             row = every[name]
             row.target = TARGETS.get(name, max(row.target, 1e-5))
-            entries = [e for e in FIELD[name] if options.contestants is None or e[0] in options.contestants.split(",")]
             print(f"  {row.title}", file=sys.stderr, flush=True)
             results = race("gradient", row, entries, TOLERANCES.get(name, USUAL), error_of(row, name), options)
             for entry in results:

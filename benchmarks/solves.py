@@ -11,14 +11,13 @@ most the row's target, by the best time of all rounds. diffsim's stepping loops 
 needs them.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from simulated.race import draw, fresh_cache, keep, race, table
+from simulated.race import chosen, draw, fresh_cache, keep, options_of, race, table
 from simulated.rows import reference, rows
 
 EXPLICIT = [
@@ -54,20 +53,11 @@ def error_of(row):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", default=",".join(FIELD))
-    parser.add_argument("--contestants", help="codes, separated by commas; default: all")
-    parser.add_argument("--python", default=sys.executable, help="interpreter of the peers (default: this one)")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.1, help="time a call is repeated for in each round")
-    parser.add_argument("--json", default="solves.json", metavar="PATH", help="where results are kept (default: %(default)s)")
-    parser.add_argument("--plot", metavar="PATH", help="where to draw work-precision diagrams of all that is kept")
-    options = parser.parse_args(arguments)
+    options = options_of(__doc__, FIELD, "solves.json").parse_args(arguments)
     every, whole = rows(), keep(options.json, [])
     with fresh_cache() as options.cache:
-        for name in options.rows.split(",") if options.rows else ():
+        for name, entries in chosen(FIELD, options):
             row = every[name]
-            entries = [e for e in FIELD[name] if options.contestants is None or e[0] in options.contestants.split(",")]
             print(f"  {row.title}", file=sys.stderr, flush=True)
             results = race("solve", row, entries, TOLERANCES.get(name, USUAL), error_of(row), options)
             print("\n".join(table(row, results)), flush=True)

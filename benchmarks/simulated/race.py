@@ -1,5 +1,6 @@
 """Races: contestants in processes of their own, rounds of calls that follow each other, tables and work-precision diagrams."""
 
+import argparse
 import contextlib
 import json
 import os
@@ -168,6 +169,25 @@ def draw(path, results, titles, targets):
     for axes in figure.axes[len(names):]:
         axes.set_visible(False)
     figure.savefig(path, dpi=150)
+
+
+def options_of(description, rows, results):
+    """The parser of a program that runs races: ``rows`` are those it runs by default, ``results`` is where it keeps what it finds."""
+    parser = argparse.ArgumentParser(description=description.partition("\n")[0])
+    parser.add_argument("--rows", default=",".join(rows))
+    parser.add_argument("--contestants", help="codes, separated by commas; default: all")
+    parser.add_argument("--python", default=sys.executable, help="interpreter of the peers (default: this one)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.1, help="time a call is repeated for in each round")
+    parser.add_argument("--json", default=results, metavar="PATH", help="where results are kept (default: %(default)s)")
+    parser.add_argument("--plot", metavar="PATH", help="where to draw work-precision diagrams of all that is kept")
+    return parser
+
+
+def chosen(field, options):
+    """Name of each row that is to be run, and its contestants."""
+    codes = options.contestants and options.contestants.split(",")
+    return [(name, [e for e in field[name] if codes is None or e[0] in codes]) for name in options.rows.split(",") if name]
 
 
 def keep(path, results):

@@ -70,6 +70,21 @@ class Checkpoints:
     holds = False
 
     def plan(self, steps, known, state, stage):
+        """What is kept of a solve, and what is computed again.
+
+        Parameters
+        ----------
+        steps : int
+            Steps there is to be room for.
+        known : bool
+            Whether the solve takes exactly so many.
+        state, stage : int
+            Bytes of a kept state with its slope; of the stages of a step.
+
+        Returns
+        -------
+        Plan
+        """
         raise NotImplementedError
 
     def memory_for(self, shape):

@@ -23,7 +23,7 @@ from diffsim.ode.loops.esdirk_stages import (
 )
 from diffsim.ode.loops.stepsize import DONE, FULL, MAX_STEPS, NOT_FINITE, SINGULAR, first_not_finite, mean_square
 from diffsim.ode.loops.sweep import KEEPING, KEPT_SIZES, keep_state, put
-from diffsim.ode.loops.symplectic import clear_vector, within
+from diffsim.ode.loops.symplectic import clear_vector, gather_hermite, within
 from diffsim.ode.matrices.lu import MATRICES, factor, form, solve_joined_transposed
 
 
@@ -148,15 +148,8 @@ def adjoint(
     n, o, status = y_bar.shape[0], sigma.shape[0] - 1, DONE
     for step in range(steps - 1, -1, -1):
         h, t, state, begins = mesh[step], t0 + nodes[step], row3(stages, step + 1, 0), row3(stages, step, 0)
-        clear_vector(first)
-        for i in range(3):
-            clear_vector(row(kappa, i))
-        before = o
-        o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, first, y_bar, kappa, w)
-        if o < before and (rate > 0 or sigma[o + 1] != nodes[step + 1] or sigma[before] != nodes[step + 1]):
-            for q in range(n):
-                y_bar[q] += kappa[1, q] / h
-                first[q] -= kappa[1, q] / h
+        o, read = gather_hermite(o, sigma, sign, rate, dense, step, h, nodes, out_bar, first, y_bar, kappa, w)
+        if read:
             vjp(k, t + h, state, p, row(kappa, 2), y_bar, p_bar, t_bar)
             vjp(k, t, begins, p, row(kappa, 0), first, p_bar, t_bar)
         if status == DONE:
@@ -203,5 +196,5 @@ ADJOINT = Loop(
         "first": "n", "g": "n", "x": "n", "r": "n", "work": "n",
     },
     integer_arrays=("plan", "pivots"),
-    helpers=(*MATRICES, weights, clear_vector, gather_outputs, base_jacobian, retreat),
+    helpers=(*MATRICES, weights, clear_vector, gather_outputs, gather_hermite, base_jacobian, retreat),
 )  # fmt: skip

@@ -51,6 +51,25 @@ def within(o, sigma, sign, rate, following, landed):
     return rate > 0 or sigma[o] != following or (landed and sigma[sigma.shape[0] - 1] != following)
 
 
+def gather_hermite(o, sigma, sign, rate, dense, step, h, nodes, out_bar, first, y_bar, kappa, w):
+    """As ``erk.gather_outputs`` for the cubic through both states and slopes, whose second slope is the mean one.
+
+    Cotangents of the states at both ends go to ``first``, overwritten, and to y_bar, those of the slopes there to kappa[0] and kappa[2].
+    Returns the number of the next output, and whether these slopes were read.
+    """
+    clear_vector(first)
+    for i in range(3):
+        clear_vector(row(kappa, i))
+    before, following = o, nodes[step + 1]
+    o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, first, y_bar, kappa, w)
+    if o == before or (rate == 0 and sigma[o + 1] == following and sigma[before] == following):
+        return o, False
+    for q in range(y_bar.shape[0]):
+        y_bar[q] += kappa[1, q] / h
+        first[q] -= kappa[1, q] / h
+    return o, True
+
+
 def one_step(k, half, drifts, kicks, drift_times, kick_times, t, h, p, new, force, velocity):
     """Move ``new`` over one step; ``force`` is the slope of the momenta at its start and becomes that at its end."""
     for i in range(drifts.shape[0]):
@@ -191,15 +210,8 @@ def adjoint(
     clear_vector(force_bar)
     for step in range(steps - 1, -1, -1):
         h, t, state, begins = mesh[step], t0 + nodes[step], row3(stages, step + 1, 0), row3(stages, step, 0)
-        clear_vector(first)
-        for i in range(3):
-            clear_vector(row(kappa, i))
-        before = o
-        o = gather_outputs(o, sigma, sign, rate, dense, step, h, nodes, out_bar, first, y_bar, kappa, w)
-        if o < before and (rate > 0 or sigma[o + 1] != nodes[step + 1] or sigma[before] != nodes[step + 1]):
-            for q in range(n):
-                y_bar[q] += kappa[1, q] / h
-                first[q] -= kappa[1, q] / h
+        o, read = gather_hermite(o, sigma, sign, rate, dense, step, h, nodes, out_bar, first, y_bar, kappa, w)
+        if read:
             slopes_back(k, half, t + h, state, p, row(kappa, 2), velocity, y_bar, p_bar, t_bar)
             slopes_back(k, half, t, begins, p, row(kappa, 0), velocity, first, p_bar, t_bar)
         part(half, half, h * kicks[end], y_bar, force_bar)
@@ -257,5 +269,5 @@ ADJOINT = Loop(
         **SHAPES, "out_bar": "m, n_out", "stages": "room + 1, 1, n", "y_bar": "n", "p_bar": "n_p", "t_bar": "1", "kappa": "3, n",
         "first": "n", "trail": "S, n", "force": "n // 2", "velocity": "n // 2", "force_bar": "n // 2",
     },
-    helpers=(move, part, clear_vector, copy, weights, gather_outputs, retrace, retreat, slopes_back),
+    helpers=(move, part, clear_vector, copy, weights, gather_outputs, gather_hermite, retrace, retreat, slopes_back),
 )  # fmt: skip

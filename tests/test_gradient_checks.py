@@ -54,6 +54,36 @@ def test_a_gradient_from_rest_is_found_out(case, rtol):
     assert abs(gradient - exact) < 3 * abs(error) + 1e-9
 
 
+@pytest.mark.parametrize("case", [rest, fixed_point])
+@pytest.mark.parametrize("method", ["Tsit5", "Rodas5P", "KenCarp4"])
+def test_every_tangent_may_join_the_error_norm(case, method):
+    """As strictly as the state: the error is a good deal smaller than with one probe, and that of a state that moves."""
+    loss, k, exact = case(gradient_errors="full", rtol=1e-6, method=method)
+    for gradient in (ds.grad(loss)(k), ds.jvp(loss, (k,), (1.0,))[1]):
+        assert gradient == pytest.approx(exact, rel=3e-6)
+    assert ds.jit(ds.grad(loss))(k) == pytest.approx(ds.grad(loss)(k), rel=1e-12)
+
+
+def test_what_joins_the_error_norm_is_counted():
+    """The more tangents, and the more strictly, the more steps."""
+    def steps(errors):
+        seen = []
+
+        def loss(theta):
+            sol = ds.solve_ivp(lambda t, y, p: np.array([p[0] * y[0] - p[1] * y[0] * y[1], p[1] * y[0] * y[1] - p[2] * y[1]]), (0, 10),
+                               theta["y0"], t_eval=[10.0], args=(theta["p"],), gradient_errors=errors)
+            seen.append(sol.accepted)
+            return np.sum(sol.y)
+        theta = {"p": np.array([1.5, 1.0, 3.0]), "y0": np.array([1.0, 1.0])}
+        ds.value_and_grad(loss)(theta)
+        uncompiled = ds.ode.check_gradient(loss, theta, show=False)
+        assert uncompiled.exact
+        return seen[0]
+    counted = [steps(errors) for errors in ("state", "probe", "full")]
+    assert counted == sorted(counted)
+    assert counted[2] > counted[1]
+
+
 @pytest.mark.parametrize("rtol", [1e-4, 1e-6])
 def test_the_estimate_is_of_the_size_of_the_error(rtol):
     loss, theta = hares(rtol)

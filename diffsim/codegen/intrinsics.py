@@ -107,7 +107,7 @@ def _kernels():
     def bend(typingctx, k, t, y, v, tau, p, w, y_bar, p_bar, t_bar):
         return types.void(k, number, y, v, number, p, w, y_bar, p_bar, t_bar), _emit_kernel("ds_bend")
 
-    groups = {of_point: ("rhs", "jac", "rhs_t", "drift", "kick", "gentle", "event"), of_vector: ("push", "pull"),
+    groups = {of_point: ("rhs", "base_rhs", "jac", "rhs_t", "drift", "kick", "gentle", "event"), of_vector: ("push", "pull"),
               cotangents: ("vjp", "drift_vjp", "kick_vjp", "gentle_vjp")}
     return {name: make(f"ds_{name}") for make, names in groups.items() for name in names} | {"bend": bend}
 

@@ -32,6 +32,11 @@ def rhs(k, t, y, p, out):
     k.rhs(t, y, p, out)
 
 
+def base_rhs(k, t, y, p, out):
+    """Kernel: as ``rhs``, of the state without its tangents, in its place among them."""
+    k.base_rhs(t, y, p, out)
+
+
 def vjp(k, t, y, p, w, y_bar, p_bar, t_bar):
     """Kernel: adds w^T df/d(y, p, t) to y_bar, p_bar, t_bar."""
     k.vjp(t, y, p, w, y_bar, p_bar, t_bar)
@@ -142,7 +147,8 @@ def unroll():
 
 
 SYMBOLS = {                                                                     # kernels and their C arguments
-    "ds_rhs": ["double"] + ["ptr"] * 3, "ds_vjp": ["double"] + ["ptr"] * 6, "ds_jac": ["double"] + ["ptr"] * 3,
+    "ds_rhs": ["double"] + ["ptr"] * 3, "ds_base_rhs": ["double"] + ["ptr"] * 3,
+    "ds_vjp": ["double"] + ["ptr"] * 6, "ds_jac": ["double"] + ["ptr"] * 3,
     "ds_rhs_t": ["double"] + ["ptr"] * 3, "ds_push": ["double"] + ["ptr"] * 4, "ds_pull": ["double"] + ["ptr"] * 4,
     "ds_bend": ["double", "ptr", "ptr", "double"] + ["ptr"] * 5,
     "ds_drift": ["double"] + ["ptr"] * 3, "ds_kick": ["double"] + ["ptr"] * 3,
@@ -305,6 +311,19 @@ def constant(name, values):
 def unused(symbol, name):
     """IR of a kernel that a loop names but will not call."""
     return f"define void @{name}({', '.join(SYMBOLS[symbol])}) {{\n  ret void\n}}\n"
+
+
+def another(symbol, name, target):
+    """IR of a kernel that calls another one of the same arguments."""
+    kinds = SYMBOLS[symbol]
+    formal = ", ".join(f"{kind} %{i}" for i, kind in enumerate(kinds))
+    return f"""declare void @{target}({", ".join(kinds)})
+
+define void @{name}({formal}) alwaysinline {{
+  call void @{target}({formal})
+  ret void
+}}
+"""
 
 
 def trampoline(symbol, address):

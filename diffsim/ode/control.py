@@ -13,6 +13,8 @@ from .tableaus import METHODS, Ndf
 
 #: The probe's error norm counts one part in this many (ode notes: a tenth of the state's tolerance costs no steps on ordinary problems).
 PROBE_FACTOR = 10.0
+#: What step sizes may resolve where a derivative is taken.
+GRADIENT_ERRORS = ("probe", "full", "state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class Control:
         0 to estimate it.
     max_step : float
     max_steps : int
-    probed : bool
-        Whether a derivative puts the probe into the error norm.
+    gradient_errors : str
+        What a derivative puts into the error norm: "probe", one tangent; "full", one for each number differentiated in; "state", nothing.
     pace : tuple of float
         The controller as numbers, see ``stepsize.steer``; empty for the usual one.
     history : int
@@ -41,10 +43,15 @@ class Control:
     first_step: float = 0.0
     max_step: float = float("inf")
     max_steps: int = 100_000
-    probed: bool = True
+    gradient_errors: str = "probe"
     pace: tuple = ()
     history: int = 0
     everywhere: bool = False
+
+    @property
+    def probe_factor(self):
+        """The error norm of tangents counts one part in this many."""
+        return 1.0 if self.gradient_errors == "full" else PROBE_FACTOR
 
     def rtol_vector(self, n):
         """Relative tolerance of each component, shape (n,)."""
@@ -59,11 +66,6 @@ class Control:
 REPLAYING = Control(1e-6, 1.0, max_steps=10**9)
 
 
-def probe_signs(n):
-    """Signs of the probe's direction, the same in every run."""
-    return np.where(np.random.default_rng(20110525).integers(0, 2, n) == 1, 1.0, -1.0)
-
-
 # ---------------------------------------------------------------- what a user asks for
 def checked_control(layout, method, options, span=None):
     """The :class:`Control` that a user's options ask for; InputError, naming the argument, where they are wrong.
@@ -74,8 +76,8 @@ def checked_control(layout, method, options, span=None):
         raise InputError(f"solve_ivp: method {method!r} takes equal steps and estimates no error: give first_step=, their size, or steps=")
     if not family_of(method).steered and options.controller != "PI":
         raise InputError(f"solve_ivp: method {method!r} takes no controller=, it chooses order and size together: leave it out")
-    if options.gradient_errors not in ("probe", "state"):
-        raise InputError(f"solve_ivp: gradient_errors must be 'probe' or 'state', not {options.gradient_errors!r}")
+    if options.gradient_errors not in GRADIENT_ERRORS:
+        raise InputError(f"solve_ivp: gradient_errors must be 'probe', 'full' or 'state', not {options.gradient_errors!r}")
     if isinstance(METHODS[method], Ndf) and options.controller != "PI":
         raise InputError(f"solve_ivp: method {method!r} chooses order and size together and takes no controller: remove controller=")
     rtol, atol = layout.spread(options.rtol, "rtol"), layout.spread(options.atol, "atol")
@@ -96,7 +98,7 @@ def checked_control(layout, method, options, span=None):
         warnings.warn(f"At least one element of `rtol` is too small. Setting `rtol = np.maximum(rtol, {least})`.", UserWarning,
                       stacklevel=user_depth())
     return Control(_hashable(np.maximum(rtol, least)), _hashable(atol), first_step, max_step, int(min(max_steps, 2**62)),
-                   options.gradient_errors == "probe", pace_of(options.controller))
+                   options.gradient_errors, pace_of(options.controller))
 
 
 def _hashable(x):

@@ -55,7 +55,7 @@ def failure(status, record, t0, span):
         error.record, error.failure = record, NAMES[status]
         return error
     n = record.n
-    worst = f"the sensitivity of y[{s['worst'] - n}]" if n and s["worst"] >= n else f"y[{s['worst']}]"
+    worst = f"the sensitivity of y[{s['worst'] % n}]" if n and s["worst"] >= n else f"y[{s['worst']}]"
     error = SolveError(
         f"solve_ivp stopped at t = {t:.6g} of {t0:.6g} to {end:.6g}: {reason}. Accepted {s['accepted']} steps, rejected {s['rejected']}, "
         f"last step size {s['h']:.3g}, last error norm {s['error']:.3g}, worst component {worst}. Remedy: {remedy}.",

@@ -117,7 +117,7 @@ def prepared(wrt, params):
         return {**params, "keep": True}
     if params["probe"] is not None:
         wrt = tuple(a or b for a, b in zip(wrt, params["probe"], strict=True))
-    return {**params, "keep": True, "probe": wrt if params["control"].probed else None}
+    return {**params, "keep": True, "probe": wrt if params["control"].gradient_errors != "state" else None}
 
 
 def _odeint_aval(t0, span, y0, sigma, *p, system, method, rate, control, probe, keep, checkpoint):

@@ -14,11 +14,12 @@ from ..errors import SolveError, StrongZeroWarning
 from ..transforms.strong import STRONG, strong_zeros
 from .checkpoints.policies import StoreAll, first_cap
 from .compiled.kernels import PythonKernels
-from .control import PROBE_FACTOR, REPLAYING, probe_signs
+from .control import REPLAYING
 from .events.conditions import NOTHING
 from .failure import failure
 from .loops.families import directions_innermost, family_of, fixed, order_of_error, steering, watching, work
 from .loops.sweep import sweep
+from .probe import probe_start, probed
 from .record import Kept, Record, policy_in, record_spec
 from .system import pack
 from .tableaus import METHODS
@@ -109,7 +110,7 @@ def _told(system, method, rate, t0, span, sigma, p, n, control=REPLAYING, probe=
     """What the forward loop is told, but for its state, mesh and records."""
     return fixed(method, system) | steering(control) | {
         "order": order_of_error(method), "t0": t0, "span": span, "rtol": control.rtol_vector(n),
-        "probe_factor": PROBE_FACTOR if probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
+        "probe_factor": control.probe_factor if probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
         "max_steps": control.max_steps, "rate": rate, "everywhere": int(control.everywhere), "p": p,
         "atol": control.atol_vector(n), "probe_atol": control.atol_vector(n),
         "sigma": sigma, "history": attempts.memory()[:control.history],
@@ -123,7 +124,7 @@ def forward(system, method, rate, t0, span, y0, sigma, p, n_out, keep, *, contro
     ``seen`` is what ``watching`` makes of ``conditions``.
     """
     loop, tab = family_of(method).forward, METHODS[method]
-    n = len(y0) // 2 if probe else len(y0)
+    n = n_out if probe else len(y0)
     cap = first_cap(policy) if mesh is None else len(mesh)
     sigma, out = np.asarray(sigma, float), np.zeros((len(sigma), n_out))
     told = _told(system, method, rate, t0, span, sigma, p, n, control, probe)
@@ -156,10 +157,10 @@ def forward(system, method, rate, t0, span, y0, sigma, p, n_out, keep, *, contro
 def _odeint_python(t0, span, y0, sigma, *p, system, method, rate, control, probe, keep, checkpoint=None, conditions=NOTHING,
                    seen=None):
     t0, span, y0 = float(t0), float(span), np.asarray(y0, float)
-    whole, start, leaves = system, y0, p
+    whole, start, leaves = probed(system, probe, control), y0, p
     if probe is not None:
-        whole = system.augmented(probe, tangent_first=False)
-        start, leaves = probe_start(probe, y0, p)
+        y, dots, *leaves = probe_start(system, probe, control)(y0, *p)
+        start = np.concatenate([y, np.ravel(dots)])
     out, record = forward(whole, method, rate, t0, span, start, sigma, pack(leaves), system.n, keep, control=control,
                           probe=probe is not None, policy=checkpoint, conditions=conditions, seen=seen)
     return out, record.of(record_spec(system, method, keep, checkpoint))
@@ -169,26 +170,6 @@ def _until_python(t0, span, y0, sigma, stops, sides, *p, conditions, **params):
     seen = watching(conditions, stops, sides)
     out, record = _odeint_python(t0, span, y0, sigma, *p, rate=0, conditions=conditions, seen=seen, **params)
     return out, record, seen["news"]
-
-
-def _sized(x):
-    """Magnitudes, 1 where there is none."""
-    x = np.abs(np.asarray(x, float))
-    return np.where(x == 0.0, 1.0, x)
-
-
-def probe_start(wrt, y0, p):
-    """Augmented state (y, y_dot) and leaves of the probe: signs of +-1 times magnitudes in all that is differentiated."""
-    signs = probe_signs(1 + y0.size + sum(np.size(x) for x in p))
-    y_dot = signs[1:1 + y0.size] * _sized(y0) if wrt[1] else np.zeros(y0.size)
-    start, extra = 1 + y0.size, []
-    for x, on in zip(p, wrt[2:], strict=True):
-        if on:
-            extra.append(signs[start:start + np.size(x)].reshape(np.shape(x)) * _sized(x))
-        start += np.size(x)
-    if wrt[0]:
-        extra.append(np.float64(signs[0]))
-    return np.concatenate([y0, y_dot]), [*p, *extra]
 
 
 def _span(mesh):

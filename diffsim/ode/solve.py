@@ -95,8 +95,9 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     checkpoint : policy, optional
         What is kept for derivatives: :class:`ode.StoreAll` (default), ``States``, ``TwoLevel``, ``Binomial``, ``Online``, ``Disk``. What is
         not kept is computed again, bit for bit: values and derivatives are the same.
-    gradient_errors : {"probe", "state"}
-        What the step sizes resolve when a derivative is taken: "probe" adds one tangent to the error norm, "state" leaves it at the state.
+    gradient_errors : {"probe", "full", "state"}
+        What the step sizes resolve when a derivative is taken. "probe" adds one tangent to the error norm, a tenth as strictly as the
+        state; "full" one for each number that is differentiated in, as strictly as the state and at the cost of so many; "state" none.
     controller : {"PI", "I", "PID", "predictive"} or Controller
         How the size of a step follows from the errors of those before. "predictive" is Gustafsson's, for implicit methods.
     mass : array_like, shape (n,) or (n, n), or sparse matrix, optional

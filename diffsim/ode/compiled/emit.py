@@ -13,11 +13,12 @@ from diffsim.core.emission import Call
 from diffsim.ode.checkpoints.parts import Frame, again, reversing, walking
 from diffsim.ode.checkpoints.policies import Checkpoints
 from diffsim.ode.checkpoints.requests import Memory, RecordRequest
-from diffsim.ode.control import PROBE_FACTOR, REPLAYING, Control, probe_signs
+from diffsim.ode.control import REPLAYING, Control
 from diffsim.ode.events.conditions import NOTHING, Conditions
 from diffsim.ode.loops import erk
 from diffsim.ode.loops.families import family_of, fixed, idle_kernels, order_of_error, steering, watching, work_sizes
 from diffsim.ode.loops.sweep import SWEEP
+from diffsim.ode.probe import probe_start, probed
 from diffsim.ode.record import (
     AT,
     AT_PLAN,
@@ -46,7 +47,6 @@ from diffsim.ode.record import (
 )
 from diffsim.ode.system import System
 from diffsim.ode.tableaus import METHODS
-from diffsim.prims.elementwise import absolute, equal, mul, where
 from diffsim.prims.layout import concatenate
 
 from .linking import linked_loop, offsets, start
@@ -155,7 +155,7 @@ def _forward_values(k, run, at, *, t0, span, sigma, out, mesh=None, steps=0, wat
         "m": sigma.size, "cap": k.context(CAP, "i64"), "room": k.context(ROOM, "i64"),
         "slots": 0 if run.policy is None else k.context(SLOTS, "i64"), "n_kept": run.n,
         "order": order_of_error(run.method), "t0": t0, "span": span, "rtol": rtol,
-        "probe_factor": PROBE_FACTOR if run.probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
+        "probe_factor": control.probe_factor if run.probe else 0.0, "first_step": control.first_step, "max_step": control.max_step,
         "max_steps": control.max_steps, "replay": steps, "rate": run.rate, "everywhere": int(control.everywhere), "atol": atol,
         "probe_atol": atol, "sigma": k.pointer(sigma), "out": out, "mesh": k.context(MESH) if mesh is None else mesh,
         "nodes": k.context(NODES), "stages": k.context(STAGES), "at": k.context(AT), "kept": k.context(KEPT),
@@ -280,32 +280,9 @@ def leaf_targets(avals, address):
 
 
 # ---------------------------------------------------------------- odeint
-def _probe_fun(wrt, n, sizes):
-    """The augmented start of the probe as a function of (y0, *p): see ``run.probe_start``."""
-    signs = probe_signs(1 + n + sum(sizes))
-
-    def sized(x, start, shape):
-        x = absolute(x)
-        return mul(np.reshape(signs[start:start + int(np.prod(shape, dtype=int))], shape), where(equal(x, 0.0), 1.0, x))
-
-    def fun(y0, *p):
-        y_dot = sized(y0, 1, (n,)) if wrt[1] else np.zeros(n)
-        start, dots = 1 + n, []
-        for x, on, size in zip(p, wrt[2:], sizes, strict=True):
-            if on:
-                dots.append(sized(x, start, tuple(x.shape)))
-            start += size
-        return [y0, y_dot, *p, *dots, *([np.float64(signs[0])] if wrt[0] else [])]
-    return fun
-
-
-def _odeint_system(system, probe):
-    return system if probe is None else system.augmented(probe, tangent_first=False)
-
-
 def _odeint_request(params, avals_in, avals_out):
     system, method = params["system"], params["method"]
-    heap = Memory(**sizes_of(_odeint_system(system, params["probe"]), method, params["control"])).heap
+    heap = Memory(**sizes_of(probed(system, params["probe"], params["control"]), method, params["control"])).heap
     request = _keeping(heap, system, method, avals_out[1].spec)
     request.counts = COUNTED_AT
     return request
@@ -322,13 +299,13 @@ def _odeint_rule(
     k, outs, ins, *, system, method, rate, control, probe, keep, checkpoint=None, conditions=NOTHING, stops=0, watch=None,
 ):  # fmt: skip
     t0, span, y0, sigma, *p = ins
-    n, whole = system.n, _odeint_system(system, probe)
+    n, whole = system.n, probed(system, probe, control)
     at = Memory(**sizes_of(whole, method, control)).addresses(k)
     leaves = leaf_targets(whole.p_avals, at["p"])
     if probe is None:
         start(k, lambda y0, *p: [y0, *p], [y0, *p], [(at["y"], 0), *leaves])
     else:
-        start(k, _probe_fun(probe, n, [a.size for a in system.p_avals]), [y0, *p], [(at["y"], 0), (at["y"], n), *leaves])
+        start(k, probe_start(system, probe, control), [y0, *p], [(at["y"], 0), (at["y"], n), *leaves])
     n_rec = n if keep and (checkpoint is None or checkpoint.holds) else 0
     run = Run(whole, method, rate, n, n, n_rec, control, probe is not None, conditions, stops, checkpoint if keep else None)
     step_forward(k, run, at, t0=k.scalar(t0), span=k.scalar(span), sigma=sigma, out=k.pointer(outs[0]), watch=watch)

@@ -1,9 +1,9 @@
 """What the stepping loops call: a system's slopes and their derivatives, as graphs that become machine code and as Python.
 
-Each kernel of ``codegen.loops`` is a function of a system: ``rhs`` its slopes, ``vjp`` their cotangents, ``jac`` the entries of the base's
-Jacobian, ``rhs_t`` the derivative by time, ``push`` and ``pull`` products with the Jacobian from the right and from the left, ``bend`` the
-cotangents of ``push`` and ``rhs_t``: second derivatives; ``drift`` and ``kick`` the slopes of positions and of momenta, ``gentle`` those
-that are added to the stiff ones, ``drift_vjp``, ``kick_vjp`` and ``gentle_vjp`` their cotangents.
+Each kernel of ``codegen.loops`` is a function of a system: ``rhs`` its slopes, ``base_rhs`` its base's, ``vjp`` their cotangents, ``jac``
+the entries of the base's Jacobian, ``rhs_t`` the derivative by time, ``push`` and ``pull`` products with the Jacobian from the right and
+from the left, ``bend`` the cotangents of ``push`` and ``rhs_t``: second derivatives; ``drift`` and ``kick`` the slopes of positions and of
+momenta, ``gentle`` those that are added to the stiff ones, ``drift_vjp``, ``kick_vjp`` and ``gentle_vjp`` their cotangents.
 """
 
 import functools
@@ -192,6 +192,10 @@ class PythonKernels:
 
     def rhs(self, t, y, p, out):
         out[:] = self.system.call(np.float64(t), y.copy(), *self.system.unpack(p))
+
+    def base_rhs(self, t, y, p, out):
+        base, at = self.system.base, slice(self.system.base_at, self.system.base_at + self.system.base.n)
+        out[at] = base.call(np.float64(t), y[at].copy(), *base.unpack(p))
 
     def event(self, t, y, p, out):
         leaves = self.system.unpack(p)[:len(self.conditions.p_avals)]

@@ -3,7 +3,7 @@
 import functools
 
 from diffsim.codegen.kernel import kernel_ir
-from diffsim.codegen.loops import apart, unused
+from diffsim.codegen.loops import another, apart, unused
 from diffsim.core import Aval
 from diffsim.ode.system import FLOAT
 from diffsim.transforms import trace
@@ -22,6 +22,11 @@ def offsets(avals):
         out.append(at)
         at += a.size
     return out, at
+
+
+def _base_rhs(system, wrt):
+    params, graph, (t, _, *leaves), _ = _plain(system.base.graph, system.base)
+    return params, graph, [t, ("y", system.base_at), *leaves], [("out", system.base_at, False)]
 
 
 def _leaves(system):
@@ -65,6 +70,7 @@ def _bend(system, wrt):
 #: Kernel to its parameters, graph, inputs and outputs as ``kernel_ir`` takes them, for a system and what is differentiated.
 KERNELS = {
     "rhs": lambda system, wrt: _plain(system.graph, system),
+    "base_rhs": _base_rhs,
     "rhs_t": lambda system, wrt: _plain(kernels.rhs_t_graph(system), system),
     "jac": lambda system, wrt: _plain(kernels.jacobian(system).graph, system.base),
     "push": lambda system, wrt: _plain(kernels.push_graph(system), system, "v"),
@@ -129,7 +135,11 @@ def linked_loop(k, loop, names, tab, system, wrt=None, idle=(), told=None, watch
 
     def link():
         symbol = k.unique(loop.symbol)
-        symbols = {f"ds_{name}": linked_kernel(k, name, system, wrt, name not in idle) for name in names}
+        own = [name for name in names if system.depth or name != "base_rhs"]
+        symbols = {f"ds_{name}": linked_kernel(k, name, system, wrt, name not in idle) for name in own}
+        if len(own) < len(names):
+            symbols["ds_base_rhs"] = k.unique("base_rhs")
+            k.link(another("ds_base_rhs", symbols["ds_base_rhs"], symbols["ds_rhs"]))
         if watch is not None:
             symbols["ds_event"] = linked_event(k, watch[0])
         text = loop.instance({**symbols, loop.symbol: symbol}, **sizes)

@@ -2,7 +2,7 @@
 
 import math
 
-from diffsim.codegen.loops import rhs, row
+from diffsim.codegen.loops import base_rhs, row
 from diffsim.ode.loops.erk import copy
 from diffsim.ode.loops.esdirk_stages import MANY_TURNS, base_jacobian, change, tangents
 from diffsim.ode.loops.marks import mark_of, marked
@@ -73,7 +73,7 @@ def iterate(k, t, c, p, base, tight, gain, rtol, atol, new, mid, psi, d, r, plan
     for q in range(n):
         psi[base + q] = z[q]
     for turn in range(MANY_TURNS):
-        rhs(k, t, new, p, r)
+        base_rhs(k, t, new, p, r)
         times_mass(plan, mass, d, base, n, z, 0)
         for q in range(n):
             r[base + q] = c * r[base + q] - psi[base + q] - z[q]

@@ -223,8 +223,8 @@ def forward(
     rtol : ndarray, shape (n,)
         Relative tolerances of the state and of the probe.
     probe_factor : float
-        0: only the first n components are in the norm. Otherwise components n .. 2n are one tangent, whose norm
-        divided by probe_factor joins by the maximum.
+        0: only the first n components are in the norm. Otherwise the others are tangents, n components each, whose norms
+        divided by probe_factor join by the maximum.
     first_step, max_step : float
         Size of the first step, 0 to estimate it; limit of the size.
     max_steps : int

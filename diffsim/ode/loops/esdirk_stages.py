@@ -5,7 +5,7 @@ Part of the stepping loops (``esdirk.py``), in the same subset of Python.
 
 import math
 
-from diffsim.codegen.loops import jac, rhs, row, unroll
+from diffsim.codegen.loops import base_rhs, jac, rhs, row, unroll
 from diffsim.ode.loops.erk import copy
 from diffsim.ode.loops.stepsize import DONE, SINGULAR, UNSOLVED, mean_square
 from diffsim.ode.matrices.lu import factor, form, level, solve, solve_level, times_mass
@@ -70,7 +70,7 @@ def iterate(k, scale, t, p, base, tight, rtol, atol, values, new, mid, rise, r, 
     """
     n, limit, before, made = z.shape[0], MANY_TURNS if tight else TURNS, 0.0, 0
     for turn in range(limit):
-        rhs(k, t, new, p, r)
+        base_rhs(k, t, new, p, r)
         times_mass(plan, mass, rise, base, n, z, 0)
         for q in range(n):
             r[base + q] = scale * r[base + q] - z[q]

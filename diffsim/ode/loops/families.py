@@ -46,6 +46,9 @@ class Family:
     massive: bool = False
 
 
+#: What loops that iterate for the state call.
+IMPLICIT = ("rhs", "base_rhs", "jac")
+
 ERK = Family(
     forward=erk.FORWARD, adjoint=erk.ADJOINT, kernels=("rhs",), back_kernels=("vjp",), work=("ks", "new", "mid", "w", "past"),
     back_work=("kappa", "g", "w"))
@@ -57,13 +60,13 @@ ROSENBROCK = Family(
     back_work=("kappa", "g", "w", "values", "r", "work", "state", "lu", "pivots", "z"))
 
 ESDIRK = Family(
-    forward=esdirk.FORWARD, adjoint=esdirk.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
+    forward=esdirk.FORWARD, adjoint=esdirk.ADJOINT, kernels=IMPLICIT, back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
     structured=True, massive=True,
     work=("ks", "new", "w", "est", "values", "mid", "rise", "r", "lu", "pivots", "late", "late_lu", "late_pivots", "z", "past"),
     back_work=("kappa", "g", "w", "values", "r", "rest", "work", "lu", "pivots", "z"))
 
 IMEX = Family(
-    forward=imex.FORWARD, adjoint=imex.ADJOINT, kernels=("rhs", "jac", "gentle"), back_kernels=("vjp", "jac", "pull", "gentle_vjp"),
+    forward=imex.FORWARD, adjoint=imex.ADJOINT, kernels=(*IMPLICIT, "gentle"), back_kernels=("vjp", "jac", "pull", "gentle_vjp"),
     tangent_kernels=("pull",), structured=True,
     work=("ks", "stiff", "new", "gap", "w", "est", "values", "mid", "rise", "r", "lu", "pivots", "late", "late_lu", "late_pivots", "z",
           "past"),
@@ -75,25 +78,25 @@ SPLITTING = Family(
     back_work=("kappa", "first", "trail", "force", "velocity", "force_bar", "w"))
 
 RADAU = Family(
-    forward=radau.FORWARD, adjoint=radau.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
+    forward=radau.FORWARD, adjoint=radau.ADJOINT, kernels=IMPLICIT, back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
     structured=True, massive=True,
     work=("ks", "new", "w", "est", "values", "former", "rise", "held", "moved", "states", "r", "lu", "pivots", "re", "im", "pair_pivots",
           "late", "wide", "wide_pivots", "z", "u", "long", "past"),
     back_work=("kappa", "g", "w", "late", "x", "pulled", "lu", "pivots", "wide", "wide_pivots", "z", "long"))
 
 BDF = Family(
-    forward=bdf.FORWARD, adjoint=bdf.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
+    forward=bdf.FORWARD, adjoint=bdf.ADJOINT, kernels=IMPLICIT, back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
     structured=True, massive=True,
     work=("ks", "new", "w", "est", "values", "slope", "difference", "trial", "u", "v", "turn", "mid", "psi", "d", "r", "lu", "pivots",
           "late", "late_lu", "late_pivots", "z", "past"),
     steered=False, back_work=("bar", "w", "u", "v", "turn", "column", "values", "d_bar", "x", "g", "work", "lu", "pivots", "z"))
 
 AUTO = Family(
-    forward=auto.FORWARD, adjoint=auto.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
+    forward=auto.FORWARD, adjoint=auto.ADJOINT, kernels=IMPLICIT, back_kernels=("vjp", "jac", "pull"), tangent_kernels=("pull",),
     structured=True, work=ESDIRK.work, back_work=ESDIRK.back_work)
 
 MIDPOINT = Family(
-    forward=midpoint.FORWARD, adjoint=midpoint.ADJOINT, kernels=("rhs", "jac"), back_kernels=("vjp", "jac", "pull"),
+    forward=midpoint.FORWARD, adjoint=midpoint.ADJOINT, kernels=IMPLICIT, back_kernels=("vjp", "jac", "pull"),
     tangent_kernels=("pull",), structured=True,
     work=("ks", "slopes", "new", "w", "values", "mid", "rise", "r", "lu", "pivots", "late", "late_lu", "late_pivots", "z"),
     back_work=("kappa", "first", "g", "x", "w", "values", "r", "work", "lu", "pivots", "z"))

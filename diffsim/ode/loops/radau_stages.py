@@ -2,7 +2,7 @@
 
 import math
 
-from diffsim.codegen.loops import rhs, row, unroll
+from diffsim.codegen.loops import base_rhs, rhs, row, unroll
 from diffsim.ode.loops.erk import copy
 from diffsim.ode.loops.esdirk_stages import KAPPA, MANY_TURNS, ROUNDING, SETTLED, base_jacobian, change
 from diffsim.ode.loops.stepsize import DONE, SINGULAR, UNSOLVED, joint_error, mean_square
@@ -119,7 +119,7 @@ def iterate(
     s, n, before, rate = held.shape[0], held.shape[1], 0.0, 0.0
     for turn in range(MANY_TURNS):
         for i in range(s):
-            rhs(k, t + c[1 + i] * h, row(states, i), p, row(r, i))
+            base_rhs(k, t + c[1 + i] * h, row(states, i), p, row(r, i))
         residual(into, h, base, r, plan, mass, held, moved)
         solve(plan, lu, pivots, row(moved, 0), 0, z)
         solve_pair(re, im, pair_pivots, place, kl, ku, row(moved, 1), row(moved, 2), 0, z, u)

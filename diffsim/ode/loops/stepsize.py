@@ -31,13 +31,14 @@ def mean_square(x, y, scale, rtol, atol, first):
 
 
 def start_norm(x, y, rtol, atol, probe_atol, probe_factor):
-    """Size of x in the norm of the first step: the larger of the state's and, if there is one, the probe's."""
-    state = mean_square(x, y, 1.0, rtol, atol, 0)
+    """Size of x in the norm of the first step: the larger of the state's and, if there are any, its tangents'."""
+    size, n = mean_square(x, y, 1.0, rtol, atol, 0), atol.shape[0]
     if probe_factor > 0.0:
-        probe = mean_square(x, y, 1.0 / probe_factor, rtol, probe_atol, atol.shape[0])
-        if not probe <= state:
-            return math.sqrt(probe)
-    return math.sqrt(state)
+        for first in range(n, y.shape[0], n):
+            probe = mean_square(x, y, 1.0 / probe_factor, rtol, probe_atol, first)
+            if not probe <= size:
+                size = probe
+    return math.sqrt(size)
 
 
 def first_step_size(k, order, t0, span, y, p, rtol, atol, probe_atol, probe_factor, ks, new):
@@ -88,11 +89,12 @@ def error_square(e, ks, y, new, h, rtol, atol, first):
 
 
 def joint_error(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor):
-    """Square of the error norm of a step: the larger of the state's and the probe's; huge if either is not finite."""
-    error = error_square(e, ks, y, new, h, rtol, atol, 0)
+    """Square of the error norm of a step: the larger of the state's and its tangents'; huge if any is not finite."""
+    error, n = error_square(e, ks, y, new, h, rtol, atol, 0), atol.shape[0]
     if probe_factor > 0.0:
-        probe = error_square(e, ks, y, new, h / probe_factor, rtol, probe_atol, atol.shape[0])
-        error = max(error, probe) if error + probe < math.inf else math.inf
+        for first in range(n, y.shape[0], n):
+            probe = error_square(e, ks, y, new, h / probe_factor, rtol, probe_atol, first)
+            error = max(error, probe) if error + probe < math.inf else math.inf
     return error if error < math.inf else math.inf
 
 
@@ -107,9 +109,10 @@ def paired_error(e, e_low, ks, y, new, h, rtol, atol, probe_atol, probe_factor):
     error *= error / (error + 0.01 * error_square(e_low, ks, y, new, h, rtol, atol, 0) + FLOOR)
     if probe_factor > 0.0:
         n = atol.shape[0]
-        probe = error_square(e, ks, y, new, h / probe_factor, rtol, probe_atol, n)
-        probe *= probe / (probe + 0.01 * error_square(e_low, ks, y, new, h / probe_factor, rtol, probe_atol, n) + FLOOR)
-        error = max(error, probe) if error + probe < math.inf else math.inf
+        for first in range(n, y.shape[0], n):
+            probe = error_square(e, ks, y, new, h / probe_factor, rtol, probe_atol, first)
+            probe *= probe / (probe + 0.01 * error_square(e_low, ks, y, new, h / probe_factor, rtol, probe_atol, first) + FLOOR)
+            error = max(error, probe) if error + probe < math.inf else math.inf
     return error if error < math.inf else math.inf
 
 
@@ -124,12 +127,12 @@ def first_not_finite(x):
 def worst_component(e, ks, y, new, h, rtol, atol, probe_atol, probe_factor):
     """Index of the component with the largest scaled error (not finite counts as largest)."""
     worst, size, n = 0, -1.0, atol.shape[0]
-    for q in range(2 * n if probe_factor > 0.0 else n):
+    for q in range(y.shape[0] if probe_factor > 0.0 else n):
         acc = 0.0
         for i in range(e.shape[0]):
             acc += e[i] * ks[i, q]
-        tolerance = atol[q] if q < n else probe_factor * probe_atol[q - n]
-        relative = rtol[q] if q < n else probe_factor * rtol[q - n]
+        tolerance = atol[q] if q < n else probe_factor * probe_atol[q % n]
+        relative = rtol[q] if q < n else probe_factor * rtol[q % n]
         acc = abs(h * acc / (tolerance + relative * max(abs(y[q]), abs(new[q])) + FLOOR))
         if not acc <= size:
             worst, size = q, acc

@@ -227,26 +227,27 @@ FAINTLY = 2.0**-30
 
 
 def settle_probe(k, t, y, p, scale, base, plan, mass, values, r, w, pivots, z):
-    """Move a tangent at the start so that it satisfies the linearised algebraic equations; the smaller scale, the less else it changes.
+    """Move tangents at the start so that they satisfy the linearised algebraic equations; the smaller scale, the less else it changes.
 
     In W x = scale r with r of the algebraic equations alone, their rows say J x = -r and the others M x = scale J x.
     """
     n = z.shape[0]
-    tangent = n - base
     for q in range(n):
         z[q] = y[base + q]
     jac(k, t, z, p, values)
     form(plan, mass, values, scale, w)
     if factor(plan, w, pivots):
         rhs(k, t, y, p, r)
-        for q in range(n):
-            r[base + q] = 0.0
-        for e in range(plan[MASSES], plan[MASSES] + plan[FILLERS]):
-            q = plan[plan[MASS_ROWS] + e]
-            r[base + q] = scale * r[tangent + q]
-        solve_exactly(plan, w, pivots, r, base, z)
-        for q in range(n):
-            y[tangent + q] += r[base + q]
+        for tangent in range(0, y.shape[0], n):
+            if tangent != base:
+                for q in range(n):
+                    r[base + q] = 0.0
+                for e in range(plan[MASSES], plan[MASSES] + plan[FILLERS]):
+                    q = plan[plan[MASS_ROWS] + e]
+                    r[base + q] = scale * r[tangent + q]
+                solve_exactly(plan, w, pivots, r, base, z)
+                for q in range(n):
+                    y[tangent + q] += r[base + q]
 
 
 def begin_implicit(

@@ -96,7 +96,7 @@ def test_higher_derivatives_in_the_parameter(a, x, n, wanted):
 def test_every_rule_answers_to_a_ufunc_of_scipy():
     for name in LATE:
         assert isinstance(getattr(sc, name), np.ufunc), name
-    assert len(LATE) >= 120
+    assert len(LATE) >= 170
 
 
 def test_plain_scipy_code_is_differentiated():
@@ -121,7 +121,7 @@ def test_special_functions_do_not_load_scipy():
 @pytest.mark.parametrize(("call", "names"), [
     (lambda v: sc.yn(v, 1.0), ("yn", "order")), (lambda v: sc.kn(v, 1.0), ("kn", "order")),
     (lambda v: sc.hyperu(1, v, 0.5), ("hyperu", "parameter b")), (lambda v: sc.eval_hermite(v, 0.5), ("eval_hermite", "")),
-    (lambda v: ds.special.polygamma(v, 1.5), ("polygamma", "order")), (lambda v: sc.ber(v), ("ber", "no rule")),
+    (lambda v: ds.special.polygamma(v, 1.5), ("polygamma", "order")), (lambda v: sc.pbwa(0.5, v)[0], ("pbwa", "no rule")),
     (lambda v: sc.ndtri_exp(1j * v), ("", ""))])
 def test_an_operand_without_derivative_is_refused_by_name(call, names):
     with pytest.raises((MissingRule, TypeError)) as caught:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import FUNCTIONS, PYTHON_NUMBERS, UFUNCS, Tracer, bind, is_weak, narrow, user_line
 from ..errors import MissingRule
-from ..prims import bessel, distributions, gammas, orthogonal  # noqa: F401  (they fill SPECIAL)
+from ..prims import bessel, distributions, further, gammas, orthogonal  # noqa: F401  (they fill SPECIAL)
 from ..prims import elementwise as ew
 from ..prims import special as sp
 from ..prims.complexes import real
@@ -81,6 +81,8 @@ _several("airy", bessel.airy_ai, bessel.airy_aip, bessel.airy_bi, bessel.airy_bi
 _several("sici", sp.sici_si, sp.sici_ci)
 _several("shichi", sp.shichi_shi, sp.shichi_chi)
 _several("fresnel", sp.fresnel_s, sp.fresnel_c)
+for _name, _prims in further.SEVERAL.items():
+    _several(_name, *_prims)
 
 
 # ---------------------------------------------------------------- functions that do not dispatch

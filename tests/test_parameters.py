@@ -83,6 +83,12 @@ def test_a_second_derivative_is_the_reference(name, args, operands, wanted):
     assert ds.jit(ds.grad(inner, second))(*args) == pytest.approx(wanted, rel=5e-11)
 
 
+@pytest.mark.parametrize(("v", "x", "wanted"), [
+    (5e-6, 29.9041595967592, 3.866928549615252e-21), (1e-3, 0.02, 0.02761370649109122), (60.0, 0.1, 5.661268568385242e+158)])
+def test_the_order_of_kv_is_right_where_it_is_nearly_even(v, x, wanted):
+    assert ds.grad(sc.kv)(v, x) == pytest.approx(wanted, rel=1e-13)
+
+
 def test_orders_of_hankel_functions_and_complex_arguments():
     """H = J + iY; of J at a complex argument the reference is mpmath's."""
     for name, turn in (("hankel1", 1j), ("hankel2", -1j)):

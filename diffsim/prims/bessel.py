@@ -100,10 +100,11 @@ def _kv_order_impl(v, x, *, n, scaled):
     far = peak + np.arccosh(1.0 + 60.0 / np.sqrt(flat_v**2 + safe**2)) + np.log1p(1.0 / safe) * (flat_v < 1)
     t = far * _T
     level = -safe * (np.cosh(t) - (1.0 if scaled else 0.0))
-    both = 0.5 * (np.exp(level + flat_v * t) + (-1.0) ** n * np.exp(level - flat_v * t))
-    terms = t**n * both
-    terms[:, 0] *= 0.5
-    y = np.sum(terms, 1, keepdims=True) * far / 400.0
+    half = -0.5 * np.expm1(-2.0 * flat_v * t) if n % 2 else 0.5 + 0.5 * np.exp(-2.0 * flat_v * t)
+    with np.errstate(over="ignore", invalid="ignore"):      # of large orders and small arguments it is infinite, as kv
+        terms = t**n * half * np.exp(level + flat_v * t)
+        terms[:, 0] *= 0.5
+        y = np.sum(terms, 1, keepdims=True) * far / 400.0
     y = np.where(inside, y, np.nan).reshape(v.shape)
     return (np.sign(v) ** n * y).astype(dtype)[()]
 

@@ -230,6 +230,10 @@ def test_not_finite_at_the_start():
 @pytest.mark.parametrize(("told", "error", "says"), [
     ({"method": "bisection"}, InputError, "'pseudo_transient' or 'newton'"),
     ({"conservation": "none"}, InputTypeError, "conservation must be"),
+    ({"rtol": float("nan")}, InputError, "rtol must be a number between 0 and 1"),
+    ({"rtol": -1e-6}, InputError, "rtol must be a number between 0 and 1"),
+    ({"maxiter": 0}, InputError, "maxiter must be a positive whole number"),
+    ({"maxiter": "many"}, InputError, "maxiter must be a positive whole number"),
 ])  # fmt: skip
 def test_wrong_arguments_are_named(told, error, says):
     with pytest.raises(error, match=says):
@@ -245,16 +249,45 @@ def test_time_is_frozen_only_where_it_is_asked_for():
     np.testing.assert_allclose(ds.ode.steady_state(driven, [0.0], t=0.5).y, np.sin(0.5), rtol=1e-14)
 
 
-def test_weights_of_what_is_conserved_that_depend_on_parameters_are_refused_where_derivatives_are_wanted():
+def test_weights_of_what_is_conserved_may_depend_on_parameters():
+    """What leaves y0 goes to y1 and y2 as k0 to k1: k1 y1 - k0 y2 is conserved, with weights that have derivatives to every order."""
     def branching(t, y, k):
         return np.array([-(k[0] + k[1]) * y[0], k[0] * y[0], k[1] * y[0]])
 
     def end(k):
-        return ds.ode.steady_state(branching, [1.0, 0.0, 0.0], (k,)).y[1]
+        y = ds.ode.steady_state(branching, [1.0, 0.0, 0.2], (k,)).y
+        return y[1] * (1.0 + y[2])
+
+    def exact(k):
+        part = k[0] / (k[0] + k[1])
+        return part * (2.2 - part)
     k = np.array([1.0, 3.0])
-    assert end(k) == pytest.approx(0.25)
-    with pytest.raises(ValueError, match="weights of a quantity"):
-        ds.grad(end)(k)
+    assert end(k) == pytest.approx(exact(k))
+    np.testing.assert_allclose(ds.grad(end)(k), ds.grad(exact)(k), rtol=1e-9)
+    np.testing.assert_allclose(ds.jacfwd(end)(k), ds.grad(end)(k), rtol=1e-11)
+    np.testing.assert_allclose(ds.hessian(end)(k), ds.hessian(exact)(k), rtol=1e-8, atol=1e-11)
+    with pytest.raises(ValueError, match="only outside jit"):
+        ds.jit(ds.grad(end))(k)
+
+
+def test_weights_that_depend_on_parameters_in_a_network():
+    """Two exchanging pairs with volumes: amounts are conserved, and concentrations are weighed by the volumes."""
+    def exchange(t, y, p):
+        v, k = p[:2], p[2:]
+        flow = k[0] * (y[0] - y[1] ** 2)
+        turn = k[1] * y[1] - k[0] * y[2]
+        return np.array([-flow / v[0], (flow - turn) / v[1], turn])
+
+    def rest(p, y0):
+        return ds.ode.steady_state(exchange, y0, (p,)).y
+    p, y0 = np.array([2.0, 0.5, 1.0, 3.0]), np.array([1.0, 0.1, 0.3])
+
+    def end(p, y0):
+        return ds.solve_ivp(exchange, (0.0, 60.0), y0, "Rodas5P", t_eval=[60.0], args=(p,), rtol=1e-11, atol=1e-13).y[:, -1]
+    backward, forward, long = (d(f, (0, 1))(p, y0) for d, f in ((ds.jacrev, rest), (ds.jacfwd, rest), (ds.jacfwd, end)))
+    for i in (0, 1):
+        np.testing.assert_allclose(backward[i], forward[i], rtol=1e-9, atol=1e-13)
+        np.testing.assert_allclose(backward[i], long[i], rtol=1e-6, atol=1e-8)
 
 
 def test_the_time_a_steady_state_is_frozen_at_is_a_plain_number():

@@ -16,7 +16,7 @@ from diffsim.ode.states import initial_state
 from diffsim.ode.system import FLOAT
 from diffsim.prims.elementwise import add, sub
 
-from .steady_find import DENSE, Rest, abscissa, conserved, entries, given, newton, pseudo_transient
+from .steady_find import DENSE, Rest, abscissa, conserved, entries, given, newton, pseudo_transient, spanning
 
 __all__ = ["SteadyState", "steady_state"]
 
@@ -120,13 +120,17 @@ def steady_state(fun, y0, args=None, *, t=None, method="pseudo_transient", conse
         raise InputError(f"steady_state: method is 'pseudo_transient' or 'newton', not {method!r}")
     if isinstance(conservation, Tracer) or not (conservation is None or np.ndim(conservation) or conservation == "auto"):
         raise InputTypeError("steady_state: conservation must be 'auto', None or rows of plain numbers")
+    if not (isinstance(rtol, (int, float, np.number)) and 0.0 < rtol < 1.0):
+        raise InputError(f"steady_state: rtol must be a number between 0 and 1, not {rtol!r}")
+    if not (isinstance(maxiter, (int, np.integer)) and maxiter > 0):
+        raise InputError(f"steady_state: maxiter must be a positive whole number, not {maxiter!r}")
     y0, layout = initial_state(y0)
     system, leaves = system_of(fun, np.float64(0.0), y0, args, layout)
     if isinstance(t, Tracer):
         raise InputTypeError("steady_state: t must be a plain number: the state at rest is not differentiated by it; make it one of args")
     if t is None:
         _check_time(fun, system, y0, leaves)
-    search = _Search(fun, system, 0.0 if t is None else float(concrete(number(t, "t"))), method, conservation, rtol, int(maxiter))
+    search = _Search(fun, system, 0.0 if t is None else float(concrete(number(t, "t"))), method, conservation, rtol, maxiter)
     search.differentiated = any(isinstance(x, Tracer) for x in leaves)
     hold = search.hold(y0, leaves)
     equation = Equation(f"the steady state of {described(fun)}", search.residual, (Aval((system.n,), FLOAT),), search.find, "steady_state")
@@ -150,7 +154,7 @@ class _Search:
 
     def __init__(self, fun, system, t, method, conservation, rtol, maxiter):
         self.fun, self.system, self.t, self.method, self.rtol, self.maxiter = fun, system, t, method, rtol, maxiter
-        self.conservation, self.told, self.held, self.differentiated = conservation, {}, False, False
+        self.conservation, self.told, self.held, self.differentiated, self.span = conservation, {}, False, False, None
 
     # ------------------------------------------------------------ what is conserved
     def laws(self, y0, p):
@@ -159,26 +163,28 @@ class _Search:
         if self.conservation is None:
             return np.zeros((0, self.system.n))
         rows = conserved(rest, y0) if isinstance(self.conservation, str) else given(rest, self.conservation, y0)
-        if self.differentiated and len(rows):
-            self._check_weights(rows, y0, p)
+        if self.differentiated and len(rows) and self.span is None and self._depend(rows, y0, p):
+            self.span = None if self.traced else spanning(rest, rows, y0)
+            if self.span is None:
+                raise InputError(f"steady_state: the weights of a quantity that {described(self.fun)} conserves depend on its parameters, "
+                                 f"and their derivatives are found only outside jit and vmap, where fun is finite near y0; write the "
+                                 f"equations for fewer components, without the conserved quantity")
         return rows
 
-    def _check_weights(self, rows, y0, p):
-        """InputError if what is conserved depends on the parameters: then its weights have derivatives, which are not taken."""
+    def _depend(self, rows, y0, p):
+        """Whether what is conserved depends on the parameters: then its weights have derivatives."""
         rng = np.random.default_rng(0)
         near = [np.asarray(x) * (1.0 + NEARBY * rng.uniform(0.5, 1.0, np.shape(x))) for x in p]
         y = np.abs(y0) + rng.uniform(0.5, 1.5, y0.shape)
         drift = np.abs(rows @ Rest(self.system, self.t, near).f(y))
         size = np.abs(rows) @ np.abs(Rest(self.system, self.t, near).f(y))
-        if np.any(drift > 1e-3 * NEARBY * size):
-            raise InputError(f"steady_state: the weights of a quantity that {described(self.fun)} conserves depend on its parameters, and "
-                             f"the derivative of the steady state by them is not computed; write the equations for fewer components, "
-                             f"without the conserved quantity")
+        return bool(np.any(drift > 1e-3 * NEARBY * size))
 
     def hold(self, y0, leaves):
         """The matrix that holds a state to the conserved quantities of another: sigma Wᵀ W; None if nothing is conserved."""
         values = [concrete(x) for x in (y0, *leaves)]
-        if all(v is not None for v in values):
+        self.traced = any(v is None for v in values)
+        if not self.traced:
             made = self._hold(np.asarray(values[0]), *values[1:])
             return made if np.any(made) else None
         if self.conservation is None or (self.system.n > DENSE and isinstance(self.conservation, str)):
@@ -202,7 +208,18 @@ class _Search:
         """f(y) - hold (y - y0): 0 where the state is at rest and what is conserved is what it was."""
         y0, hold, leaves = self.parts(a)
         f = self.system.call(np.float64(self.t), x[0], *leaves)
-        return [f if hold is None else add(f, np.matmul(hold, sub(y0, x[0])))]
+        return [f if hold is None else add(f, np.matmul(hold, self.away(sub(y0, x[0]), leaves)))]
+
+    def away(self, x, leaves):
+        """x without what solutions can change; x itself where the weights of what they keep depend on nothing.
+
+        Rates at given states span what solutions can change, whatever the parameters, and so carry the derivatives of the weights.
+        """
+        if self.span is None:
+            return x
+        points, weights = self.span
+        basis = np.matmul(np.stack([self.system.call(np.float64(self.t), y, *leaves) for y in points], axis=1), weights)
+        return sub(x, np.matmul(basis, np.linalg.solve(np.matmul(basis.T, basis), np.matmul(basis.T, x))))
 
     def matrix(self, theta):
         return entries(self.system, np.float64(self.t), theta[0], list(theta[1:]))

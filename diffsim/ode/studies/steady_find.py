@@ -98,15 +98,25 @@ def solved(matrix, shift, b):
 
 
 # ---------------------------------------------------------------- conserved quantities
-def sample_points(rest, y0):
+def sample_points(rest, y0, count=SAMPLES):
     """States near y0, none of whose components is 0 as a rule, at which f and its Jacobian are finite; none if they are hard to find."""
     rng, scale = np.random.default_rng(1988), np.max(np.abs(y0), initial=0.0) or 1.0
     for far in SAMPLED:
-        tried = [y0 * np.exp(far * rng.normal(size=y0.shape)) + 0.3 * far * scale * rng.random(y0.shape) for _ in range(2 * SAMPLES)]
+        tried = [y0 * np.exp(far * rng.normal(size=y0.shape)) + 0.3 * far * scale * rng.random(y0.shape) for _ in range(2 * count)]
         found = [y for y in tried if np.all(np.isfinite(rest.f(y))) and np.all(np.isfinite(rest.jacobian(y)))]
-        if len(found) >= SAMPLES:
-            return found[:SAMPLES]
+        if len(found) >= count:
+            return found[:count]
     return []
+
+
+def spanning(rest, laws, y0):
+    """States, and weights C: the products of C with f at these states span, orthonormal, all rates that keep the ``laws``; None without."""
+    rank = rest.n - len(laws)
+    points = sample_points(rest, y0, 2 * rank)
+    if not points:
+        return None
+    _, s, v = np.linalg.svd(np.stack([rest.f(y) for y in points], axis=1), full_matrices=False)
+    return (points, v[:rank].T / s[:rank]) if s[rank - 1] > EXACT * s[0] else None
 
 
 def conserved(rest, y0):

@@ -6,9 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import diffsim as ds
+from diffsim.core import Aval
 from diffsim.errors import InputError
+from diffsim.ode.loops.families import fixed
 from diffsim.ode.matrices import lu, plan
 from diffsim.ode.matrices.structure import EXACT, Mass, Plan, _fill_by_rows, fill
+from diffsim.ode.system import System
+from diffsim.transforms import trace
+from diffsim.transforms.strong import strong_zeros
 
 KINDS = ("dense", "banded", "sparse", "gmres", "gmres jacobi")
 FACTORISED = KINDS[:3]
@@ -158,6 +163,23 @@ def test_the_layout_of_least_work_is_chosen():
     plane = Plan(*grid_entries(40))
     assert plane.kind == "sparse"
     assert plane.fill < 0.35 * 1600 * 81                                                     # of the band it has instead
+    scattered = np.random.default_rng(1).random((2, 200, 200))
+    assert Plan(60, *np.nonzero((scattered[0, :60, :60] < 0.05) | np.eye(60, dtype=bool))).kind == "sparse"
+    assert Plan(200, *np.nonzero((scattered[1] < 0.01) | np.eye(200, dtype=bool))).kind == "sparse"
+    assert Plan(200, *np.nonzero((scattered[1] < 0.1) | np.eye(200, dtype=bool))).kind != "sparse"      # fill takes all of it
+    assert Plan(20, *np.nonzero((scattered[0, :20, :20] < 0.2) | np.eye(20, dtype=bool))).kind != "sparse"     # small, and half full
+
+
+def test_a_system_repaired_by_strong_products_keeps_its_base():
+    """Or the state and its tangent would be factorised as one."""
+    y = Aval((12,), np.dtype(float))
+    graph, _ = trace(lambda t, y: [-y * y], [Aval((), np.dtype(float)), y])
+    joined = System(12, [], graph=graph).augmented((False, True))
+    with strong_zeros():
+        strong = joined.repairing()
+        assert strong is not joined
+        assert (strong.base.n, strong.base_at, strong.depth) == (12, 12, 1)
+        assert fixed("Kvaerno5", strong)["nb"] == 12
 
 
 # ---------------------------------------------------------------- in a solve

@@ -105,7 +105,7 @@ class System:
             gentle = self.gentle and self.gentle.repairing()
             strong = System(self.n, self.p_avals, self.graph, self.fun, digest, mass=self.mass, solver=self.solver, gentle=gentle)
             self._derived["strong"] = strong
-            if self.depth and (self.base.mass is not None or self.base.solver != "auto"):         # its blocks are the base's
+            if self.depth:                                # its blocks are the base's
                 strong.base, strong.base_at, strong.depth = self.base, self.base_at, self.depth
         return self._derived["strong"]
 

@@ -110,7 +110,8 @@ def cycle(plan, w, z, back, left, enough, found, basis):
         acc = w[goal + i]
         for after in range(i + 1, j):
             acc -= w[table + after * (m + 1) + i] * w[goal + after]
-        part = acc / w[table + i * (m + 1) + i]
+        size = w[table + i * (m + 1) + i]
+        part = acc / size if size != 0.0 else 0.0          # W takes this vector to one met before: nothing is gained along it
         w[goal + i] = part
         for q in range(n):
             z[q] += part * w[basis + i * n + q]

@@ -85,14 +85,11 @@ def solve_sparse(plan, w, z):
 
 
 def gathered(plan, w, first, last, columns, z):
-    """Sum of products of entries of w and what their columns say of z, in two interleaved parts."""
-    even, odd = 0.0, 0.0
-    for e in range(first, last - 1, 2):
-        even += w[e] * z[plan[columns + e]]
-        odd += w[e + 1] * z[plan[columns + e + 1]]
-    if (last - first) % 2 == 1:
-        even += w[last - 1] * z[plan[columns + last - 1]]
-    return even + odd
+    """Sum of products of entries of w and what their columns say of z; rows are short: pairs cost more than they save."""
+    acc = 0.0
+    for e in range(first, last):
+        acc += w[e] * z[plan[columns + e]]
+    return acc
 
 
 def solve_sparse_transposed(plan, w, z):

@@ -17,8 +17,9 @@ from . import plan as header
 SMALL = 8
 #: A band of at most this many diagonals beside the main one is narrow: its solves wait for one product after the other.
 NARROWEST = 12
-#: Cycles of one product: of long columns, and the start of each; of a narrow band; of entries found by their columns.
-LONG, COLUMN, WAITING, FOUND = 0.5, 8.0, 4.0, 2.0
+#: Cycles of one product: of long columns, and the start of each; of a narrow band; of entries found by their columns (measured: 3.6 to
+#: 5 in factorisations of 200 to 1024 random and grid equations, 3 in solves).
+LONG, COLUMN, WAITING, FOUND = 0.5, 8.0, 4.0, 4.0
 #: Solves for each factorisation.
 SOLVES = 10
 #: Up to this many rows fill is counted row by row and needs no symmetric pattern.
@@ -120,10 +121,9 @@ def _layout(kind, n, rows, columns, mass):
 
 
 def _dense(n, rows, columns, mass):
-    costs = n**3 / 3 * LONG + n * n / 2 * COLUMN, n * n * LONG + 2 * n * COLUMN
     numbers = {header.KIND: header.BANDED, header.FORMED: n * n, header.STRIDE: n, header.SHIFT: 0, header.KL: n - 1, header.KU: n - 1,
                header.NARROW: 0}  # fmt: skip
-    return _Layout("dense", np.arange(n), n * n, costs, numbers, lambda i, j: j * n + i, band=(n - 1, n - 1))
+    return _Layout("dense", np.arange(n), n * n, _with_interchanges(n, n - 1, n - 1), numbers, lambda i, j: j * n + i, band=(n - 1, n - 1))
 
 
 def _banded(n, rows, columns, mass):
@@ -134,11 +134,18 @@ def _banded(n, rows, columns, mass):
     if is_narrow:
         costs = n * kl * (ku + 2) * WAITING, n * 4 * WAITING
     else:
-        costs = n * (kl + ku) * (kl * LONG + COLUMN), n * ((2 * kl + ku) * LONG + 2 * COLUMN)
+        costs = _with_interchanges(n, kl, ku)
     stride, shift = height - 1, kl + ku
     numbers = {header.KIND: header.BANDED, header.FORMED: n * height, header.STRIDE: stride, header.SHIFT: shift, header.KL: kl,
                header.KU: ku, header.NARROW: int(is_narrow)}  # fmt: skip
     return _Layout("banded", place, n * height, costs, numbers, lambda i, j: j * stride + i + shift, band=(kl, ku))
+
+
+def _with_interchanges(n, kl, ku):
+    """Costs of the factors of a band of long columns, and of a solve with them."""
+    after = np.arange(n)                                  # columns to the right of each, and rows below it
+    below, right = np.minimum(after, kl), np.minimum(after, kl + ku)
+    return float(right @ (below * LONG + COLUMN)), float(np.sum(below + right)) * LONG + 2 * n * COLUMN
 
 
 def _sparse(n, rows, columns, mass):
@@ -148,7 +155,7 @@ def _sparse(n, rows, columns, mass):
     place = sparing(n, rows, columns)
     starts, diagonals, found = fill(n, place[rows], place[columns])
     below, above = np.bincount(found[found < _rows(starts)], minlength=n), starts[1:] - diagonals - 1
-    costs = float(below @ above) * FOUND + len(found) * COLUMN / 2, len(found) * FOUND + 2 * n * COLUMN
+    costs = float(below @ above) * FOUND + (len(found) + 10 * n) * COLUMN, len(found) * FOUND + 2 * n * COLUMN
     return _by_rows("sparse", n, (place[rows], place[columns]), place, (starts, diagonals, found), costs, HELPING)
 
 

@@ -145,3 +145,38 @@ def test_members_with_points_of_their_own():
     np.testing.assert_allclose(together, [ds.jacfwd(end)(y0) for y0 in starts], rtol=1e-12)
     twice = ds.jacfwd(ds.jacfwd(end))(starts[0])
     np.testing.assert_allclose(twice, ds.jacfwd(ds.jacrev(end))(starts[0]), rtol=1e-8, atol=1e-12)
+
+
+def many_rates(k, n_out, method="Tsit5"):
+    """A chain of decays with as many rates as states."""
+    def f(t, y, k):
+        flow = k * y
+        return np.concatenate([-flow[:1], flow[:-1] - flow[1:]])
+    return ds.solve_ivp(f, (0, 2), np.linspace(1.0, 0.1, k.size), method, t_eval=np.linspace(0.5, 2.0, n_out), args=(k,)).y[-1]
+
+
+@pytest.mark.parametrize(("n_rates", "n_out", "method", "forwards"), [
+    (12, 2, "Tsit5", False), (12, 40, "Tsit5", True), (3, 2, "Kvaerno5", True), (12, 1, "Kvaerno5", False)])
+def test_a_jacobian_goes_the_cheaper_way(n_rates, n_out, method, forwards):
+    """By counted operations: a few inputs more than outputs still go forwards, where a direction costs less than a cotangent."""
+    k = np.linspace(0.5, 1.5, n_rates)
+
+    def f(k):
+        return many_rates(k, n_out, method)
+    counted = count(ds.make_graph(ds.jacobian(f))(k))
+    assert counted["odeint_tangents"] == forwards
+    assert counted["odeint_adjoint"] == (0 if forwards else n_out)
+    np.testing.assert_allclose(ds.jacobian(f)(k), ds.jacrev(f)(k), rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(ds.jit(ds.jacobian(f))(k), ds.jacfwd(f)(k), rtol=1e-8, atol=1e-12)
+
+
+def test_what_a_way_costs_is_counted():
+    """The way back costs the same however many inputs there are, a block of tangents one slope and so many tangents of it."""
+    static = {"system": system(), "method": "RK4", "rate": 0}
+    record = solved("RK4")[0]
+    for wrt in ((False, True, True, True), (False, False, True, False)):
+        once, each, back = tangent.effort((record,), static | {"wrt": wrt})
+        assert 0 < each < back
+        assert once > 0
+    alone = tangent.effort((None,), static | {"wrt": wrt})
+    assert once == 12 * alone[0]

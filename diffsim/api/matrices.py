@@ -68,9 +68,11 @@ def jacrev(f, argnums=0, has_aux=False, holomorphic=False, chunk_size=None):
 
 
 def jacobian(f, argnums=0, has_aux=False, holomorphic=False, chunk_size=None):
-    """Function that returns the Jacobian, forwards or backwards, whichever takes fewer unit vectors.
+    """Function that returns the Jacobian, forwards or backwards, whichever costs less.
 
-    Arguments and result as :func:`jacfwd`.  Without ``holomorphic`` arguments or values may be complex, but not both.
+    Where the function solves differential equations the operations of both ways are counted, of the same program always alike; elsewhere
+    it is the way of fewer unit vectors. :func:`jacfwd` and :func:`jacrev` say the way. Arguments and result as :func:`jacfwd`.  Without
+    ``holomorphic`` arguments or values may be complex, but not both.
     """
     return _matrix(f, argnums, has_aux, holomorphic, chunk_size, "jacobian")
 
@@ -98,7 +100,7 @@ def _matrix(f, argnums, has_aux, holomorphic, chunk_size, verb):
         if holomorphic:
             holomorphic_only(x, y, verb, f)
         x_avals, y_avals = [aval_of(v) for v in x], [aval_of(v) for v in y]
-        forwards = _forwards(x_avals, y_avals, holomorphic, verb, f)
+        forwards = _forwards(equations, x_avals, y_avals, holomorphic, verb, f)
         size = _at_once(equations, _total(x_avals if forwards else y_avals)) if chunk_size is None else int(chunk_size)
         blocks = (_by_columns if forwards else _by_rows)(equations, outputs[:len(y)], y_avals, x_avals, size, verb)
         matrix = tree.unflatten(flat.out_struct, [regroup(flat.structs, argnums, row) for row in blocks])
@@ -108,7 +110,7 @@ def _matrix(f, argnums, has_aux, holomorphic, chunk_size, verb):
     return run
 
 
-def _forwards(x_avals, y_avals, holomorphic, verb, f):
+def _forwards(equations, x_avals, y_avals, holomorphic, verb, f):
     """Whether to run the list forwards: as the verb says, or where it leaves the choice, if that is cheaper and has a meaning."""
     for a in y_avals:
         if not is_float(a.dtype):
@@ -116,7 +118,7 @@ def _forwards(x_avals, y_avals, holomorphic, verb, f):
                                  f"else beside them with has_aux=True")
     forwards = verb in ("jacfwd", "hessian")
     if verb == "jacobian":
-        forwards = _total(x_avals) <= _total(y_avals)
+        forwards = _cheaper_forwards(equations, _total(x_avals), _total(y_avals))
     if holomorphic:
         return forwards
     of_complex, complex_valued = (any(a.dtype.kind == "c" for a in avals) for avals in (x_avals, y_avals))
@@ -127,6 +129,15 @@ def _forwards(x_avals, y_avals, holomorphic, verb, f):
                              f"holomorphic; otherwise use {'jacrev of a real value' if forwards else 'jacfwd of real arguments'}, or "
                              f"differentiate in real and imaginary parts")
     return forwards
+
+
+def _cheaper_forwards(equations, n, m):
+    """Whether a list of n inputs and m outputs costs less forwards: by what its dear equations cost, by n and m where there are none."""
+    dear = [e for e in equations.eqns if e[1] is not None and e[1].effort is not None]
+    if not dear:
+        return n <= m
+    once, each, back = map(sum, zip(*[prim.effort(args, params) for _, prim, args, params in dear], strict=True))
+    return once + n * each <= m * back
 
 
 def _total(avals):

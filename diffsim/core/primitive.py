@@ -97,15 +97,18 @@ class Primitive:
         transform that differentiates; ``reverse`` says that the tangent will be transposed.
     body : callable, optional
         ``body(*avals, **params) -> Graph``: the program the primitive stands for; code is generated from that.
+    effort : callable, optional
+        ``effort(args, params) -> (once, each, back)``: what an equation of a linear list costs, run forwards on k tangents (once + k each)
+        and backwards on one cotangent; for primitives that are dear beside all others.
     lean : callable, optional
         ``lean(eqn, needed, maker)``: a smaller form of an equation of which only the marked values are needed (``passes/lean.py``).
     """
 
-    __slots__ = ("aval", "batch", "body", "derivs", "emit", "impl", "jvp", "late", "lean", "linear_fast", "multiple", "name",
+    __slots__ = ("aval", "batch", "body", "derivs", "effort", "emit", "impl", "jvp", "late", "lean", "linear_fast", "multiple", "name",
                  "plain_derivs", "prepare", "quick", "ruled", "samples", "sparsity", "together", "transpose")
 
     def __init__(self, name, *, impl, aval, jvp, transpose, emit, samples, batch=ONE_BY_ONE, sparsity=DENSE, multiple=False, derivs=None,
-                 late=None, quick=None, linear_fast=None, prepare=None, together=None, ruled=None, body=None, lean=None):
+                 late=None, quick=None, linear_fast=None, prepare=None, together=None, ruled=None, body=None, lean=None, effort=None):
         if name in REGISTRY:
             raise ValueError(f"a primitive named {name!r} exists already")
         self.name, self.impl, self.aval, self.jvp, self.transpose = name, impl, aval, jvp, transpose
@@ -113,7 +116,7 @@ class Primitive:
         self.batch, self.sparsity = batch, sparsity
         self.derivs, self.late, self.quick, self.linear_fast, self.prepare = derivs, late, quick or impl, linear_fast, prepare
         self.plain_derivs, self.together, self.ruled, self.body = None, together, ruled, body
-        self.lean = lean
+        self.lean, self.effort = lean, effort
         for slot in SLOTS:
             rule = getattr(self, slot)
             if rule is None:

@@ -29,6 +29,7 @@ from ..prims.layout import basic, broadcast_to, concatenate, index, reshape, sta
 from . import run
 from .compiled.emit import adjoint_call, curvature_call, odeint_call, replay_call
 from .compiled.tangents import tangent_call, tangents_call
+from .effort import tangent_effort
 from .loops.families import directions_innermost
 from .record import WORDS, policy_in, record_spec
 from .system import FLOAT, SCALAR, innermost, outermost
@@ -234,7 +235,8 @@ def _tangent_batch(n, batched, *x, system, method, rate, wrt):
 
 tangent = Primitive(
     "odeint_tangent", impl=run.tangent, aval=lambda mesh, t0, y0, sigma, *rest, system, **params: _states(system.n, sigma.shape[0]),
-    jvp=_tangent_jvp, transpose=_tangent_transpose, batch=_tangent_batch, emit=tangent_call, samples=NO_SAMPLES)
+    jvp=_tangent_jvp, transpose=_tangent_transpose, batch=_tangent_batch, emit=tangent_call, samples=NO_SAMPLES,
+    effort=tangent_effort)
 
 
 # ---------------------------------------------------------------- tangents

@@ -137,6 +137,14 @@ def test_one_operand_meets_every_special_value_as_numpy_does(name):
     same(call(machine(nest(graph, 0)), graph, (HARD,))[0], want)
 
 
+@pytest.mark.parametrize("exponent", [0.5, 1.5, 2.5, 3.5, -0.5, -1.5, -2.5, 0.3])
+def test_powers_meet_every_special_value_as_numpy_does(exponent):
+    with np.errstate(all="ignore"):
+        want = np.power(HARD, np.full(HARD.size, exponent))
+    graph = one_equation(e.scalar_pow, (HARD,), {"exponent": exponent})
+    same(call(machine(nest(graph, 0)), graph, (HARD,))[0], want)
+
+
 @pytest.mark.parametrize("prim", [p for p in EMITTED if isinstance(p.emit, Scalar) and p.name != "convert"], ids=lambda p: p.name)
 def test_long_loops_stay_within_four_units(prim, rng):
     """Long loops may use vector forms of elementary functions, which round differently."""

@@ -5,7 +5,7 @@ import os
 from ..errors import InputError
 
 #: Passes over graphs, and over the loops made of them.
-GRAPH, LOOPS = ("split", "early", "fold", "simplify", "sink", "cse", "dce", "chains", "lean"), ("fuse", "shrink")
+GRAPH, LOOPS = ("split", "early", "fold", "simplify", "sink", "cse", "dce", "chains", "quotients", "lean"), ("fuse", "shrink")
 
 
 def without():

@@ -274,6 +274,19 @@ def _scalar_pow_deriv(x, y, *, exponent):
     return exponent * scalar_pow(x, exponent=exponent - 1.0)
 
 
+def _scalar_pow_emit(k, x, *, exponent):
+    """Half-integers up to 5/2 by a root, in a fifth of the time, rounded two or three times; -inf and -0.0 as ``pow`` has them."""
+    n = abs(exponent) - 0.5
+    if n not in (0.0, 1.0, 2.0):
+        return k.call("pow", x, k.const(exponent, x.dtype))
+    root = k.call("sqrt", x)
+    value = k.mul(x, root) if n == 1.0 else k.call("fabs", root)
+    value = k.mul(k.mul(x, x), value) if n == 2.0 else value
+    if exponent < 0.0:
+        value = k.div(k.const(1.0, x.dtype), value)
+    return k.select(k.compare("==", x, k.const(-np.inf, x.dtype)), k.const(np.inf if exponent > 0.0 else 0.0, x.dtype), value)
+
+
 scalar_pow = Primitive(
     "scalar_pow",                                           # a constant exponent that is no integer: no case at 0 to tell apart
     impl=lambda x, *, exponent: _raised(x, exponent),
@@ -282,8 +295,9 @@ scalar_pow = Primitive(
     derivs=(_scalar_pow_deriv,),
     transpose=NOT_LINEAR,
     batch=lambda n, batched, x, *, exponent: scalar_pow(x, exponent=exponent),
-    emit=Scalar(lambda k, x, *, exponent: k.call("pow", x, k.const(exponent, x.dtype))),
-    samples=lambda rng: [((draw(rng, POSITIVE, s),), {"exponent": e}) for s, e in (((), 1.5), ((3,), -0.3), ((0,), 2.5))],
+    emit=Scalar(_scalar_pow_emit),
+    samples=lambda rng: [((draw(rng, POSITIVE, s),), {"exponent": e}) for s, e in (
+        ((), 1.5), ((3,), -0.3), ((0,), 2.5), ((5,), -1.5), ((5,), 0.5), ((5,), -0.5), ((5,), 2.5), ((5,), -2.5), ((5,), 3.5))],
 )
 
 # ---------------------------------------------------------------- values without derivative

@@ -91,7 +91,9 @@ class Pattern:
         for x, n, word in ((rows, self.shape[0], "row"), (cols, self.shape[1], "column")):
             if x.size and not (x.min() >= 0 and x.max() < n):
                 raise InputError(f"Pattern: {word}s run from 0 to {n - 1} in shape {self.shape}; got {x.min()} to {x.max()}")
-        keys = rows.astype(np.int64) * self.shape[1] + cols.astype(np.int64)
+        keys = rows.astype(np.int64)                         # a copy; what is large is not copied twice
+        keys *= self.shape[1]
+        keys += cols.astype(np.int64, copy=False)
         if np.all(keys[1:] > keys[:-1]):
             self.rows, self.cols = rows.astype(np.int64), cols.astype(np.int64)
         else:

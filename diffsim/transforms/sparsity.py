@@ -260,8 +260,10 @@ def pattern_of(linear_list, outputs, y_avals, x_avals):
         for k, aval in zip(outputs, y_avals, strict=True):
             if k is not None:
                 at, columns = rows_of[k].entries()
-                found.append((at + first, columns + low))
+                found.append((at + first if first else at, columns + low if low else columns))
             first += aval.size
+    if len(found) == 1:
+        return found[0]
     return tuple(np.concatenate([f[k] for f in found]) if found else np.zeros(0, int) for k in (0, 1))
 
 

@@ -1,6 +1,7 @@
 """Compiled calls: the closure guard, static arguments, fallbacks, tracers, threads."""
 
 import cmath
+import gc
 import itertools
 import math
 import queue
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 import diffsim as ds
-from diffsim.errors import FallbackWarning, InputTypeError
+from diffsim.errors import FallbackWarning, InputError, InputTypeError
 
 X = np.array([0.3, -0.7, 1.1])
 SCALE = 2.0
@@ -452,3 +453,17 @@ def test_gradients_and_loops_of_python_numbers_compile_to_single_precision():
     value, slope = ds.jit(ds.value_and_grad(f))(1.5, SINGLE)
     assert (value.dtype, slope.dtype) == (np.float32, float)
     np.testing.assert_allclose([value, slope], [np.sum(SINGLE) * 1.5**3, np.sum(SINGLE) * 3 * 1.5**2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_is_as_it_was_after_compiling(enabled, monkeypatch):
+    was = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        assert ds.jit(lambda x: np.sin(x) + 0.25)(1.0) == np.sin(1.0) + 0.25
+        monkeypatch.setenv("DIFFSIM_WITHOUT", "nothing of this name")
+        with pytest.raises(InputError, match="DIFFSIM_WITHOUT"):
+            ds.jit(lambda x: np.sin(x) + 0.75)(1.0)
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if was else gc.disable)()

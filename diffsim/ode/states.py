@@ -279,14 +279,6 @@ def initial_state(y0, columns=False):
     return (y0.copy() if isinstance(y0, np.ndarray) else y0), layout
 
 
-def initial_vector(y0):
-    """The state to start from where only a vector of real numbers will do."""
-    y0, layout = initial_state(y0)
-    if not layout.plain:
-        raise InputError("y0 must be a vector of real numbers, at least one")
-    return y0
-
-
 def _leaf(x, what):
     """An array of finite numbers; finiteness is checked where the numbers are known."""
     try:

@@ -22,7 +22,7 @@ from diffsim.numpy.stacking import stacked
 from diffsim.ode.arguments import checked_times
 from diffsim.ode.rhs import Arguments
 from diffsim.ode.solve import solve_ivp
-from diffsim.ode.states import initial_vector
+from diffsim.ode.states import initial_state
 from diffsim.ode.tableaus import METHODS
 
 __all__ = ["AdjointResult", "continuous_adjoint"]
@@ -109,7 +109,10 @@ def continuous_adjoint(fun, t_span, y0, t_eval, cotangents, args=(), *, kind="in
     split = Arguments(tuple(args))
     if any(isinstance(x, Tracer) for x in (y0, t_eval, *t_span, *split.leaves)):
         raise InputTypeError("continuous_adjoint: an argument is being differentiated; differentiate solve_ivp instead")
-    y0, options = initial_vector(y0), {"method": method, "rtol": rtol, "atol": atol, **options}
+    y0, layout = initial_state(y0)
+    if not layout.plain:
+        raise InputError("continuous_adjoint: y0 must be a vector of real numbers, at least one; for other states differentiate solve_ivp")
+    options = {"method": method, "rtol": rtol, "atol": atol, **options}
     times = checked_times(t_span, t_eval)
     sol = _checked(solve_ivp(fun, t_span, y0, args=tuple(args), dense_output=True, **options))
     outputs = sol.sol(times.t_eval)

@@ -145,3 +145,29 @@ def test_what_cannot_be_checked_is_said():
     loss, k, _ = rest()
     with pytest.raises(InputError, match=r"before ds\.jit"):
         gradient_error(ds.jit(loss), k)
+
+
+def test_a_second_direction_finds_what_the_first_one_misses():
+    """A wrong derivative that is right along (1, 1) and (-1, -1), to which half of all signs belong."""
+    @ds.custom_jvp
+    def f(a, b):
+        return a + b
+    f.defjvp(lambda x, t: (x[0] + x[1], 1.5 * t[0] + 0.5 * t[1]))
+
+    def loss(k):
+        return ds.solve_ivp(lambda t, y, k: -f(k[0], k[1]) * y, (0, 1), [1.0], t_eval=[1.0], args=(k,)).y[0, 0]
+    found = [not check_gradient(loss, np.array([0.7, 0.7]), seed=seed, show=False).exact for seed in range(8)]
+    assert sum(found) >= 5                                 # three of four on average, one of two along one direction
+    assert check_gradient(loss, np.array([0.7, 0.7]), seed=found.index(True), show=False).disagreement > 0.1
+
+
+def test_solves_with_events_are_refused():
+    """Their steps are not one mesh, whatever other solves the function makes."""
+    def loss(k):
+        plain = ds.solve_ivp(lambda t, y, k: -k * y, (0, 1), [1.0], t_eval=[1.0], args=(k,)).y[0, 0]
+        fall = ds.solve_ivp(lambda t, y, k: -k * y, (0, 2), [1.0], t_eval=[2.0], args=(k,),
+                            events=ds.ode.Event(lambda t, y, k: y[0] - 0.5, reset=lambda t, y, k: 2 * y))
+        return plain + fall.y[0, 0]
+    for check in (gradient_error, check_gradient):
+        with pytest.raises(InputError, match="not one mesh"):
+            check(loss, 1.0)

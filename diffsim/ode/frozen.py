@@ -36,6 +36,11 @@ class Meshes:
             raise InputError("a check of a gradient ran the function twice, and it made more solves the second time")
         return mesh if self.parts == 1 else Mesh(np.repeat(mesh.increments / self.parts, self.parts))
 
+    def refuse(self):
+        """Solves whose steps are not one mesh."""
+        raise InputError("a gradient is checked on the steps of its solves, and those of a solve with events, stops, doses or inputs are "
+                         "not one mesh: solve from one to the next, or compare with ds.testing.check_grads")
+
     def note(self, mesh):
         """Note the steps of a solve."""
         if mesh is None:

@@ -163,12 +163,14 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     control = replace(control, everywhere=dense_output or hybrid.looks_inside(times.t_eval))
     problem = Problem(system, leaves, method, control, times, y0, layout, options)
     _check_kept(problem, hybrid)
+    checked = CHECKED.get()
     if hybrid.needed:
+        if checked is not None:
+            checked.refuse()
         return solve_in_stretches(problem, hybrid, args, dense_output)
     steps = options.steps
     if steps is None and METHODS[method].fixed:
         steps = _equal_steps(times, method, min(control.first_step, control.max_step))
-    checked = CHECKED.get()
     noted = None if checked is None else checked.steps()
     steps = steps if noted is None else noted
     try:

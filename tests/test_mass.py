@@ -38,6 +38,18 @@ def test_robertson_as_an_algebraic_problem_has_the_published_states(method):
     np.testing.assert_allclose(sol.y.sum(axis=0), 1.0, rtol=1e-7)
 
 
+@pytest.mark.parametrize("method", ["Kvaerno5", "BDF", "Rodas5P"])
+def test_every_linear_solver_takes_algebraic_equations(method):
+    def end(k, solver):
+        return ds.solve_ivp(robertson, (0, 4), [1, 0, 0], method=method, mass=[1, 1, 0], t_eval=[4.0], args=(k,), rtol=1e-6, atol=1e-10,
+                            linear_solver=solver).y[:, 0]
+
+    values = [ds.value_and_grad(lambda k, s=solver: end(k, s)[2])(K) for solver in ("dense", "banded", "sparse", "gmres")]
+    for value, slope in values[1:]:
+        assert value == pytest.approx(values[0][0], rel=1e-9)
+        np.testing.assert_allclose(slope, values[0][1], rtol=1e-7)
+
+
 @FAMILIES
 def test_a_pendulum_with_its_tension_is_the_pendulum_of_one_angle(method):
     def angle(t, y, g):

@@ -234,6 +234,17 @@ def test_stages_by_iteration_have_the_derivatives_of_stages_by_factors(kind):
     np.testing.assert_allclose(tangent, difference, rtol=1e-8, atol=1e-11)
 
 
+@pytest.mark.parametrize("method", ["Kvaerno5", "BDF"])
+@pytest.mark.parametrize("solver", ["sparse", "gmres"])
+def test_states_of_one_number_or_none_and_complex_ones(method, solver):
+    def end(f, y0):
+        return ds.solve_ivp(f, (0, 1), y0, method=method, t_eval=[1.0], rtol=1e-7, atol=1e-10, linear_solver=solver).y[..., 0]
+
+    assert end(lambda t, y: -y, np.zeros(0)).shape == (0,)
+    assert end(lambda t, y: -3 * y, 2.0) == pytest.approx(2 * np.exp(-3), rel=1e-5)
+    np.testing.assert_allclose(end(lambda t, y: (2j - 3) * y, np.array([1 + 1j, 2.0])), np.exp(2j - 3) * np.array([1 + 1j, 2]), rtol=1e-5)
+
+
 def test_solvers_that_do_not_fit_are_refused_by_name():
     def f(t, y):
         return -y

@@ -159,3 +159,32 @@ def test_a_written_array_is_read_anew():
         return total + np.sum(z) + np.sum(y * y)
 
     same(f, RNG.uniform(0.2, 0.9, 4))
+
+
+@pytest.mark.parametrize("f", [
+    np.maximum.accumulate, lambda x: np.copysign(x, -1.0), np.nan_to_num, lambda x: np.maximum(x, x[::-1]), np.abs,
+    lambda x: np.r_[x[:2], 1, x[0]], lambda x: x * np.array([1.0, 2.0, 3.0], np.float32), lambda x: x / np.array([1.0, 2.0, 3.0])])
+def test_gradients_in_single_precision_stay_in_it(f):
+    x = np.array([0.3, 1.2, 0.7], np.float32)
+    y, pullback = ds.vjp(f, x)
+    assert y.dtype == f(x).dtype
+    assert pullback(np.ones(y.shape, y.dtype))[0].dtype == ds.grad(lambda x: np.sum(f(x)))(x).dtype == np.float32
+
+
+def test_constant_arrays_beside_values_of_their_shape():
+    """Each has an equation of one term; arrays written afterwards are noticed."""
+    a, b = np.linspace(1.0, 2.0, 20_000), np.linspace(0.1, 0.3, 20_000)
+    x = np.linspace(0.2, 0.9, 20_000)
+    for f, slope in ((lambda x: a * x + b, a), (lambda x: b - x, -np.ones(20_000)), (lambda x: x / a, 1.0 / a),
+                     (lambda x: a / x, -a / x**2), (lambda x: np.arctan2(x, a), a / (a * a + x * x)),
+                     (lambda x: np.power(a, x), a**x * np.log(a))):
+        np.testing.assert_allclose(ds.grad(lambda x, f=f: np.sum(f(x)))(x), slope, rtol=1e-13)
+    assert a.flags.writeable
+
+    def changes(x):
+        view = a[1:]
+        y = x * a
+        view[0] = 7.0
+        return np.sum(y * a)
+    with pytest.raises((ds.errors.MutationError, ValueError)):
+        ds.grad(changes)(x)

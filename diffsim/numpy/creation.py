@@ -301,7 +301,12 @@ def joined_entries(entries, column):
         numbers = [int(n) for n in entries[0].split(",")]
         axis, ndim, start = (*numbers, *(axis, ndim, start)[len(numbers):])
         entries = entries[1:]
-    return concatenate([_entry(x, ndim, start) for x in entries], axis)
+    made = [_entry(x, ndim, start) for x in entries]
+    weak = [x.__class__ in (bool, int, float, complex) for x in entries]
+    if any(weak) and not all(weak):                         # numbers of Python's take the dtype the arrays suggest
+        dtype = np.result_type(*[x if w else a.dtype for x, a, w in zip(entries, made, weak, strict=True)])
+        made = [layout.convert(a, dtype=np.dtype(dtype)) if w else a for a, w in zip(made, weak, strict=True)]
+    return concatenate(made, axis)
 
 
 def _entry(x, ndim, start):

@@ -31,7 +31,7 @@ PLAIN = frozenset((np.ndarray, np.float64, np.float32))
 WAITS = 1 << 10
 #: Lengths of the equations.
 ONE_TERM, LATE, TWO_TERMS = 3, 5, 6
-_new, ndarray = object.__new__, np.ndarray
+_new, ndarray, FLOAT = object.__new__, np.ndarray, np.dtype(float)
 
 
 class OnceTrace(LinearTrace):
@@ -52,7 +52,7 @@ class OnceTrace(LinearTrace):
         z, d, aval = prim.impl(a, **params), plain_derivs(prim)[0], self.avals[n]
         if d is None or z.dtype is not aval.dtype:
             return LinearTrace.process(self, prim, args, params)
-        self.note((len(self.avals), n, d if d.__class__ is int else _factor(d(a, z, **params))))
+        self.note((len(self.avals), n, d if d.__class__ is int else _factor(d(a, z, **params), aval.dtype)))
         self.avals.append(aval)
         return wrap(self, z, len(self.avals) - 1)
 
@@ -78,7 +78,8 @@ class OnceTrace(LinearTrace):
         if d.__class__ is int:
             self.note((out, n, d))
         elif not large or prim.late is None:
-            self.note((out, n, d(a, z)))
+            d = d(a, z)
+            self.note((out, n, d if aval.dtype is FLOAT else _factor(d, aval.dtype)))
         else:
             self.note((out, n, d, a if prim.late == "x" else z, prim))
         y = _new(made if aval.shape else Tracer)
@@ -106,8 +107,8 @@ class OnceTrace(LinearTrace):
             d, e = prim.plain_derivs or plain_derivs(prim)
             if d is None or e is None or z.dtype is not aval.dtype:
                 return self.binary(prim, x, y, made)
-            d = d if d.__class__ is int else _factor(d(a, b, z))
-            equation = out, n, d, m, e if e.__class__ is int else _factor(e(a, b, z)), prim
+            d = d if d.__class__ is int else _factor(d(a, b, z), aval.dtype)
+            equation = out, n, d, m, e if e.__class__ is int else _factor(e(a, b, z), aval.dtype), prim
         avals.append(aval)
         self.note(equation)
         y = _new(made if aval.shape else Tracer)
@@ -130,7 +131,7 @@ class OnceTrace(LinearTrace):
             return LinearTrace.binary(self, prim, *((other, v) if place else (v, other)), made)
         if d.__class__ is not int:
             d = d(x, y, z)
-            d = self.held.keep(d) if d is other else _factor(d)
+            d = self.held.keep(d) if d is other and d.dtype is aval.dtype else _factor(d, aval.dtype)
         self.note((len(avals), n, d))
         avals.append(aval)
         return made(self, z, len(avals) - 1)
@@ -149,7 +150,7 @@ class OnceTrace(LinearTrace):
         out = len(avals)
         avals.append(aval)
         if d.__class__ is not int:
-            d = _factor(number if prim is mul else d(a, number, z))
+            d = _factor(number if prim is mul else d(a, number, z), aval.dtype)
         self.note((out, n, d))
         y = _new(made if aval.shape else Tracer)
         y.owner = self
@@ -163,9 +164,12 @@ def linearize_once(f, primals, active, verb):
     return linearize(f, primals, active, verb) if WATCH.get() or STRONG.get() else record(OnceTrace, f, primals, active, verb)
 
 
-def _factor(d):
-    """A derivative as the factor of an equation, where an int is no number."""
-    return float(d) if d.__class__ is int else d
+def _factor(d, dtype):
+    """A derivative as the factor of an equation, where an int is no number: cotangents keep their dtype."""
+    kind = d.__class__
+    if kind is int or kind is float:
+        return float(d)
+    return d if d.dtype is dtype else d.astype(dtype)
 
 
 __all__ = ["LATE", "ONE_TERM", "PLAIN", "TWO_TERMS", "OnceTrace", "linearize_once"]

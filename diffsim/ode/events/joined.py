@@ -42,6 +42,18 @@ class Piece:
         self.t, self.close, self.y, self.mesh, self.leaves, self.jumped = t, close, y, mesh, leaves, jumped
         self.end = float(concrete(close))
 
+    @property
+    def cut(self):
+        """Whether it ends inside its last step."""
+        return isinstance(self.mesh, Record) and abs(self.end) < abs(self.mesh.nodes[-1])
+
+    def increments(self):
+        """Sizes of its steps."""
+        if not isinstance(self.mesh, Record):
+            return np.array([self.end])
+        h = self.mesh.increments
+        return np.append(h[:-1], self.end - self.mesh.nodes[-2]) if self.cut else h
+
     def nodes(self):
         """Sigma at the nodes, the last one at the end, wherever it moves."""
         inside = self.mesh.nodes[:-1] if isinstance(self.mesh, Record) else np.zeros(1)
@@ -49,7 +61,7 @@ class Piece:
 
     def kept(self, traced):
         """States at the nodes if they were kept and are plain numbers, else None."""
-        recorded = not traced and isinstance(self.mesh, Record) and self.mesh.n == self.y.shape[0]
+        recorded = not traced and isinstance(self.mesh, Record) and self.mesh.n == self.y.shape[0] and not self.cut
         return self.mesh.stages[:, 0, :] if recorded else None
 
 
@@ -80,7 +92,7 @@ def finished(run, error, dense_output):
 
 def _mesh(run):
     """The steps of all pieces, one after the other; None if none was taken."""
-    sizes = [piece.mesh.increments if isinstance(piece.mesh, Record) else np.array([piece.end]) for piece in run.pieces if piece.end]
+    sizes = [piece.increments() for piece in run.pieces if piece.end]
     sizes = np.concatenate(sizes) if sizes else np.zeros(0)
     return Mesh(sizes) if len(sizes) else None
 

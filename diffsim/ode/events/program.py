@@ -15,6 +15,7 @@ from diffsim.core import Graph, Tracer, Var, aval_of, bind
 from diffsim.ode.loops.erk import SLACK
 from diffsim.ode.loops.watch import END, HITS, SIZE
 from diffsim.ode.odeint import replay
+from diffsim.ode.tableaus import METHODS, Ndf
 from diffsim.prims.layout import stop_gradient
 from diffsim.transforms import trace
 
@@ -58,6 +59,8 @@ def repeated(going, step, start):
 def suits(problem, hybrid, rooms):
     """Whether a solve can be such a loop: what is watched is known as a graph, its crossings are not written down, and its span ends."""
     if problem.system.graph is None or (hybrid.count and hybrid.conditions.graph is None) or hybrid.switches > SWITCHES:
+        return False
+    if hybrid.count and isinstance(METHODS[problem.method], Ndf):              # its steps cannot be taken by themselves
         return False
     t1 = problem.times.t1
     if not isinstance(t1, Tracer) and np.isinf(t1):

@@ -17,6 +17,7 @@ from diffsim.ode.arguments import concrete
 from diffsim.ode.loops.erk import COUNTS
 from diffsim.ode.loops.watch import COUNT, END, HITS, SIZE, changes
 from diffsim.ode.odeint import replay
+from diffsim.ode.tableaus import METHODS, Ndf
 from diffsim.prims.elementwise import add, sub
 from diffsim.prims.layout import basic, concatenate, index, index_set, reshape
 
@@ -73,6 +74,7 @@ class Stretches:
         self.t_eval = None if times.t_eval is None else np.asarray(concrete(times.t_eval))
         self.rows, self.done, self.pieces, self.moved = [], 0, [], False
         self.traced, self.symbolic = traced(problem, hybrid)
+        self.whole = isinstance(METHODS[problem.method], Ndf)
         self.seen, self.crossed = [[] for _ in hybrid.events], np.full(len(hybrid.events), np.nan)
         self.happened, self.chunk, self.latest, self.near = 0, ENDLESS, -math.inf, 0
         self.interval = math.inf
@@ -182,6 +184,9 @@ class Stretches:
         self.take(ys, inside)
         if self.hybrid.events:
             self.note(news, self.pieces[-1], 0.0, abs(end))
+        if h and self.whole:
+            self.event(t, y, leaves, news)
+            return
         y = index(ys, at=basic((size, self.n), (size - 1, slice(None))))
         if h:
             self.event(add(t, end), y, leaves, news)
@@ -198,23 +203,30 @@ class Stretches:
         self.moved = False
 
     def event(self, t, y, leaves, news):
-        """The step of size news[SIZE] from t, in which active conditions change their signs."""
+        """The step of size news[SIZE] in which active conditions change their signs.
+
+        It begins at t with the state y; where steps cannot be taken by themselves (``whole``), these are where the stretch begins.
+        """
         count, h = self.conditions.count, news[SIZE]
-        hits, sizes = news[HITS:HITS + count], news[HITS + count:HITS + 2 * count]
+        mesh, shift = np.array([h]), 0.0
+        if self.whole:
+            before = self.pieces.pop()
+            mesh, shift, self.moved = before.mesh, news[END], before.jumped
+        hits, sizes = shift + news[HITS:HITS + count], news[HITS + count:HITS + 2 * count]
         when = float(concrete(t))
         first = int(np.argmin(np.abs(hits)))
-        together = TOGETHER * max(abs(when), abs(when + hits[first]))
+        together = TOGETHER * max(abs(when + shift), abs(when + hits[first]))
         which = [g for g in range(count) if abs(hits[g] - hits[first]) <= together]
         static = {"system": self.problem.system, "method": self.problem.method}
-        sigma = crossing(hits[first:first + 1], np.array([h]), sizes[first:first + 1] / h, t, y, *leaves, conditions=self.conditions,
+        sigma = crossing(hits[first:first + 1], mesh, sizes[first:first + 1] / h, t, y, *leaves, conditions=self.conditions,
                          which=first, **static)
         tau = add(t, index(sigma, at=basic((1,), (0,))))
         m = self.wanted(float(concrete(tau)))
         inside = concatenate(*([sub(self.outputs(m), t)] if m else []), sigma, axis=0)
-        ys, _ = replay(np.array([h]), t, y, inside, *leaves, rate=0, **static)
-        self.piece(t, index(sigma, at=basic((1,), (0,))), y, np.array([h]), leaves)
+        ys, _ = replay(mesh, t, y, inside, *leaves, rate=0, **static)
+        self.piece(t, index(sigma, at=basic((1,), (0,))), y, mesh, leaves)
         self.take(ys, m)
-        self.note(news, self.pieces[-1], abs(news[END]), abs(news[END] + hits[first]) + together)
+        self.note(news, self.pieces[-1], abs(news[END]), abs(news[END] - shift + hits[first]) + together)
         self.t, self.y = tau, index(ys, at=basic((m + 1, self.n), (m, slice(None))))
         self.happens(which, {g: sizes[g] for g in which})
 
@@ -250,7 +262,7 @@ class Stretches:
     def note(self, news, piece, low, high):
         """Crossings written down between two times of the stretch (parts of its length, signs aside), which lie in ``piece``."""
         found = news[HITS + 2 * self.conditions.count:].reshape(-1, 3)[:int(news[COUNT])]
-        shift = math.copysign(low, piece.end)
+        shift = 0.0 if self.whole else math.copysign(low, piece.end)
         for g in range(len(self.hybrid.events)):
             mine = found[found[:, 0] == g]
             far = np.abs(mine[:, 1])

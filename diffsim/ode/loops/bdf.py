@@ -73,6 +73,17 @@ from diffsim.ode.loops.stepsize import (
     start_norm,
     worst_component,
 )
+from diffsim.ode.loops.watch import (
+    HELPERS,
+    SIZE,
+    WATCH_SHAPES,
+    after_landing,
+    begin_watch,
+    end_watch,
+    next_goal,
+    rest,
+    watched,
+)
 from diffsim.ode.matrices.lu import (
     MATRICES,
     begin_implicit,
@@ -89,7 +100,8 @@ SLOW = 0.2               # rate of convergence from which on the next step gets 
 def forward(
     k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, alpha, sums, errors, one, dense,
     plan, mass, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, ks, new, w, est, values, slope, difference,
-    trial, u, v, turn, mid, psi, d, r, lu, pivots, late, late_lu, late_pivots, z, past, history, counts, last,
+    trial, u, v, turn, mid, psi, d, r, lu, pivots, late, late_lu, late_pivots, z, past, history, counts, last, ahead, stops, ways,
+    sides, marks, news,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -113,6 +125,9 @@ def forward(
         Work, as in ``esdirk.forward``.
     pace, past, history, counts, last
         As in ``erk.forward``; ``pace`` is not read: order and size are chosen together.
+    ahead, stops, ways, sides, marks, news : ndarray
+        As in ``erk.forward``, and the interpolant of a step from its start on, shape (S, degree). The step in which an active function
+        changes its sign is taken: it cannot be repeated without those before it.
 
     Returns
     -------
@@ -122,11 +137,15 @@ def forward(
     sign, n_rec, room, tight = 1.0 if span > 0.0 else -1.0, stages.shape[2], stages.shape[0] - 1, replay > 0 or stages.shape[2] > 0
     s, h, error, landed, taken, made, gain = 0.0, 0.0, 0.0, span == 0.0, 0.0, 0.0, 1.0
     accepted, rejected, jacobians, factorisations, now, equal, stale, again = 0, 0, 0, 0, 1, 0, True, False
+    passed, sought, seen = 0, False, 0.0
     status, worst, o, calls, size = begin_implicit(k, order, t0, s, span, y, p, base, plan, mass, sigma, rate, replay, first_step, max_step,
                                                    rtol, atol, probe_atol, probe_factor, values, r, lu, pivots, z, ks, new, out)
     start(ks, slope, difference)
+    begin_watch(k, t0, y, p, sides, marks, news)
     while status == DONE and not landed:
-        status, h, size, landed = propose(size, s, span, replay, mesh, accepted, rejected, max_steps)
+        passed, goal = next_goal(stops, passed, s, sign, span)
+        wanted = size
+        status, h, size, landed = propose(size, s, goal, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
             h, now, status = ordered(h, now, taken, replay)
         if status == DONE:
@@ -145,9 +164,14 @@ def forward(
                 error = norm_of(d, errors[now], one, est, y, new, rtol, atol, probe_atol, probe_factor) if found == DONE else math.inf
             note(history, accepted + rejected, s, h, error)
             if error <= 1.0 and status == DONE:
-                following, stale = span if landed else s + h, fall > SLOW
+                reaches, following, stale = landed, goal if landed else s + h, fall > SLOW
                 update(now, new, d, trial, difference)
                 scaled(now, difference, h, ks)
+                sought, seen = watched(True, k, t0, s, h, s == 0.0, ahead, y, new, ks, p, w, mid, ways, sides, marks, news), s
+                if sought and news[SIZE] == 0.0:
+                    landed = rest(o, y, out)
+                    break
+                landed = sought or (landed and goal == span)
                 o = step_outputs(o, sigma, sign, rate, dense, following, h, following, landed, new, new, ks, w, out)
                 for q in range(n_rec):
                     stages[min(accepted, room), 0, q] = y[q]
@@ -156,6 +180,7 @@ def forward(
                     mesh[accepted] = h
                     now, size = choose(now, equal, abs(h), max_step, error, errors, one, difference, est, y, new, rtol, atol, probe_atol,
                                        probe_factor)
+                    size = min(max_step, after_landing(size, wanted, reaches, passed, stops))
                 accepted += 1
                 nodes[accepted] = s
                 copy(new, y)
@@ -163,6 +188,7 @@ def forward(
                 now, size = retreat_to(now, abs(h), error, again, found, current, errors, one, trial, d, est, y, new, rtol, atol,
                                        probe_atol, probe_factor)
                 rejected, again, landed, stale = rejected + 1, found == DONE, False, found != DONE
+    end_watch(seen if sought else s, sought, news)
     for q in range(n_rec):
         stages[min(accepted, room), 0, q] = y[q]
     status, worst = verdict(status, worst, one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
@@ -290,10 +316,12 @@ SHAPES = {
 FORWARD = Loop(
     "bdf_forward",
     forward,
-    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "room", "nb", "nnz", "n_plan", "n_mass", "n_lu", *STEERED),
+    sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "room", "nb", "nnz", "n_plan", "n_mass", "n_lu", *STEERED,
+           "G", "n_stops", "n_news"),
     integers=("max_steps", "replay", "rate", "base", "depth"),
     shapes={
-        **SHAPES, **dict.fromkeys(("y", "new", "slope", "mid", "psi", "d", "r"), "N"), "errors": "S + 2", "one": "1", "atol": "n",
+        **SHAPES, **WATCH_SHAPES, "ahead": "S, degree",
+        **dict.fromkeys(("y", "new", "slope", "mid", "psi", "d", "r"), "N"), "errors": "S + 2", "one": "1", "atol": "n",
         "probe_atol": "n", "out": "m, n_out", "stages": "room + 1, 1, n_rec", "ks": "S, N", "est": "1, N", "difference": "S + 3, N",
         "trial": "S + 1, N", "late": "nnz", "late_lu": "n_lu", "late_pivots": "nb + 1", "counts": "7", "last": "4", **STEERING,
     },
@@ -302,7 +330,7 @@ FORWARD = Loop(
         *MATRICES, copy, mean_square, start_norm, first_step_size, modest_first_step, error_square, worst_component, weights, observe,
         times_in_order, start_outputs, step_outputs, propose, joint_error, first_not_finite, begin_with_slopes, begin_implicit, verdict,
         tell, note, change, arrived, base_jacobian, tangents, mark_of, marked, matrix, rescale, predict, iterate,
-        joined, attempt, update, scaled, norm_of, allowed, choose, retreat_to, start, ordered, renew, left_over,
+        joined, attempt, update, scaled, norm_of, allowed, choose, retreat_to, start, ordered, renew, left_over, *HELPERS,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

@@ -1,5 +1,6 @@
 """Numerical differentiation formulas of orders 1 to 5 as exact numbers: backward differences with less error than BDF."""
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -40,6 +41,8 @@ class Ndf:
         The error of order k is errors_k times the difference of order k + 1; the last one is infinite: that order there is not.
     dense : ndarray, shape (order, order)
         Coefficients of x, x^2, ... of x (x + 1) .. (x + j - 1) / j!: D_j's weight in the polynomial through the last states.
+    ahead : ndarray, shape (order, order)
+        The same from the start of the step on: coefficients of theta = x + 1, and no constant.
     """
 
     name: str
@@ -64,10 +67,15 @@ class Ndf:
         values = {"exact_sums": tuple(sums), "exact_alpha": tuple(alpha), "exact_errors": tuple(errors), "exact_dense": tuple(rows)}
         values |= {
             "order": n, "stages": n, "degree": n, "sums": floats(sums), "alpha": floats(alpha), "dense": floats(tuple(rows)),
-            "errors": np.append(floats(errors), np.inf), "one": floats([1]),
+            "errors": np.append(floats(errors), np.inf), "one": floats([1]), "ahead": floats(tuple(map(_ahead, rows))),
         }  # fmt: skip
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+
+def _ahead(row):
+    """Coefficients of theta, theta^2, ... of a polynomial without constant in x = theta - 1."""
+    return tuple(sum((-1) ** (d - i) * math.comb(d, i) * c for d, c in enumerate(row, 1)) for i in range(1, len(row) + 1))
 
 
 BDF = Ndf(

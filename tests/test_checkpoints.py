@@ -244,8 +244,6 @@ def test_nonsense_is_refused():
         ds.grad(functools.partial(loss, "Tsit5", checkpoint=Disk("/no/such/place")))(*POINT)
     with pytest.raises(InputError, match="use 'Radau' or 'Kvaerno5'"):
         loss("BDF", *POINT, memory="1 MB")
-    with pytest.raises(InputError, match="do not go together with events"):
-        loss("Tsit5", *POINT, memory="1 MB", tstops=[0.5])
     assert policy_of(None, StoreAll()) is None
     assert policy_of("1.5 GiB", None) == Budget(3 * 2**29)
     assert policy_of(2e6, None) == policy_of("2 MB", None)

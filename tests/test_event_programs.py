@@ -204,3 +204,51 @@ def test_what_is_wrong_with_times_is_named_in_programs():
                                    t_eval=[2.0]).y)(np.array([1.0, 0.3, 0.5]))
     with pytest.raises(InputError, match="goes back in time"):
         ds.jit(lambda t: solve_ivp(lambda t, y: -y, (t, 0.0), [0.0], doses=[Dose(0.5, 1.0)], t_eval=[0.0]).y)(1.0)
+
+
+# ---------------------------------------------------------------- other ways to the same derivative
+@pytest.mark.parametrize("policy", [{"memory": "20 kB"}, {"checkpoint": ds.ode.States()}, {"checkpoint": ds.ode.Binomial(3)},
+                                    {"checkpoint": ds.ode.Online(3)}])
+def test_each_stretch_keeps_what_the_policy_says(policy):
+    """Values and derivatives are the same, bit for bit."""
+    def loss(x, **more):
+        full = Event(lambda t, y: y[0] - 1.0, reset=lambda t, y: 0.5 * y, direction=1)
+        doses = [Dose(0.5, 0.6 * x[1], every=0.4, count=6, lag=0.1 * x[0]), Dose(0.5, 0.3, duration=x[1])]
+        return solve_ivp(lambda t, y: -y * x[0], (0.0, 4.0), np.zeros(1), events=full, doses=doses, t_eval=[4.0], rtol=1e-10,
+                         **more).y[0, 0]
+    x = np.array([0.7, 1.1])
+    assert np.array_equal(ds.grad(lambda x: loss(x, **policy))(x), ds.grad(loss)(x))
+    assert loss(x, **policy) == loss(x)
+
+
+def test_bdf_stops_at_events_and_goes_on_from_there():
+    """Its steps are those of the whole stretch: an event lies in the last of them."""
+    from scipy import integrate  # noqa: PLC0415
+
+    def low(t, y):
+        return y[1] - 0.3
+    low.direction = 1
+
+    def third(t, y):
+        return np.sin(t) - y[0]
+    third.terminal = 3
+    for span in ((0.0, 20.0), (20.0, 0.0)):
+        theirs = integrate.solve_ivp(lambda t, y: [y[1], -1.69 * y[0]], span, [1.0, 0.2], "DOP853", events=[low, third], rtol=1e-12,
+                                     atol=1e-13)
+        ours = solve_ivp(lambda t, y: np.array([y[1], -1.69 * y[0]]), span, np.array([1.0, 0.2]), "BDF", events=[low, third], rtol=1e-9,
+                         atol=1e-11, dense_output=True)
+        assert ours.status == 1
+        for mine, exact in zip(ours.t_events, theirs.t_events, strict=True):
+            assert np.allclose(mine, exact, atol=1e-7)
+        assert span[0] + ours.mesh.nodes[-1] == pytest.approx(ours.t[-1], abs=1e-12)
+        assert np.allclose(ours.sol(ours.t[-1]), ours.y[:, -1], atol=1e-12)
+
+
+@pytest.mark.parametrize("run", [bouncing, pytest.param(dosed_over_a_surface, marks=pytest.mark.slow)])
+def test_derivatives_of_bdf_through_events(run, monkeypatch):
+    x, exact = np.array([3.0, 0.8] if run is bouncing else [0.7, 1.1]), ds.grad(total(run))
+    want = exact(x)
+    monkeypatch.setitem(TIGHT, "method", "BDF")
+    reverse, forward = ds.grad(total(run))(x), ds.jacfwd(total(run))(x)
+    assert np.allclose(reverse, forward, rtol=1e-12)
+    assert np.allclose(reverse, want, rtol=1e-5, atol=1e-6)

@@ -94,7 +94,8 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
         Budget of what is kept for derivatives, in bytes or as a text such as "20 MB": see :class:`ode.Budget`.
     checkpoint : policy, optional
         What is kept for derivatives: :class:`ode.StoreAll` (default), ``States``, ``TwoLevel``, ``Binomial``, ``Online``, ``Disk``. What is
-        not kept is computed again, bit for bit: values and derivatives are the same.
+        not kept is computed again, bit for bit: values and derivatives are the same. Where events, stops or doses break a solve, each
+        part from one to the next keeps that much.
     gradient_errors : {"probe", "full", "state"}
         What the step sizes resolve when a derivative is taken. "probe" adds one tangent to the error norm, a tenth as strictly as the
         state; "full" one for each number that is differentiated in, as strictly as the state and at the cost of so many; "state" none.
@@ -162,7 +163,7 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
         check_separable(system, fun, method, times.t0, y0, leaves)
     control = replace(control, everywhere=dense_output or hybrid.looks_inside(times.t_eval))
     problem = Problem(system, leaves, method, control, times, y0, layout, options)
-    _check_kept(problem, hybrid)
+    _check_kept(problem)
     checked = CHECKED.get()
     if hybrid.needed:
         if checked is not None:
@@ -184,16 +185,13 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     return result
 
 
-def _check_kept(problem, hybrid):
-    """InputError where steps cannot be taken again from a state alone, or are not one mesh."""
+def _check_kept(problem):
+    """InputError where steps cannot be taken again from a state alone."""
     if problem.policy is None:
         return
     if "kept" not in family_of(problem.method).forward.arguments:
         raise InputError(f"solve_ivp: a step of {problem.method!r} depends on the steps before it, so that none can be taken again from a "
                          f"state that was kept; leave memory= and checkpoint= out, or use 'Radau', 'Kvaerno5' or 'Rodas5P'")
-    if hybrid.needed:
-        raise InputError("solve_ivp: memory= and checkpoint= do not go together with events, stops and doses yet: leave them out, or solve "
-                         "from one to the next")
 
 
 # ---------------------------------------------------------------- solving

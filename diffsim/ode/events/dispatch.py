@@ -34,9 +34,9 @@ def _check(problem, hybrid):
     if "ways" not in family_of(problem.method).forward.arguments:
         raise InputError(f"solve_ivp: method {problem.method!r} does not stop at events and scheduled times; use one of "
                          f"{', '.join(_stopping())}")
-    for name in ("steps", "memory", "checkpoint"):
-        if getattr(options, name) not in (None, False):
-            raise InputError(f"solve_ivp: {name}= does not reach solves with events, doses, tstops, inputs or switches: leave it out")
+    if options.steps is not None:
+        raise InputError("solve_ivp: steps= are those of one solve without a break, and events, doses, tstops, jumping inputs and switches "
+                         "break it at times of their own: leave it out, or solve from one to the next with the steps of each")
     if method.fixed:                                          # equal steps: errors count as none
         problem.control = replace(problem.control, max_step=min(problem.control.first_step, problem.control.max_step))
     if any(item.into is not None for item in hybrid.schedule) and span is not None and span < 0:

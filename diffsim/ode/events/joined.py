@@ -67,7 +67,8 @@ class Piece:
 
 def states(problem, piece, sigma):
     """Outputs of a piece, shape (m, n)."""
-    return replay(piece.mesh, piece.t, piece.y, sigma, *piece.leaves, system=problem.system, method=problem.method, rate=0)[0]
+    return replay(piece.mesh, piece.t, piece.y, sigma, *piece.leaves, system=problem.system, method=problem.method, rate=0,
+                  checkpoint=problem.policy)[0]
 
 
 def finished(run, error, dense_output):

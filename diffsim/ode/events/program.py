@@ -241,7 +241,7 @@ class Loop:
         wanted = np.where(sign * wanted > 0.0, np.where(sign * wanted <= sign * span, wanted, span), 0.0)
         ys, _, news = odeint_until(t, span, y, np.concatenate([wanted, np.reshape(span, (1,))]), self.stops(t, memory[3]), sides, *leaves,
                                    system=self.problem.system, method=self.problem.method, control=self.problem.control,
-                                   conditions=self.conditions, probe=None, keep=False)
+                                   conditions=self.conditions, probe=None, keep=False, checkpoint=self.problem.policy)
         end, h = (news[END], news[SIZE]) if self.g else (stop_gradient(span), np.float64(0.0))
         reached = (h == 0.0) & (np.abs(end) >= np.abs(span))
         far = sign * (self.t_eval - t)

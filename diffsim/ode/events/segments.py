@@ -172,7 +172,8 @@ class Stretches:
         sigma = concatenate(*([sub(self.outputs(m), t)] if m else []), reshape(span, shape=(1,)), axis=0)
         ys, record, news = odeint_until(
             t, span, y, sigma, self.stops(value), self.sides, *leaves, system=problem.system, method=problem.method,
-            control=problem.begun(self.now), conditions=self.conditions, probe=None, keep=self.keep)
+            control=problem.begun(self.now), conditions=self.conditions, probe=None, keep=self.keep,
+            checkpoint=problem.policy if self.traced else None)
         size, end, h = len(concrete(sigma)), float(concrete(span)), 0.0
         if not self.symbolic:
             problem.ended(record)

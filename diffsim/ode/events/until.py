@@ -39,11 +39,11 @@ GRAZING, TOUCHING = 1e-6, 1e-13
 
 
 # ---------------------------------------------------------------- solving
-def _until_aval(t0, span, y0, sigma, stops, sides, *p, system, method, control, conditions, probe, keep):
-    return Aval((sigma.shape[0], system.n), FLOAT), record_aval(system, method, keep), Aval((conditions.room,), FLOAT)
+def _until_aval(t0, span, y0, sigma, stops, sides, *p, system, method, control, conditions, probe, keep, checkpoint):
+    return Aval((sigma.shape[0], system.n), FLOAT), record_aval(system, method, keep, checkpoint), Aval((conditions.room,), FLOAT)
 
 
-def _until_jvp(x, y, x_dot, *, system, method, control, conditions, probe, keep):
+def _until_jvp(x, y, x_dot, *, system, method, control, conditions, probe, keep, checkpoint):
     """As that of ``odeint``; output times after the end count as the end, which is a node of the mesh."""
     t0, _, y0, sigma, _, _, *p = x
     t0_dot, _, y0_dot, sigma_dot, _, _, *p_dot = x_dot
@@ -64,9 +64,14 @@ def _prepare(x, active, params):
     return prepared((t0, y0, *p), params)
 
 
-odeint_until = Primitive(
+odeint_until_p = Primitive(
     "odeint_until", impl=run.odeint_until, aval=_until_aval, jvp=_until_jvp, transpose=NOT_LINEAR, emit=until_call, samples=NO_SAMPLES,
     multiple=True, prepare=_prepare)
+
+
+def odeint_until(*operands, checkpoint=None, **params):
+    """The primitive; ``checkpoint`` is a policy of what to keep for its adjoint, all stages by default."""
+    return odeint_until_p(*operands, checkpoint=checkpoint, **params)
 
 
 # ---------------------------------------------------------------- when

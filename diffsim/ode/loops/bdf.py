@@ -21,7 +21,6 @@ Sources: Shampine & Reichelt, SIAM J. Sci. Comput. 18 (1997) 1-22 (formulas, cho
 Numer. Math. 126 (2014) 383-412 (the discrete adjoint).
 """
 
-import math
 
 from diffsim.codegen.loops import Loop, row3, vjp
 from diffsim.ode.loops.bdf_steps import (
@@ -31,6 +30,8 @@ from diffsim.ode.loops.bdf_steps import (
     choose,
     iterate,
     joined,
+    judged,
+    keep_start,
     matrix,
     norm_of,
     ordered,
@@ -134,10 +135,9 @@ def forward(
     int
         As ``erk.forward``, or SINGULAR, UNSOLVED, UNORDERED: a step to be repeated holds no order that can follow the one before.
     """
-    sign, n_rec, room, tight = 1.0 if span > 0.0 else -1.0, stages.shape[2], stages.shape[0] - 1, replay > 0 or stages.shape[2] > 0
-    s, h, error, landed, taken, made, gain = 0.0, 0.0, 0.0, span == 0.0, 0.0, 0.0, 1.0
-    accepted, rejected, jacobians, factorisations, now, equal, stale, again = 0, 0, 0, 0, 1, 0, True, False
-    passed, sought, seen = 0, False, 0.0
+    sign, room, tight = 1.0 if span > 0.0 else -1.0, stages.shape[0] - 1, replay > 0 or stages.shape[2] > 0
+    s, h, error, landed, taken, made, gain, sought, seen = 0.0, 0.0, 0.0, span == 0.0, 0.0, 0.0, 1.0, False, 0.0
+    accepted, rejected, jacobians, factorisations, now, equal, passed, stale, again = 0, 0, 0, 0, 1, 0, 0, True, False
     status, worst, o, calls, size = begin_implicit(k, order, t0, s, span, y, p, base, plan, mass, sigma, rate, replay, first_step, max_step,
                                                    rtol, atol, probe_atol, probe_factor, values, r, lu, pivots, z, ks, new, out)
     start(ks, slope, difference)
@@ -157,11 +157,8 @@ def forward(
             if found == DONE:
                 found, turns, fall = attempt(k, t0 + s + h, c, p, base, depth, plan, mass, tight, gain, rtol, atol, new, mid, psi, d, r,
                                              lu, pivots, late, late_lu, late_pivots, z)
-            calls, error, gain = calls + turns, 0.0, left_over(turns, fall)
-            if replay > 0:
-                status = found
-            else:
-                error = norm_of(d, errors[now], one, est, y, new, rtol, atol, probe_atol, probe_factor) if found == DONE else math.inf
+            calls, gain = calls + turns, left_over(turns, fall)
+            status, error = judged(replay, found, now, errors, d, one, est, y, new, rtol, atol, probe_atol, probe_factor)
             note(history, accepted + rejected, s, h, error)
             if error <= 1.0 and status == DONE:
                 reaches, following, stale = landed, goal if landed else s + h, fall > SLOW
@@ -173,8 +170,7 @@ def forward(
                     break
                 landed = sought or (landed and goal == span)
                 o = step_outputs(o, sigma, sign, rate, dense, following, h, following, landed, new, new, ks, w, out)
-                for q in range(n_rec):
-                    stages[min(accepted, room), 0, q] = y[q]
+                keep_start(accepted, room, y, stages)
                 equal, taken, again, s = equal + 1 if h == taken else 1, h, False, following
                 if replay == 0:
                     mesh[accepted] = h
@@ -189,8 +185,7 @@ def forward(
                                        probe_atol, probe_factor)
                 rejected, again, landed, stale = rejected + 1, found == DONE, False, found != DONE
     end_watch(seen if sought else s, sought, news)
-    for q in range(n_rec):
-        stages[min(accepted, room), 0, q] = y[q]
+    keep_start(accepted, room, y, stages)
     status, worst = verdict(status, worst, one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
     tell(accepted, rejected, calls, worst, jacobians, factorisations, 0, s, h, error, size, counts, last)
     return status
@@ -330,7 +325,8 @@ FORWARD = Loop(
         *MATRICES, copy, mean_square, start_norm, first_step_size, modest_first_step, error_square, worst_component, weights, observe,
         times_in_order, start_outputs, step_outputs, propose, joint_error, first_not_finite, begin_with_slopes, begin_implicit, verdict,
         tell, note, change, arrived, base_jacobian, tangents, mark_of, marked, matrix, rescale, predict, iterate,
-        joined, attempt, update, scaled, norm_of, allowed, choose, retreat_to, start, ordered, renew, left_over, *HELPERS,
+        joined, attempt, update, scaled, norm_of, judged, keep_start, allowed, choose, retreat_to, start, ordered, renew, left_over,
+        *HELPERS,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

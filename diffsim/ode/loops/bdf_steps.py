@@ -141,6 +141,21 @@ def norm_of(x, factor, one, est, y, new, rtol, atol, probe_atol, probe_factor):
     return joint_error(one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
 
 
+def judged(replay, found, now, errors, d, one, est, y, new, rtol, atol, probe_atol, probe_factor):
+    """Status and square of the error norm of a step: a repeated one is taken as it is, if its equations have a solution."""
+    if replay > 0:
+        return found, 0.0
+    if found != DONE:
+        return DONE, math.inf
+    return DONE, norm_of(d, errors[now], one, est, y, new, rtol, atol, probe_atol, probe_factor)
+
+
+def keep_start(step, room, y, stages):
+    """Record the state at the start of a step."""
+    for q in range(stages.shape[2]):
+        stages[min(step, room), 0, q] = y[q]
+
+
 def allowed(error, order, caution):
     """Factor of the size that an estimate of an order, given the square of its norm, allows."""
     wanted = caution * error ** (0.5 / (order + 1.0))

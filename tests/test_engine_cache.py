@@ -158,6 +158,15 @@ def test_a_loop_s_text_needs_its_kernels_and_libm_alone():
         assert "llvm.loop.unroll.full" not in text
 
 
+def test_a_loop_is_another_one_once_a_constant_it_reads_changes(monkeypatch):
+    """The constant may come from a file that holds none of the loop's functions."""
+    before = erk.FORWARD._key()
+    monkeypatch.setattr(erk, "DONE", erk.DONE + 1)
+    assert erk.FORWARD._key() != before
+    monkeypatch.undo()
+    assert erk.FORWARD._key() == before
+
+
 def test_importing_the_loops_imports_no_compiler():
     source = "import sys; import diffsim.ode.loops.erk; print([m for m in ('numba', 'llvmlite', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)

@@ -213,11 +213,18 @@ class Loop:
         from importlib.metadata import version  # noqa: PLC0415  (24 ms, wanted only when a model is compiled)
 
         sources = {inspect.getsourcefile(f) for f in (self.function, *self.helpers, Loop, intrinsics.__wrapped__)}
-        parts = [self.symbol, platform.python_version(), version("numba"), version("llvmlite"), *engine.host()]
+        parts = [self.symbol, platform.python_version(), version("numba"), version("llvmlite"), *engine.host(), *self._constants()]
         for source in sorted(sources):
             with open(source, "rb") as file:
                 parts.append(hashlib.sha256(file.read()).hexdigest())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
+
+    def _constants(self):
+        """Numbers that the loop and its helpers read from their modules, which may have them from others."""
+        for f in (self.function, *self.helpers):
+            for name in f.__code__.co_names:
+                if isinstance(f.__globals__.get(name), (int, float)):
+                    yield f"{f.__qualname__} {name} = {f.__globals__[name]!r}"
 
     def instance(self, symbols, **sizes):
         """The IR with external symbols and the loop itself renamed, so that several instances fit into one module.

@@ -206,3 +206,14 @@ def test_what_happens_at_known_times_is_part_of_the_program():
     assert np.allclose(ds.jit(ds.hessian(scheduled))(x), ds.hessian(scheduled)(x), rtol=1e-10, atol=1e-12)
     xs = np.stack([x, 1.1 * x])
     assert np.allclose(ds.vmap(ds.grad(scheduled))(xs), [ds.grad(scheduled)(v) for v in xs], rtol=1e-12)
+
+
+def test_events_at_one_time_have_derivatives_of_their_own():
+    """Two clocks that start afresh at p and q, which are equal: each p or q later, twice on the way."""
+    def shown(x):
+        first = Event(lambda t, y: y[0] - x[0], reset=lambda t, y: np.array([0.0, y[1]]))
+        second = Event(lambda t, y: y[1] - x[1], reset=lambda t, y: np.array([y[0], 0.0]))
+        return solve_ivp(lambda t, y: np.ones(2), (0.0, 2.0), np.zeros(2), events=[first, second], t_eval=[2.0]).y[:, 0]
+    x = np.array([0.7, 0.7])
+    for jacobian in (ds.jacrev, ds.jacfwd):
+        assert np.allclose(jacobian(shown)(x), [[-2.0, 0.0], [0.0, -2.0]], atol=1e-12)

@@ -14,7 +14,9 @@ import numpy as np
 
 from diffsim.core import Tracer
 from diffsim.ode.arguments import concrete
+from diffsim.ode.loops.bdf_steps import ORDERS_FROM
 from diffsim.ode.loops.erk import COUNTS
+from diffsim.ode.loops.marks import marked
 from diffsim.ode.loops.watch import COUNT, END, HITS, SIZE, changes
 from diffsim.ode.odeint import replay
 from diffsim.ode.tableaus import METHODS, Ndf
@@ -36,6 +38,9 @@ ON_SURFACE = 1e-9
 CLOSE, MANY = 1e-8, 12
 #: Steps after a reset begin no longer than this many intervals between the two events before: then events that crowd are not stepped over.
 CAREFUL = 64.0
+#: Where several events happen at one time, a step this long, in parts of the one they lie in, stands for the way from one to the next. (A
+#: power of two leaves the marks of a step as they are; what lies behind is inside the span.)
+SHORT = -(2.0 ** -10)
 #: A span without end is gone along in parts of this length, each this many times the one before.
 ENDLESS, LONGER = 1e3, 10.0
 
@@ -124,6 +129,8 @@ class Stretches:
                 self.status = 0
             else:
                 self.stretch()
+        if self.keep and not self.pieces:                     # no time at all: dense output is the state there
+            self.piece(self.t, np.float64(0.0), self.y, np.zeros(0), self.leaves())
 
     def apart(self, value):
         """Whether something is due at a time that is this one, but moves by itself."""
@@ -213,6 +220,7 @@ class Stretches:
         if self.whole:
             before = self.pieces.pop()
             mesh, shift, self.moved = before.mesh, news[END], before.jumped
+        self.instant = np.array([marked(SHORT * h, ORDERS_FROM + 1) if self.whole else SHORT * h])
         hits, sizes = shift + news[HITS:HITS + count], news[HITS + count:HITS + 2 * count]
         when = float(concrete(t))
         first = int(np.argmin(np.abs(hits)))
@@ -292,7 +300,9 @@ class Stretches:
     def happens(self, which, sizes):
         """Active conditions change their signs now: resets, the end, modes."""
         events, before = self.hybrid.events, None
-        for g in which:
+        for i, g in enumerate(which):
+            if i:
+                self.onward(g, sizes[g])
             if g >= len(events):
                 self.modes[g - len(events)] = 1.0 - self.modes[g - len(events)]
             elif events[g].active:
@@ -304,6 +314,16 @@ class Stretches:
             self.leap(before, which)
         if self.status is None:
             self.settle(sizes)
+
+    def onward(self, g, size):
+        """From one event to another at the same time, whose time moves by itself: of no length, unless the first led elsewhere."""
+        if not self.traced or abs(self.values()[g]) > ON_SURFACE * size:
+            return
+        static = {"system": self.problem.system, "method": self.problem.method}
+        sigma = crossing(np.zeros(1), self.instant, np.array([size / self.instant[0]]), self.t, self.y, *self.leaves(),
+                         conditions=self.conditions, which=g, **static)
+        ys, _ = replay(self.instant, self.t, self.y, sigma, *self.leaves(), rate=0, **static)
+        self.t, self.y = add(self.t, index(sigma, at=basic((1,), (0,)))), reshape(ys, shape=(self.n,))
 
     def occurs(self, g):
         """Event number g happens now."""

@@ -252,3 +252,44 @@ def test_derivatives_of_bdf_through_events(run, monkeypatch):
     reverse, forward = ds.grad(total(run))(x), ds.jacfwd(total(run))(x)
     assert np.allclose(reverse, forward, rtol=1e-12)
     assert np.allclose(reverse, want, rtol=1e-5, atol=1e-6)
+
+
+def test_a_switch_and_an_event_at_one_time_have_derivatives_of_their_own():
+    """At p = q = r: a clock starts afresh at p; slopes are 1 up to q and 5 from then on; 1 up to q, 2 up to r, 10 from then on."""
+    def shown(x):
+        def rhs(t, y):
+            fast, faster = ds.where_event(y[0] - x[1], 5.0, 1.0), ds.where_event(y[0] - x[2], 5.0, 1.0)
+            return np.array([1.0, fast, (fast + 3.0) / 4.0 * faster, 1.0])
+        afresh = Event(lambda t, y: y[3] - x[0], reset=lambda t, y: np.array([y[0], y[1], y[2], 0.0]))
+        return solve_ivp(rhs, (0.0, 1.3), np.zeros(4), events=afresh, t_eval=[1.3]).y[1:, 0]
+    x = np.full(3, 0.7)
+    exact = [[0.0, -4.0, 0.0], [0.0, -1.0, -8.0], [-1.0, 0.0, 0.0]]
+    assert np.allclose(ds.jacfwd(shown)(x), exact, atol=1e-11)
+    assert np.allclose(ds.jit(ds.jacrev(shown))(x), exact, atol=1e-11)
+
+
+def test_an_end_and_a_reset_at_one_time_have_times_of_their_own():
+    def shown(x):
+        def end(t, y):
+            return y[1] - x[1]
+        end.terminal = True
+        afresh = Event(lambda t, y: y[0] - x[0], reset=lambda t, y: np.array([0.0, y[1]]))
+        sol = solve_ivp(lambda t, y: np.array([1.0, 2.0]), (0.0, 2.0), np.zeros(2), events=[afresh, end], t_eval=[2.0], max_events=3)
+        return np.stack([sol.t_events[0][0], sol.t_events[1][0], sol.y_events[1][0, 0]])
+    x = np.array([0.5, 1.0])
+    exact = [[1.0, 0.0], [0.0, 0.5], [-1.0, 0.5]]
+    assert np.allclose(ds.jacrev(shown)(x), exact, atol=1e-12)
+    assert np.allclose(ds.jit(ds.jacrev(shown))(x), exact, atol=1e-12)
+
+
+def test_outputs_after_the_end_are_constants():
+    """They are NaN and have derivative zero, so that they can be left out of a sum."""
+    def shown(x):
+        def end(t, y):
+            return y[0] - x[0]
+        end.terminal = True
+        return solve_ivp(lambda t, y: np.full(1, x[1]), (0.0, 2.0), np.zeros(1), events=end, t_eval=[0.25, 0.5, 2.0]).y[0]
+    x = np.array([0.36, 0.7])
+    assert np.allclose(ds.jit(shown)(x), [0.175, 0.35, np.nan], equal_nan=True)
+    assert np.allclose(ds.jit(ds.jacrev(shown))(x), [[0.0, 0.25], [0.0, 0.5], [0.0, 0.0]], atol=1e-12)
+    assert np.allclose(ds.jit(ds.grad(lambda x: np.nansum(shown(x))))(x), [0.0, 0.75], atol=1e-12)

@@ -217,3 +217,4 @@ def test_events_at_one_time_have_derivatives_of_their_own():
     x = np.array([0.7, 0.7])
     for jacobian in (ds.jacrev, ds.jacfwd):
         assert np.allclose(jacobian(shown)(x), [[-2.0, 0.0], [0.0, -2.0]], atol=1e-12)
+        assert np.allclose(ds.jit(jacobian(shown))(x), [[-2.0, 0.0], [0.0, -2.0]], atol=1e-12)

@@ -69,7 +69,8 @@ def solve_ivp(fun, t_span, y0, method="Tsit5", t_eval=None, dense_output=False, 
     events : callable, Event, or list of them, optional
         ``event(t, y, *args) -> float``, with SciPy's attributes ``terminal`` and ``direction``, or :class:`Event` with a reset: the solve
         finds where they change their signs. Times and states go to ``t_events`` and ``y_events``, differentiable. Events that end the
-        solve or change the state stop a step where they happen.
+        solve or change the state stop a step where they happen. Inside jit and vmap, outputs after the end of a solve are NaN; they are
+        constants, of derivative zero, so that ``np.nansum`` of a loss and its gradient leave them out.
     vectorized : bool
         Whether fun wants y as a column, shape (n, 1), and returns one. It is not called with several columns.
     args : tuple, optional

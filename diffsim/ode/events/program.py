@@ -21,7 +21,7 @@ from diffsim.transforms import trace
 
 from .inputs import row
 from .schedule import component
-from .segments import AGAIN, CAREFUL, CLOSE, MANY, ON_SURFACE, TOGETHER, single
+from .segments import AGAIN, CAREFUL, CLOSE, MANY, ON_SURFACE, SHORT, TOGETHER, single
 from .until import crossing, odeint_until
 from .verdict import CLAIMS, CROWDED, ENDED, GOES_ON, REACHED, TOO_MANY, sound
 
@@ -190,13 +190,13 @@ class Loop:
         out = np.where((self.t_eval == self.t0)[:, None], 1.0 * self.problem.y0, np.nan) + np.zeros((m, n))
         t0, y0 = 1.0 * self.t0, 1.0 * self.problem.y0
         kept = [x for room in self.rooms for x in (np.full(room, np.nan), np.full((room, n), np.nan))]
-        fired = self.starts() if e else np.zeros(0)
+        fired = np.concatenate([self.starts(), np.zeros(self.hybrid.switches)])
         start = [t0, y0, np.int64(0), np.zeros(self.hybrid.switches), fired, np.zeros(self.g), np.zeros((2, self.g)), np.zeros(e),
-                 np.array([0.0, 0.0, -np.inf, np.inf, -1.0]), out, self.kept_claims(), *kept]
+                 np.array([0.0, 0.0, -np.inf, np.inf, -1.0, 0.0]), out, self.kept_claims(), *kept]
 
         def step(*x):
             stretch = [self.stretch, self.happens]
-            return choice(np.any(x[4] > 0.0), stretch[1], stretch[0], *x) if e else stretch[0](*x)
+            return choice(np.any(x[4] > 0.0), stretch[1], stretch[0], *x) if self.g else stretch[0](*x)
 
         avals = [aval_of(x) for x in start]
         end = repeated(lambda *x: x[10] == GOES_ON, lambda *x: [_like(v, a) for v, a in zip(step(*x), avals, strict=True)],
@@ -248,19 +248,17 @@ class Loop:
         out = np.where(((far > 0.0) & (far <= np.abs(end)))[:, None], ys[:m], out)
         t, y, sizes = np.where(reached, goal, t + end), ys[m], np.zeros(self.g)
         if self.g:
-            t, y, out, hits, sizes = choice(h != 0.0, self.meets, lambda t, y, out, news, *leaves: [t, y, out, *[np.zeros(self.g)] * 2],
-                                            t, y, out, news, *leaves)
-            fired, turned = hits[:self.e], hits[self.e:]
-            modes = np.where(turned > 0.0, 1.0 - modes, modes)
-            alone = np.where(np.any(fired > 0.0), 0.0, np.concatenate([np.zeros(self.e), turned]))
-            memory = self.told(memory, alone, t) if self.hybrid.switches else memory
+            t, y, out, fired, sizes = choice(h != 0.0, self.meets, lambda t, y, out, news, *leaves: [t, y, out, *[np.zeros(self.g)] * 2],
+                                             t, y, out, news, *leaves)
+            memory = np.concatenate([memory[:5], np.reshape(SHORT * h, (1,))])
         if self.k:
             now = reached & due
             jump = np.where(now, row(self.jumps, np.minimum(place, self.k - 1)), 0.0)
             if self.e and any(item.amount is not None for item in self.hybrid.schedule):
                 at = self.leaves(place, modes)
                 before = self.clear(self.values(t, y, at), t, memory, sides)
-                fired = np.where(self.changed(before, self.values(t, y + jump, at)) & now, 1.0, fired)
+                over = np.concatenate([self.changed(before, self.values(t, y + jump, at)), np.zeros(self.hybrid.switches, bool)])
+                fired = np.where(over & now, 1.0, fired)
             y, place = y + jump, place + np.where(now, 1, 0)
         status = np.where(reached & np.logical_not(due), REACHED, self.trouble(memory))
         return [t, y, place, modes, fired, sizes, sides, counts, memory, out, status, *kept]
@@ -269,9 +267,10 @@ class Loop:
         """The step of size news[SIZE] from t, in which active conditions change their signs: up to the first."""
         g, h = self.g, news[SIZE]
         hits, sizes = news[HITS:HITS + g], news[HITS + g:HITS + 2 * g]
-        first = np.argmin(np.abs(hits))
-        near = TOGETHER * np.maximum(np.abs(t), np.abs(t + hits[first]))
-        together = np.abs(hits - hits[first]) <= stop_gradient(near)
+        earliest = np.min(np.abs(hits))
+        near = TOGETHER * np.maximum(np.abs(t), np.abs(t + self.sign * earliest))
+        together = np.abs(hits) - earliest <= stop_gradient(near)
+        first = np.argmax(together)
         static = {"system": self.problem.system, "method": self.problem.method}
         pick = np.where(np.arange(g) == first, 1.0, 0.0)
         mesh = np.reshape(h, (1,))
@@ -285,39 +284,64 @@ class Loop:
         return [t + sigma[0], ys[self.m], out, np.where(together, 1.0, 0.0), np.where(together, sizes, 0.0)]
 
     def happens(self, t, y, place, modes, fired, sizes, sides, counts, memory, out, status, *kept):
-        """What happens at one time: events are kept, states reset; and then those over whose surfaces the state has jumped."""
+        """What happens at one time: events are kept, states reset, modes changed; then those over whose surfaces the state has jumped."""
         leaves, before, kept = self.leaves(place, modes), None, list(kept)
         if self.hybrid.resets:
             before = self.clear(self.values(t, y, leaves), t, memory, sides)
-        added = [0.0] * self.e
+        added, jumps = [], np.bool_(False)
         for g, event in enumerate(self.hybrid.events):
+            on, at = event.active & (fired[g] > 0.0), counts[g]
+            added.append(np.where(on, 1.0, 0.0))
             if not event.active:
                 continue
-            on, at = fired[g] > 0.0, counts[g]
+            t, y = self.onward(g, fired, t, y, sizes, memory, leaves)
             if self.rooms[g]:
                 here = on & (np.arange(self.rooms[g]) == at)
                 kept[2 * g] = np.where(here, t, kept[2 * g])
                 kept[2 * g + 1] = np.where(here[:, None], y, kept[2 * g + 1])
             if event.reset is not None:
                 (y,) = choice(on, lambda t, y, g=g: [self.resets[g](t, y)], lambda t, y: [1.0 * y], t, y)
-            added[g] = np.where(on, 1.0, 0.0)
+                jumps = jumps | on
             if event.count:
                 status = np.where(on & (at + 1.0 >= event.count), ENDED, status)
+        for g in range(self.e, self.g):
+            t, y = self.onward(g, fired, t, y, sizes, memory, leaves)
+            modes = np.where((fired[g] > 0.0) & (np.arange(self.e, self.g) == g), 1.0 - modes, modes)
+            leaves = self.leaves(place, modes)
         memory = self.told(memory, fired, t)
         trouble = self.trouble(memory)
-        again = np.zeros(self.e)
+        again = np.zeros(self.g)
         if before is not None:
-            again = np.where(self.changed(before, self.values(t, y, leaves)) & (fired <= 0.0) & (status == GOES_ON), 1.0, 0.0)
+            over = self.changed(before, self.values(t, y, leaves)) & (fired[:self.e] <= 0.0) & jumps & (status == GOES_ON)
+            again = np.concatenate([np.where(over, 1.0, 0.0), np.zeros(self.hybrid.switches)])
         status = np.where(status == GOES_ON, trouble, status)
-        return [t, y, place, modes, again, sizes, sides, counts + np.stack(added), memory, out, status, *kept]
+        counts = counts + np.stack(added) if added else counts
+        return [t, y, place, modes, again, sizes, sides, counts, memory, out, status, *kept]
+
+    def onward(self, g, fired, t, y, sizes, memory, leaves):
+        """From what happens before it at the same time to number g, whose time moves by itself: as ``Stretches.onward``."""
+        if g == 0:
+            return t, y
+        static = {"system": self.problem.system, "method": self.problem.method}
+
+        def moved(t, y, short, *leaves):
+            mesh = np.reshape(short, (1,))
+            sigma = crossing(np.zeros(1), mesh, np.ones(1), t, y, *leaves, conditions=self.conditions, which=g, **static)
+            return [t + sigma[0], replay(mesh, t, y, sigma, *leaves, rate=0, **static)[0][0]]
+        met = (memory[5] != 0.0) & (fired[g] > 0.0) & np.any(fired[:g] > 0.0)
+        on = met & (np.abs(self.values(t, y, leaves)[g]) <= ON_SURFACE * sizes[g])
+        return choice(on, moved, lambda t, y, *rest: [1.0 * t, 1.0 * y], t, y, memory[5], *leaves)
 
     def told(self, memory, fired, t):
-        """How many events there were, how many in a row without time between; when, how long after the one before, and which it was."""
+        """How many events there were, how many in a row without time between; when, how long after the one before, and which it was.
+
+        Last, the step that stands for the way between what was met at one time (``SHORT``): there is none any more.
+        """
         count, t = np.sum(fired > 0.0), stop_gradient(t)
         interval = np.abs(t - memory[2])
         scale = np.maximum(np.abs(stop_gradient(self.t1 - self.t0)), np.abs(t))
         near = np.where(interval <= CLOSE * scale, memory[1] + 1.0, 0.0)
-        now = np.stack([memory[0] + count, near, t, interval, 1.0 * np.argmax(fired)])
+        now = np.stack([memory[0] + count, near, t, interval, 1.0 * np.argmax(fired), 0.0])
         return np.where(count > 0, now, memory)
 
     def trouble(self, memory):

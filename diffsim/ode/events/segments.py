@@ -223,9 +223,10 @@ class Stretches:
         self.instant = np.array([marked(SHORT * h, ORDERS_FROM + 1) if self.whole else SHORT * h])
         hits, sizes = shift + news[HITS:HITS + count], news[HITS + count:HITS + 2 * count]
         when = float(concrete(t))
-        first = int(np.argmin(np.abs(hits)))
-        together = TOGETHER * max(abs(when + shift), abs(when + hits[first]))
-        which = [g for g in range(count) if abs(hits[g] - hits[first]) <= together]
+        earliest = np.min(np.abs(hits))
+        together = TOGETHER * max(abs(when + shift), abs(when + self.sign * earliest))
+        which = [g for g in range(count) if abs(hits[g]) - earliest <= together]
+        first = which[0]
         static = {"system": self.problem.system, "method": self.problem.method}
         sigma = crossing(hits[first:first + 1], mesh, sizes[first:first + 1] / h, t, y, *leaves, conditions=self.conditions,
                          which=first, **static)

@@ -99,3 +99,45 @@ def test_gradients_of_outputs_between_steps(method):
     step = 1e-5
     difference = (loss(1.0 + step, steps=mesh) - loss(1.0 - step, steps=mesh)) / (2 * step)
     assert ds.grad(lambda w: loss(w, steps=mesh))(1.0) == pytest.approx(difference, rel=1e-7)
+
+
+def pull(t, y, w, rate):
+    return np.array([-rate * (y[0] - np.cos(w * t)), 0.0 * y[1]])
+
+
+def drift(t, y, w, rate):
+    return np.array([-w * np.sin(w * t), y[0]])
+
+
+SPLIT = {"fun": ds.ode.Split(pull, drift), "t_span": (0, 10), "y0": np.array([1.0, 0.0]), "method": "KenCarp4"}
+
+
+@pytest.mark.parametrize("rate", [1e4, 1e8])
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6, 1e-8])
+def test_the_parts_of_a_split_are_looked_at_together(rate, rtol):
+    """y[0] is cos t because of both parts. Before, it was 4e-4 off at rtol = 1e-6, and 4e-5 at 1e-8."""
+    told = {"rtol": rtol, "atol": rtol, "args": (1.0, rate), **SPLIT}
+    exact = np.stack([np.cos(TIMES), np.sin(TIMES)])
+    assert np.max(np.abs(ds.solve_ivp(t_eval=TIMES, **told).y - exact)) <= 12 * rtol
+    if rtol > 1e-8:
+        dense = ds.solve_ivp(dense_output=True, **told)
+        assert np.max(np.abs(dense.sol(TIMES) - exact)) <= 12 * rtol
+    free = ds.solve_ivp(t_eval=[10.0], **told)
+    ends = ds.solve_ivp(t_eval=np.minimum(free.mesh.nodes, 10.0), **told)
+    np.testing.assert_array_equal(free.mesh.increments, ends.mesh.increments)
+
+
+def test_gradients_of_outputs_between_the_steps_of_a_split():
+    weight = np.sin(np.arange(TIMES.size))
+
+    def loss(w, **more):
+        told = {"rtol": 1e-6, "atol": 1e-6, "t_eval": TIMES, "args": (w, 1e5), **SPLIT, **more}
+        return np.sum(weight * ds.solve_ivp(**told).y[0])
+    grad = ds.grad(loss)(1.0)
+    assert ds.jvp(loss, (1.0,), (1.0,))[1] == pytest.approx(grad, rel=1e-9)
+    assert ds.jit(ds.grad(loss))(1.0) == pytest.approx(grad, rel=1e-9)
+    assert grad == pytest.approx(-np.sum(weight * TIMES * np.sin(TIMES)), rel=1e-3)
+    mesh = ds.solve_ivp(rtol=1e-6, atol=1e-6, t_eval=TIMES, args=(1.0, 1e5), **SPLIT).mesh
+    step = 1e-5
+    difference = (loss(1.0 + step, steps=mesh) - loss(1.0 - step, steps=mesh)) / (2 * step)
+    assert ds.grad(lambda w: loss(w, steps=mesh))(1.0) == pytest.approx(difference, rel=1e-7)

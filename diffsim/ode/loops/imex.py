@@ -41,6 +41,7 @@ from diffsim.ode.loops.esdirk_stages import (
     tangents,
     worth_while,
 )
+from diffsim.ode.loops.inside import MIDDLE, REGAIN, WITHIN, filtered_defect, judged, wanted_inside, within
 from diffsim.ode.loops.stepsize import (
     BAD_TIMES,
     CAREFUL,
@@ -67,7 +68,7 @@ from diffsim.ode.loops.stepsize import (
     worst_component,
 )
 from diffsim.ode.loops.sweep import KEEPING, KEPT_SIZES, keep_state, put
-from diffsim.ode.loops.watch import HELPERS, WATCH_SHAPES, after_landing, begin_watch, end_watch, next_goal, rest, watched
+from diffsim.ode.loops.watch import HELPERS, WATCH_SHAPES, after_landing, begin_watch, end_watch, inside, next_goal, rest, watched
 from diffsim.ode.matrices.lu import MATRICES, factor, form, solve, solve_joined_transposed
 from diffsim.ode.matrices.plan import BUDGET
 
@@ -184,10 +185,25 @@ def estimate_both(e, h, ks, gap, est, plan, lu, pivots, z):
         est[0, q] += gap[q]
 
 
+def look_both(
+    k, error, bears, everywhere, o, order, gamma, dense, sigma, sign, t, s, h, y, new, p, rtol, atol, probe_atol, probe_factor, one, ks,
+    plan, mass, lu, pivots, w, mid, rise, r, est, z,
+):  # fmt: skip
+    """As ``inside.look_inside``, with a slope of two parts."""
+    if not error <= 1.0:
+        return error, bears
+    if wanted_inside(everywhere, o, sigma, sign, s, abs(h)) == math.inf:
+        return error, REGAIN * bears
+    inside(dense, MIDDLE, h, y, ks, w, mid)
+    both(k, t + MIDDLE * h, mid, p, row(est, 0), rise, r)
+    filtered_defect(gamma, dense, h, ks, r, plan, mass, lu, pivots, w, mid, est, z)
+    return judged(error, joint_error(one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor), order, h)
+
+
 def forward(
-    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, gamma, a, apart, b, c, guess, e,
-    one, dense, plan, mass, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, stiff, new, gap, w, est, values,
-    mid, rise, r, lu, pivots, late, late_lu, late_pivots, z, past, history, counts, last, stops, ways, sides, marks, news,
+    k, order, t0, span, rtol, probe_factor, first_step, max_step, max_steps, replay, rate, base, depth, everywhere, gamma, a, apart, b, c,
+    guess, e, one, dense, plan, mass, y, p, atol, probe_atol, pace, sigma, out, mesh, nodes, stages, at, kept, ks, stiff, new, gap, w, est,
+    values, mid, rise, r, lu, pivots, late, late_lu, late_pivots, z, past, history, counts, last, stops, ways, sides, marks, news,
 ):  # fmt: skip
     """Integrate from t0 to t0 + span; returns a status.
 
@@ -205,18 +221,17 @@ def forward(
     int
         As ``esdirk.forward``.
     """
-    sign = 1.0 if span > 0.0 else -1.0
-    n_rec, room, fresh = stages.shape[2], stages.shape[0] - 1, True
+    sign, n_rec, room, fresh = 1.0 if span > 0.0 else -1.0, stages.shape[2], stages.shape[0] - 1, True
     s, h, error, landed, cap, before = nodes[0], 0.0, 0.0, span == 0.0, LOG_GROW, CAREFUL * LOG_SMALL
     accepted, rejected, jacobians, factorisations, tight = 0, 0, 0, 0, replay > 0 or n_rec > 0 or kept.shape[0] > 0
-    passed, sought = 0, False
+    passed, sought, bears = 0, False, math.inf
     status, worst, o, calls, size = begin_both(k, order, t0, s, span, y, p, sigma, rate, replay, first_step, max_step, rtol, atol,
                                                probe_atol, probe_factor, ks, stiff, r, new, out)
     held = keep_state(0, 0, y, row(ks, 0), at, kept)
     begin_watch(k, t0, y, p, sides, marks, news)
     while status == DONE and not landed:
         passed, goal = next_goal(stops, passed, s, sign, span)
-        wanted = size
+        wanted, size = size, within(size, bears, everywhere, o, sigma, sign, s)
         status, h, size, landed = propose(size, s, goal, replay, mesh, accepted, rejected, max_steps)
         if status == DONE:
             if fresh:
@@ -231,8 +246,10 @@ def forward(
                 if found == DONE:
                     estimate_both(e, h, ks, gap, est, plan, lu, pivots, z)
                     error = joint_error(one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
-                note(history, accepted + rejected, s, h, error)
                 size, remembered = steer(size, error, before, order, cap, pace, past)
+                error, bears = look_both(k, error, bears, everywhere, o, order, gamma, dense, sigma, sign, t0 + s, s, h, y, new, p, rtol,
+                                         atol, probe_atol, probe_factor, one, ks, plan, mass, lu, pivots, w, mid, rise, r, est, z)
+                note(history, accepted + rejected, s, h, error)
             else:
                 status = found
             reaches, following = landed, goal if landed else s + h
@@ -246,8 +263,7 @@ def forward(
                 if replay == 0:
                     mesh[accepted] = h
                     size, cap, before = min(max_step, after_landing(size, wanted, reaches, passed, stops)), LOG_GROW, remembered
-                s, fresh = following, True
-                accepted += 1
+                s, fresh, accepted = following, True, accepted + 1
                 nodes[accepted] = s
                 copy(new, y)
                 both(k, t0 + s, y, p, r, row(stiff, 0), row(ks, 0))
@@ -379,7 +395,7 @@ FORWARD = Loop(
     forward,
     sizes=("N", "n", "n_out", "n_rec", "n_p", "S", "degree", "m", "cap", "nb", "nnz", "n_plan", "n_mass", "n_lu", *STEERED, *KEPT_SIZES,
            "G", "n_stops", "n_news"),
-    integers=("max_steps", "replay", "rate", "base", "depth"),
+    integers=("max_steps", "replay", "rate", "base", "depth", "everywhere"),
     shapes={
         **SHAPES, **WATCH_SHAPES,
         "guess": "S + 1, S + 1", "e": "S + 1", "one": "1", "y": "N", "atol": "n", "probe_atol": "n", "out": "m, n_out",
@@ -392,7 +408,7 @@ FORWARD = Loop(
         *MATRICES, copy, mean_square, start_norm, both, first_size, error_square, worst_component, weights, observe, times_in_order,
         start_outputs, step_outputs, log2, exp2, next_size, steer, note, propose, joint_error, first_not_finite, begin_both, verdict, tell,
         put, keep_state, change, settled, base_jacobian, worth_while, iterate, iterate_tangents, tangents, exactness, combine,
-        attempt_both, estimate_both, *HELPERS,
+        attempt_both, estimate_both, *HELPERS, *WITHIN, look_both,
     ),
 )  # fmt: skip
 ADJOINT = Loop(

@@ -46,18 +46,16 @@ def within(size, bears, everywhere, o, sigma, sign, s):
     return max(bears, gap) if gap < math.inf else size
 
 
-def filtered_defect(k, gamma, dense, t, h, y, ks, p, plan, mass, lu, pivots, w, mid, r, est, z):
-    """est[0] = h gamma (M - h gamma J)^-1 (M u' - f(t, u)) for the interpolant u in the middle of a step; mid and r are lost."""
+def filtered_defect(gamma, dense, h, ks, r, plan, mass, lu, pivots, w, mid, est, z):
+    """est[0] = h gamma (M - h gamma J)^-1 (M u' - r), r the slope of the interpolant u in the middle of a step; mid is lost."""
     n = z.shape[0]
-    inside(dense, MIDDLE, h, y, ks, w, mid)
-    rhs(k, t + MIDDLE * h, mid, p, r)
     weights(dense, MIDDLE, h, 1, w)
-    for q in range(y.shape[0]):
+    for q in range(mid.shape[0]):
         acc = 0.0
         for i in range(w.shape[0]):
             acc += w[i] * ks[i, q]
         mid[q] = acc
-    for first in range(0, y.shape[0], n):
+    for first in range(0, mid.shape[0], n):
         times_mass(plan, mass, mid, first, n, z, 0)
         for q in range(n):
             est[0, first + q] = h * gamma * (z[q] - r[first + q])
@@ -73,11 +71,17 @@ def look_inside(
         return error, bears
     if wanted_inside(everywhere, o, sigma, sign, s, abs(h)) == math.inf:
         return error, REGAIN * bears
-    filtered_defect(k, gamma, dense, t, h, y, ks, p, plan, mass, lu, pivots, w, mid, r, est, z)
-    amiss = joint_error(one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor)
-    factor = SAFETY * max(amiss, 1e-20) ** (-0.5 / order)
-    return max(error, amiss), abs(h) * min(GROW, max(SHRINK, factor))
+    inside(dense, MIDDLE, h, y, ks, w, mid)
+    rhs(k, t + MIDDLE * h, mid, p, r)
+    filtered_defect(gamma, dense, h, ks, r, plan, mass, lu, pivots, w, mid, est, z)
+    return judged(error, joint_error(one, est, y, new, 1.0, rtol, atol, probe_atol, probe_factor), order, h)
+
+
+def judged(error, amiss, order, h):
+    """As ``look_inside``, of a step whose interpolant is this much amiss."""
+    return max(error, amiss), abs(h) * min(GROW, max(SHRINK, SAFETY * max(amiss, 1e-20) ** (-0.5 / order)))
 
 
 #: In the order in which they call each other.
-INSIDE = (wanted_inside, within, filtered_defect, look_inside)
+WITHIN = (wanted_inside, within, filtered_defect, judged)
+INSIDE = (*WITHIN, look_inside)

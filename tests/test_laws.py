@@ -19,7 +19,8 @@ PRIMITIVES = [p for p in REGISTRY.values() if not isinstance(p.samples, Absent) 
 WITHOUT_SAMPLES = {
     "checkpoint", "crossing", "custom", "custom_tangent", "eager_pull", "eager_push", "eagerly", "external", "external_pull",
     "external_push", "kernel", "kernel_pull", "kernel_push", "odeint", "odeint_adjoint", "odeint_curvature", "odeint_tangent",
-    "odeint_until", "operator_solve", "replay", "scan", "solution", "stop_gradient", "switch", "while", "while_derivative"
+    "odeint_tangents", "odeint_until", "operator_solve", "replay", "scan", "solution", "sound", "stop_gradient", "switch", "while",
+    "while_derivative"
 }
 
 

@@ -8,6 +8,7 @@ from rooted_trees import density, rooted_trees, stage_weights
 
 import diffsim as ds
 from diffsim.ode.matrices import stage_lu
+from diffsim.ode.matrices.plan import HEADER, PLAIN
 from diffsim.ode.tableaus.radau import RADAU, Radau
 
 PRINTED = Fraction(1, 10**50)           # what the printed digits leave
@@ -68,6 +69,10 @@ def test_rows_that_do_not_fit_together_are_refused(change, words):
 
 
 # ---------------------------------------------------------------- linear algebra
+#: What the loops are told of a mass matrix that is the identity: a plan's header, and no entries.
+IDENTITY = (np.where(np.arange(HEADER) == PLAIN, 1, 0), np.zeros(0))
+
+
 def banded(n, kl, ku, seed):
     """Entries of a random matrix within a band: rows, columns, values, and the matrix."""
     rng = np.random.default_rng(seed)
@@ -85,7 +90,7 @@ def test_a_complex_matrix_is_solved_within_its_band(n, kl, ku):
     scale, place = 3.0 - 4.0j, np.arange(n)
     width = min(2 * kl + ku + 1, n + kl)
     w, v, pivots = np.zeros((n, width)), np.zeros((n, width)), np.zeros(n, int)
-    stage_lu.form_pair(values, rows, columns, scale.real, scale.imag, w, v, kl)
+    stage_lu.form_pair(*IDENTITY, values, rows, columns, scale.real, scale.imag, w, v, kl)
     assert stage_lu.factor_pair(w, v, pivots, kl, ku)
     x = np.random.default_rng(1).standard_normal((2, n))
     want = np.linalg.solve(np.eye(n) - scale * full, x[0] + 1j * x[1])
@@ -100,7 +105,7 @@ def test_the_matrix_of_all_stages_is_solved_within_its_band(n, kl, ku):
     wide_kl, wide_ku = s * (kl + 1) - 1, s * (ku + 1) - 1
     w, pivots = np.zeros((s * n, min(2 * wide_kl + wide_ku + 1, s * n + wide_kl))), np.zeros(s * n, int)
     full = np.eye(s * n) - h * np.block([[RADAU.a[i, j] * parts[i][3] for j in range(s)] for i in range(s)])
-    stage_lu.form_stages(np.array([part[2] for part in parts]), parts[0][0], parts[0][1], RADAU.a, h, w, wide_kl)
+    stage_lu.form_stages(*IDENTITY, np.array([part[2] for part in parts]), parts[0][0], parts[0][1], RADAU.a, h, w, wide_kl)
     assert stage_lu.factor_stages(w, pivots, wide_kl, wide_ku)
     x, z = np.random.default_rng(1).standard_normal((s, n)), np.zeros(s * n)
     for matrix, solve in ((full, stage_lu.solve_stages), (full.T, stage_lu.solve_stages_transposed)):
@@ -113,10 +118,10 @@ def test_the_matrix_of_all_stages_is_solved_within_its_band(n, kl, ku):
 
 def test_singular_matrices_are_refused():
     rows, columns, w, v = np.array([0]), np.array([0]), np.zeros((1, 1)), np.zeros((1, 1))
-    stage_lu.form_pair(np.ones(1), rows, columns, 1.0, 0.0, w, v, 0)
+    stage_lu.form_pair(*IDENTITY, np.ones(1), rows, columns, 1.0, 0.0, w, v, 0)
     assert not stage_lu.factor_pair(w, v, np.zeros(1, int), 0, 0)
     w = np.zeros((3, 5))
-    stage_lu.form_stages(np.full((3, 1), np.nan), rows, columns, RADAU.a, 1.0, w, 2)
+    stage_lu.form_stages(*IDENTITY, np.full((3, 1), np.nan), rows, columns, RADAU.a, 1.0, w, 2)
     assert not stage_lu.factor_stages(w, np.zeros(3, int), 2, 2)
 
 

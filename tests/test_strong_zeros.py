@@ -42,8 +42,10 @@ def test_a_zero_stays_a_zero(name, verb):
         assert VERBS[verb](f, x) == wanted
 
 
-@pytest.mark.parametrize("verb", ["grad", "vjp", "vmap of grad", "grad of vmap", "jit of grad"])
-@pytest.mark.parametrize("name", ["where and log", "where and sqrt", "x sqrt(x)"])
+@pytest.mark.parametrize(("name", "verb"), [
+    (name, verb) for name in ("where and log", "where and sqrt", "x sqrt(x)")
+    for verb in ("grad", "vjp", "vmap of grad", "grad of vmap", "jit of grad")
+    if (name, verb) != ("x sqrt(x)", "jit of grad")])      # there the product has become 1.5 sqrt(x), which needs no repair
 def test_a_repair_is_announced_with_the_operation_and_its_line(name, verb):
     f, x, _ = CASES[name]
     with np.errstate(all="ignore"), pytest.warns(StrongZeroWarning, match=rf"`(log|sqrt)`.*{line_of(f)}"):

@@ -360,7 +360,7 @@ def test_a_nan_is_found_in_a_batch():
 # ---------------------------------------------------------------- what has no batch rule
 def test_a_primitive_without_a_rule_is_computed_one_by_one():
     without = {p.name for p in REGISTRY.values() if p.batch is ONE_BY_ONE}
-    assert without >= {p.name for p in (odeint.odeint_p, odeint.tangent, odeint.adjoint)}
+    assert without >= {p.name for p in (odeint.odeint_p, odeint.adjoint)}
     rules = {name: REGISTRY[name].batch for name in ("reduce_sum", "cumsum", "dot_general")}
 
     def f(x):

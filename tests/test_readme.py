@@ -34,7 +34,7 @@ def test_the_python_blocks_run_and_fit_what_they_say(capsys):
 
 
 def test_ci_finds_the_test_command():
-    command = 'python -m pip install -e ".[test]" && python -m pytest'
+    command = 'python -m pip install -e ".[test]" && python -m pytest -n 2'
     assert command in README.splitlines()
     pattern = re.search(r"grep -m1 -x '(.*)' README\.md", (ROOT / ".ci" / "run").read_text(encoding="utf-8")).group(1)
     assert re.fullmatch(pattern, command)

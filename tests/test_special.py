@@ -92,6 +92,22 @@ def test_higher_derivatives_in_the_parameter(a, x, n, wanted):
     assert got == pytest.approx(wanted, rel=1e-11)
 
 
+@pytest.mark.parametrize(("name", "x", "wanted"), [("kv", 0.5, 1.13061895), ("kve", 0.5, 1.8640755), ("kv", 1e-3, 126.25)])
+def test_second_derivatives_in_the_order_of_k_at_order_zero(name, x, wanted):
+    """K is even in its order; golden values by mpmath."""
+    f = getattr(ds.special, name)
+    second = ds.grad(ds.grad(f))
+    assert second(0.0, x) == pytest.approx(wanted, rel=1e-4 if x < 0.1 else 1e-7)
+    for derivative in (second, ds.grad(second, argnums=1), ds.grad(ds.grad(second)), ds.grad(second)):
+        assert derivative(0.0, x) == pytest.approx(derivative(1e-12, x), rel=1e-9, abs=1e-6)
+
+
+def test_the_mixed_third_derivative_of_k_at_order_zero_is_its_integral():
+    t = np.linspace(0.0, 12.0, 4001)                         # DLMF 10.32.9
+    wanted = -np.trapezoid(t**2 * np.cosh(t) * np.exp(-0.5 * np.cosh(t)), t)
+    assert ds.grad(ds.grad(ds.grad(ds.special.kv)), argnums=1)(0.0, 0.5) == pytest.approx(wanted, rel=1e-10)
+
+
 # ---------------------------------------------------------------- dispatch
 def test_every_rule_answers_to_a_ufunc_of_scipy():
     for name in LATE:

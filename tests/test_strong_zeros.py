@@ -177,3 +177,23 @@ def test_a_product_that_is_zero_and_finite_keeps_its_derivative():
     with np.errstate(all="ignore"), pytest.warns(StrongZeroWarning):
         got = ds.hessian(f)(np.array([0.0, 1.0, 2.0]))
     np.testing.assert_allclose(got, np.diag([0.0, 1.0, 0.5]), atol=1e-15)
+
+
+def test_nan_in_the_data_does_not_keep_other_elements_from_being_repaired():
+    def loss(b):
+        return np.sum(np.where(b != 0, 1 / b, 0.0))
+    b = np.array([0.0, 1.0, np.nan])
+    for g in (ds.grad(loss), ds.jit(ds.grad(loss)), lambda b: ds.vmap(ds.grad(loss))(np.array([b, b]))[1]):
+        with np.errstate(all="ignore"), pytest.warns(StrongZeroWarning):
+            got = g(b)
+        np.testing.assert_array_equal(got, [0.0, -1.0, np.nan])
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", StrongZeroWarning)
+        np.testing.assert_array_equal(ds.jacfwd(loss)(b), [0.0, -1.0, np.nan])
+
+
+def test_what_makes_the_value_nan_is_not_repaired():
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(ds.grad(lambda x: 0.0 * np.log(x))(0.0))
+        np.testing.assert_array_equal(ds.vmap(ds.grad(lambda x: 0.0 * np.log(x)))(np.array([0.0, 1.0])), [np.nan, 0.0])

@@ -106,7 +106,7 @@ def _kv_order_impl(v, x, *, n, scaled):
         terms[:, 0] *= 0.5
         y = np.sum(terms, 1, keepdims=True) * far / 400.0
     y = np.where(inside, y, np.nan).reshape(v.shape)
-    return (np.sign(v) ** n * y).astype(dtype)[()]
+    return (np.sign(v) * y if n % 2 else y).astype(dtype)[()]         # even in v: of even n not 0 at order 0
 
 
 def _kv_order_v(v, x, y, *, n, scaled):

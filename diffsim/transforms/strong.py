@@ -72,7 +72,10 @@ def finite(values):
 
 
 def repaired(run, derivatives, given, find):
-    """Derivatives, computed again with strong zeros where they are not finite though all that is ``given`` is.
+    """Derivatives, computed again with strong zeros where they are not finite.
+
+    Where a value is not finite, either, one derivative has to stay so: NaN in the data spoils the derivatives that belong to it, and the
+    others are repaired; if none stayed, what was taken as 0 would be what made the value NaN (``0 * np.log(x)`` at 0).
 
     Parameters
     ----------
@@ -81,7 +84,7 @@ def repaired(run, derivatives, given, find):
     derivatives : list
         What it gave.
     given : sequence
-        Values of the function, and tangents or cotangents: where these are not finite there is nothing to repair.
+        Values of the function, and tangents or cotangents.
     find : callable
         Names the operation that was the cause, for the warning.
     """
@@ -89,27 +92,17 @@ def repaired(run, derivatives, given, find):
         for x in derivatives:
             mark(x)
         return derivatives
-    whole = finite(given)
-    if STRONG.get() or not (whole or any(map(_has_members, given))):
+    if STRONG.get():
         return derivatives
     with strong_zeros():
         again = run()
-    if not whole:                                           # one member's infinity does not keep the others from being repaired
-        sound = _all_finite(given)
+    if not finite(given):                                   # of a batch: each member for itself
+        sound = logical_or(_all_finite(given), logical_not(_all_finite(again)))
         again = [x if x is None else where(sound, x, d) for x, d in zip(again, derivatives, strict=True)]
     if sum(map(_spoiled, again)) < sum(map(_spoiled, derivatives)):
         warnings.warn(f"a derivative met 0 * inf, which was taken as 0: {find()}. That is right where the value does not depend on that "
                       f"operation (np.where computes both of its branches).", StrongZeroWarning, stacklevel=user_depth())
     return again
-
-
-def _has_members(x):
-    """Whether a value is one member's of a batch, at any level."""
-    while isinstance(x, Tracer):
-        if getattr(x.owner, "batches", False):
-            return True
-        x = x.primal
-    return False
 
 
 def _all_finite(values):

@@ -40,7 +40,7 @@ def lent(value, order=None):
     Values of no dimension, and plain ones, are handed through.  ``order`` gives the axes from the slowest to the fastest where the value
     behind a symbol is not known.
     """
-    if not isinstance(value, Tracer) or not value.shape or value.dtype.kind not in "fc":
+    if not isinstance(value, Tracer) or not value.shape or value.dtype.kind not in "fciub":
         return value
     plain = value
     while isinstance(plain, Tracer):

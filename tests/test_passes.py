@@ -67,8 +67,8 @@ def test_a_program_of_constants_becomes_its_value():
 
 PART, LATER = la.basic((3,), (slice(1, 3),)), la.basic((5,), (slice(4, 1, -1),))
 IDENTITIES = {
-    "x + 0": lambda x: e.add(x, 0.0),
-    "0 + x": lambda x: e.add(np.zeros(3), x),
+    "x + -0": lambda x: e.add(x, -0.0),
+    "-0 + x": lambda x: e.add(-np.zeros(3), x),
     "x - 0": lambda x: e.sub(x, 0.0),
     "x * 1": lambda x: e.mul(1.0, x),
     "x / 1": lambda x: e.div(x, 1.0),
@@ -88,6 +88,19 @@ IDENTITIES = {
     "sum over nothing": lambda x: la.reduce_sum(x, axes=()),
     "transposed twice": lambda x: la.reshape(la.transpose(la.transpose(la.reshape(x, shape=(3, 1)), axes=(1, 0)), axes=(1, 0)), shape=(3,)),
 }
+
+
+@pytest.mark.parametrize("f", [lambda x: e.add(x, 0.0), lambda x: e.add(np.zeros(3), x), lambda x: e.sub(x, -0.0)])
+def test_a_zero_added_to_minus_zero_stays(f):
+    graph = optimise(graph_of(lambda x: [f(x)], (3,)))
+    assert len(graph.eqns) == 1
+    x = np.array([-0.0, 0.0, 1.0])
+    np.testing.assert_array_equal(np.signbit(ds.jit(f)(x)), [False, False, False])
+
+
+@pytest.mark.parametrize("f", [lambda x: e.exp(x), lambda x: e.absolute(x), lambda x: e.mul(x, x), lambda x: e.integer_pow(x, n=2)])
+def test_a_zero_added_to_what_is_never_minus_zero_vanishes(f):
+    assert len(optimise(graph_of(lambda x: [e.add(f(x), 0.0)], (3,))).eqns) == 1
 
 
 @pytest.mark.parametrize("f", IDENTITIES.values(), ids=IDENTITIES)

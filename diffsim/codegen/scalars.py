@@ -1,5 +1,6 @@
 """Scalar expressions: made once each, folded where IEEE arithmetic allows it, placed as far out of loops as their operands are."""
 
+import math
 import re
 import struct
 from typing import NamedTuple
@@ -97,7 +98,7 @@ class Scalars:
         if type(y) is Literal:
             if type(x) is Literal:
                 return y if x.structural else x if y.structural else self._fold(np.add, x.dtype, x, y)
-            if y.value == 0:
+            if y.structural or (y.value == 0 and (x.dtype.kind != "f" or math.copysign(1.0, y.value) < 0)):     # -0.0 + 0.0 is 0.0
                 return x
         if y.op == "neg":
             return self.sub(x, y.args[0])
@@ -107,7 +108,8 @@ class Scalars:
 
     def sub(self, x, y):
         x, y = self._common(x, y)
-        if type(y) is Literal and (y.structural or (y.value == 0 and type(x) is not Literal)):
+        if type(y) is Literal and (y.structural or (y.value == 0 and type(x) is not Literal
+                                                    and (x.dtype.kind != "f" or math.copysign(1.0, y.value) > 0))):
             return x
         if type(x) is Literal and x.structural:
             return self.neg(y)

@@ -1,6 +1,6 @@
-"""Algebra that holds in IEEE arithmetic, up to the sign of zero, and rearrangements that undo or repeat each other.
+"""Algebra that holds in IEEE arithmetic and rearrangements that undo or repeat each other.
 
-``0 * x`` stays: it is not 0 where x is infinite.
+``0 * x`` stays: it is not 0 where x is infinite.  So does ``x + 0.0``, which is 0.0 where x is -0.0; ``x - 0.0`` and ``x + (-0.0)`` are x.
 """
 
 import numpy as np
@@ -10,6 +10,8 @@ from ..core.emission import Scalar
 from .rewrite import Rewriting
 
 RULES = {}
+#: Functions whose value carries no sign of minus.
+NEVER_NEGATIVE = frozenset(("abs", "cosh", "exp", "exp2", "hypot"))
 
 
 def rule(*names):
@@ -44,6 +46,29 @@ class Find:
             return x.value.size > 0 and x.value.dtype.kind in "fi" and bool((x.value == number).all())
         eqn = self.made_by(x, "broadcast_to")
         return eqn is not None and isinstance(eqn.inputs[0], Const) and self.all_equal(eqn.inputs[0], number)
+
+    def all_negative(self, x):
+        """Whether all numbers of what holds one number carry the sign of minus, as -0.0 does."""
+        if isinstance(x, Const):
+            return bool(np.signbit(x.value).all())
+        return self.all_negative(self.made_by(x, "broadcast_to").inputs[0])
+
+    def never_negative_zero(self, x):
+        """Whether x is known not to be -0.0, to which adding 0.0 makes a difference."""
+        if x.aval.dtype.kind not in "fc":
+            return True
+        if isinstance(x, Const):
+            return x.value.dtype.kind == "f" and not bool((np.signbit(x.value) & (x.value == 0)).any())
+        eqn = self.eqn.get(x)
+        if eqn is None:
+            return False
+        name = eqn.prim.name
+        if name in ("broadcast_to", "reshape", "transpose", "index"):
+            return self.never_negative_zero(eqn.inputs[0])
+        if name == "add":                                   # a sum is -0.0 where both operands are
+            return any(map(self.never_negative_zero, eqn.inputs))
+        square = name == "mul" and eqn.inputs[0] is eqn.inputs[1]
+        return x.aval.dtype.kind == "f" and (square or name in NEVER_NEGATIVE or (name == "integer_pow" and eqn.params["n"] % 2 == 0))
 
     def same_part(self, v, x, at):
         """Whether v is the part of x at some places."""
@@ -114,7 +139,7 @@ def simplify(graph):
 @rule("add")
 def _add(find, out, x, y):
     for a, b in ((x, y), (y, x)):
-        if find.all_equal(b, 0) and a.aval == out:
+        if find.all_equal(b, 0) and a.aval == out and (find.all_negative(b) or find.never_negative_zero(a)):
             return a
         if find.neg(b) is not None:
             return "sub", (a, find.neg(b)), {}
@@ -126,7 +151,7 @@ def _add(find, out, x, y):
 
 @rule("sub")
 def _sub(find, out, x, y):
-    if find.all_equal(y, 0) and x.aval == out:
+    if find.all_equal(y, 0) and x.aval == out and (not find.all_negative(y) or find.never_negative_zero(x)):
         return x
     return ("add", (x, find.neg(y)), {}) if find.neg(y) is not None else None
 

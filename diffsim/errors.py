@@ -37,6 +37,10 @@ class ConcretizationError(DiffsimError, TypeError):
     """Python asked for the number behind a value that is only a symbol while a graph is traced."""
 
 
+class UnsteadyError(ConcretizationError):
+    """The body of a loop or a branch draws random numbers or changes Python state, which a graph traced once would freeze."""
+
+
 class DerivativeLost(DiffsimError, TypeError):  # noqa: N818  (says what happened)
     """A traced value was about to be stored where its derivative would be dropped."""
 

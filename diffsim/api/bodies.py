@@ -6,13 +6,20 @@ A Python number has no dtype of its own: as a carry or a result it takes that of
 import numpy as np
 
 from .. import tree
+from ..control import bodies as graphs
+from ..control.jit import described
+from ..control.steady import CHANGED, GROWN, SAME, Watch
 from ..core import ArrayTracer, Aval, Graph, Tracer, Var, aval_of, user_line
-from ..errors import ConcretizationError, DerivativeLost, InputTypeError, MissingRule
+from ..core.bits import same_bits
+from ..errors import ConcretizationError, DerivativeLost, InputTypeError, MissingRule, UnsteadyError
 from ..numpy.array import fresh
 from ..numpy.lending import lent
 from ..numpy.stacking import is_value, stacked
+from ..passes.cse import operand_key
 from ..prims import layout
 from ..transforms import trace
+from ..transforms.forward import ForwardTrace
+from ..transforms.stage import GraphTrace
 from .arguments import array, name_of
 
 WEAK = (bool, int, float, complex)
@@ -176,12 +183,110 @@ def _python(dtype):
 
 # ---------------------------------------------------------------- graphs with what they close over as inputs
 class Traced:
-    """A function's graph and the outer values it reads."""
+    """A function's graph and the outer values it reads.
 
-    __slots__ = ("captured", "graph")
+    Parameters
+    ----------
+    f : callable
+        Of arrays, returning a list of them.
+    avals : sequence of Aval
+    verb : str
+    functions : sequence of callable
+        Of the user's, that ``f`` calls; what they reach is as it was if tracing fails.
 
-    def __init__(self, f, avals, verb):
-        self.graph, self.captured = trace(f, avals, verb=verb, hoist=True)
+    Raises
+    ------
+    UnsteadyError
+        They read an iterator or a clock, each step its own value; nothing is traced.
+    """
+
+    __slots__ = ("_again", "_functions", "_verb", "_watch", "captured", "graph")
+
+    def __init__(self, f, avals, verb, functions, steady=True):
+        self._again, self._functions, self._verb = (f, avals, verb), functions, verb
+        self._watch = Watch(functions)
+        if steady and self._watch.moving:
+            raise self._unsteady(self._watch.moving)
+        try:
+            self.graph, self.captured = trace(f, avals, verb=verb, hoist=True)
+        except Exception:
+            self._watch.restore()
+            raise
+
+    def undo(self):
+        """Put back what tracing changed."""
+        self._watch.restore()
+
+    def steady(self):
+        """This, if the next call of the function would do the same.
+
+        What only grew (a list of notes, a table of results) does no harm where a second trace gives the same graph.
+
+        Raises
+        ------
+        UnsteadyError
+            It would not; what it changed is as it was before.
+        """
+        how, what = self._watch.changed()
+        if how is SAME or (how is GROWN and self._repeats()):
+            return self
+        self._watch.restore()
+        raise self._unsteady(what)
+
+    def _repeats(self):
+        f, avals, verb = self._again
+        after = Watch(self._functions)
+        try:
+            graph, captured = trace(f, avals, verb=verb, hoist=True)
+        except Exception:                                     # it read what the first trace left
+            return False
+        how, _ = after.changed()
+        after.restore()
+        return (how is not CHANGED and graph.digest == self.graph.digest and len(captured) == len(self.captured)
+                and all(map(_alike, captured, self.captured)))
+
+    def _unsteady(self, what):
+        return UnsteadyError(
+            f"{user_line()}: {self._verb}: {described(self._functions[-1])} reads {what}, which is another at every call, so that a graph "
+            f"traced once would repeat the first. Draw the numbers before the loop and pass them as xs (or as an operand), and carry what "
+            f"changes from step to step")
+
+
+def _alike(a, b):
+    """Whether two outer values that a function read are one, or were computed alike; where that cannot be told they are not."""
+    if a is b or not (isinstance(a, Tracer) or isinstance(b, Tracer)):
+        return a is b or (a is not None and b is not None and same_bits(np.asarray(a), np.asarray(b)))
+    if not (isinstance(a, Tracer) and isinstance(b, Tracer)) or a.owner is not b.owner:
+        return False
+    if isinstance(a.owner, ForwardTrace):
+        return _alike(a.primal, b.primal) and _alike(a.dual, b.dual)
+    return isinstance(a.owner, GraphTrace) and _computed_alike(a.owner.eqns, a.dual, b.dual)
+
+
+def _computed_alike(eqns, a, b):
+    """Whether two variables of a graph in the making are the same function of the same variables."""
+    maker, todo = {v: eqn for eqn in eqns for v in eqn.outputs}, [(a, b)]
+    while todo:
+        a, b = todo.pop()
+        if operand_key(a) == operand_key(b):
+            continue
+        one, other = maker.get(a), maker.get(b)
+        if one is None or other is None or one.prim is not other.prim or graphs.params_key(one) != graphs.params_key(other):
+            return False
+        if one.outputs.index(a) != other.outputs.index(b):
+            return False
+        todo += zip(one.inputs, other.inputs, strict=True)
+    return True
+
+
+def recorded(values):
+    """Whether a graph is being recorded of any of the values."""
+    for x in values:
+        while isinstance(x, Tracer):
+            if isinstance(x.owner, GraphTrace):
+                return True
+            x = x.dual if getattr(x.owner, "batches", False) else x.primal
+    return False
 
 
 def union(parts):

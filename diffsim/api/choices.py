@@ -120,7 +120,7 @@ def _choice(verb, which, branches, operands, names):
             branch = with_values(branches[n], outside[n], [inner[id(v)] for v in outside[n]])
             out = found[n] = Returned(branch(*args), verb, f"the result of {names[n]}")
             return out.values if dtypes is None else [cast(v, d) for v, d in zip(out.values, dtypes, strict=True)]
-        return Traced(f, [aval_of(x) for x in leaves], verb)
+        return Traced(f, [aval_of(x) for x in leaves], verb, (branches[n],)).steady()
 
     made = [program(n, None) for n in range(len(branches))]
     dtypes = _agreed([found[n] for n in range(len(branches))], verb, names)

@@ -16,8 +16,9 @@ from ..control.jit import warn_once
 from ..control.loops import NOT_KEPT, while_
 from ..control.scan import run, state_bytes
 from ..control.schedule import chosen
+from ..control.steady import Watch
 from ..core import Tracer, aval_of, bind, user_line
-from ..errors import InputError, InputTypeError
+from ..errors import InputError, InputTypeError, UnsteadyError
 from ..numpy.rebind import rebound
 from ..prims.elementwise import add, not_equal, sub
 from ..prims.layout import basic
@@ -34,6 +35,7 @@ from .bodies import (
     given,
     joined,
     paths,
+    recorded,
     results,
     slice_aval,
     stacked_leaf,
@@ -82,6 +84,9 @@ def scan(f, init, xs=None, length=None, reverse=False, *, memory=None, checkpoin
     -----
     Reverse mode keeps the states before the steps and computes each step again; forward mode keeps nothing.  Binomial schedule: Griewank &
     Walther, ACM Trans. Math. Softw. 26 (2000) 19-45.
+
+    A function that draws random numbers, or changes a list or an object of Python's, is run step by step by derivatives and uncompiled
+    under ``jit``, with the draws of a plain call: pass the numbers as ``xs`` to have one fast loop.
     """
     callable_or_raise(f, "scan", "f")
     return _Scan("scan", f, _step_of_pairs, init, xs, length, reverse, memory, checkpoint).result()
@@ -167,7 +172,7 @@ class _Scan:
         try:
             body, outer = self._graph()
         except UNTRACEABLE as reason:
-            if not self.n:
+            if not self.n or _refused(reason, [*self.carry.values, *self.xs, *closed_over(self.f)]):
                 raise
             if self.checkpoint not in (None, "all") or self.memory is not None:
                 warn_once(("scan", str(reason)), f"{self.verb} keeps everything for the gradient, as its function cannot be traced: "
@@ -194,9 +199,11 @@ class _Scan:
                 found.append(self.carry.promoted(out, self.f))
                 return [*self.carry.fitted(out), *ys.values]
 
-            part = Traced(flat, [*self.carry.avals(), *map(slice_aval, self.xs)], self.verb)
-            if not found[0]:
-                outer = union([part])
+            part = Traced(flat, [*self.carry.avals(), *map(slice_aval, self.xs)], self.verb, (f, self.f))
+            if found[0]:
+                part.undo()
+            else:
+                outer = union([part.steady()])
                 n = len(self.carry.values)
                 graph = joined(part, n + len(self.xs), outer, loop=True)
                 return graphs.interned(graph), outer
@@ -204,7 +211,7 @@ class _Scan:
     # ------------------------------------------------------------ as a Python loop
     def _python(self, rebind):
         """Step by step; None where plain numbers turn out to meet traced ones."""
-        f = rebound(self.f) if rebind else self.f
+        f, before = rebound(self.f) if rebind else self.f, Watch((self.f,))
         while True:
             state, columns = self.carry.values, []
             for k in range(self.n):
@@ -213,8 +220,9 @@ class _Scan:
                 carry, y = self.step(f, self.carry.tree(state), x)
                 out, ys = Returned(carry, self.verb, "carry"), Returned(y, self.verb, "y")
                 if not rebind and not k and any_traced([*out.values, *ys.values]):
-                    return None
+                    return before.restore()
                 if self.carry.promoted(out, self.f):
+                    _begun_again(before, self.verb, self.f)
                     break
                 state = self.carry.fitted(out)
                 columns.append([v.copy() if v.__class__ is np.ndarray else v for v in ys.values])
@@ -223,6 +231,19 @@ class _Scan:
                 stacks = [stacked_leaf(column) for column in zip(*columns, strict=True)]
                 operands = [*self.carry.values, *self.xs]
                 return results(self.carry.struct, state, operands), results(ys.struct, stacks, operands)
+
+
+def _refused(reason, values):
+    """Whether a loop whose function is another at every step stands in a graph, which cannot hold that."""
+    return isinstance(reason, UnsteadyError) and recorded(values)
+
+
+def _begun_again(before, verb, f):
+    """The first step is run again from a value of another dtype: put back what it changed."""
+    if before.moving and before.moving[:2] == "a ":
+        raise InputTypeError(f"{user_line()}: {verb}: {name_of(f)} returned a carry of another dtype than it was given, and reads "
+                             f"{before.moving}, which cannot begin again: convert the first value (1.0 in place of 1)")
+    before.restore()
 
 
 def _entry(x, i):
@@ -274,7 +295,9 @@ class _While:
                 return done
         try:
             test, body, outer = self._graphs()
-        except UNTRACEABLE:
+        except UNTRACEABLE as reason:
+            if _refused(reason, [*self.carry.values, *closed_over(self.cond_fun), *closed_over(self.body_fun)]):
+                raise
             return self._python(rebind=True)
         operands = [*outer, *self.carry.values]
         out = bind(while_, operands, {"cond": test, "body": body, **NOT_KEPT})
@@ -300,26 +323,31 @@ class _While:
             return self.carry.fitted(out)
         while True:
             found = []
-            parts = [Traced(f, self.carry.avals(), "while_loop") for f in (test, body)]
-            if not found[0]:
-                outer = union(parts)
+            parts = [Traced(test, self.carry.avals(), "while_loop", (cond_fun, self.cond_fun)).steady(),
+                     Traced(body, self.carry.avals(), "while_loop", (body_fun, self.body_fun))]
+            if found[0]:
+                parts[1].undo()
+            else:
+                outer = union([parts[0], parts[1].steady()])
                 return (graphs.interned(joined(parts[0], n, outer)), graphs.interned(joined(parts[1], n, outer, loop=True)), outer)
 
     def _python(self, rebind):
         """Step by step; None where plain numbers turn out to meet traced ones."""
         cond_fun, body_fun = (rebound(self.cond_fun), rebound(self.body_fun)) if rebind else (self.cond_fun, self.body_fun)
+        before = Watch((self.cond_fun, self.body_fun))
         while True:
             state, first = self.carry.values, True
             while True:
                 going = self._going(cond_fun(self.carry.tree(state)))
                 if not rebind and first and isinstance(going, Tracer):
-                    return None
+                    return before.restore()
                 if not going:
                     return results(self.carry.struct, state, self.carry.values)
                 out = Returned(body_fun(self.carry.tree(state)), "while_loop", "carry")
                 if not rebind and first and any_traced(out.values):
-                    return None
+                    return before.restore()
                 if self.carry.promoted(out, self.body_fun):
+                    _begun_again(before, "while_loop", self.body_fun)
                     break
                 state, first = self.carry.fitted(out), False
 

@@ -8,6 +8,7 @@ from ..control.jit import warn_once
 from ..control.remat import PLAIN, Policies, checkpoint_policies, saving
 from ..control.remat import checkpoint as _checkpoint
 from ..control.remat import checkpoint_name as _named
+from ..control.steady import Watch
 from ..core import Tracer, aval_of, bind
 from ..errors import InputTypeError
 from ..numpy.stacking import is_value, stacked
@@ -65,9 +66,11 @@ def _forgotten(f, policy, args, kwargs):
     if policy is Policies.everything_saveable:
         return f(*args, **kwargs)
     if not any_traced(leaves):
+        before = Watch((f,))
         out = f(*args, **kwargs)
         if not any_traced(map(stacked, tree.leaves(out))):
             return out
+        before.restore()
     found = {}
 
     def program(*x):
@@ -78,7 +81,7 @@ def _forgotten(f, policy, args, kwargs):
         return [value(v, "checkpoint") for v in out if is_value(v)]
 
     try:
-        part = Traced(program, [aval_of(x) for x in leaves], "checkpoint")
+        part = Traced(program, [aval_of(x) for x in leaves], "checkpoint", (f,), steady=False)   # one call, one draw
     except UNTRACEABLE as reason:
         warn_once(("checkpoint", str(reason)), f"checkpoint runs {name_of(f)} as it is, keeping everything: {reason}")
         return f(*args, **kwargs)

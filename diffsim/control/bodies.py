@@ -48,12 +48,13 @@ def interned(graph):
 
 def _same(a, b):
     """Whether graphs of one digest have one meaning too: primitives are named in it, and parameters printed."""
-    return all(x.prim is y.prim and _key(x.params) == _key(y.params) for x, y in zip(a.eqns, b.eqns, strict=True))
+    return all(x.prim is y.prim and params_key(x) == params_key(y) for x, y in zip(a.eqns, b.eqns, strict=True))
 
 
-def _key(params):
+def params_key(eqn):
+    """The parameters of an equation, for comparison; graphs by identity."""
     return [(k, [id(g) for g in v]) if isinstance(v, tuple) and any(isinstance(g, Graph) for g in v) else
-            (k, id(v)) if isinstance(v, Graph) else (k, param_key(v)) for k, v in sorted(params.items())]
+            (k, id(v)) if isinstance(v, Graph) else (k, param_key(v)) for k, v in sorted(eqn.params.items())]
 
 
 def derived(graph, key, make):

@@ -142,7 +142,7 @@ def _settled(x):
     return isinstance(x, types.ModuleType) and x.__name__.partition(".")[0] in SETTLED
 
 
-def _is_users(cls):
+def is_users(cls):
     """Whether a class is the user's own: its module is not a settled one or part of the standard library."""
     root = (getattr(cls, "__module__", None) or "builtins").partition(".")[0]
     return (root not in SETTLED and root not in sys.stdlib_module_names) or root == "__main__"
@@ -205,7 +205,7 @@ class _Writer:
             self.function(f.__func__)
         elif isinstance(f, types.FunctionType):
             self.plain_function(f)
-        elif isinstance(f, functools.partial) or _is_users(type(f)):
+        elif isinstance(f, functools.partial) or is_users(type(f)):
             self.value(self.keep(f), f, 0)
 
     def plain_function(self, f):
@@ -388,7 +388,7 @@ class _Writer:
             for rule in rules:
                 self.function(rule)
             return
-        if (not _is_users(type(x)) and not isinstance(x, types.SimpleNamespace)) or not self.first_time(x):
+        if (not is_users(type(x)) and not isinstance(x, types.SimpleNamespace)) or not self.first_time(x):
             return
         own = getattr(x, "__dict__", None)
         if own is not None:
@@ -398,7 +398,7 @@ class _Writer:
                     self.suspects.append((attribute, f"`{attribute}` of a {type(x).__name__}"))
                 else:
                     self.value(f"{name}.__dict__[{attribute!r}]", value, depth + 1)
-        for attribute in _slots(type(x)):
+        for attribute in slot_names(type(x)):
             if hasattr(x, attribute):
                 self.value(f"getattr({name}, {attribute!r}, None)", getattr(x, attribute), depth + 1)
         self.klass(type(x))
@@ -408,7 +408,7 @@ class _Writer:
         if type(cls) is not type:
             self.klass(type(cls))
         for c in cls.__mro__:
-            if not _is_users(c) or not self.first_time(c):
+            if not is_users(c) or not self.first_time(c):
                 continue
             name, members = self.keep(c), [(n, v) for n, v in vars(c).items() if n not in MACHINERY and not n.startswith("_abc_")]
             self.require(f"len({name}.__dict__) == {len(vars(c))}")
@@ -447,7 +447,7 @@ def _content(cell):
         return None, False
 
 
-def _slots(cls):
+def slot_names(cls):
     """Attribute names of a class's slots, private ones as Python stores them."""
     for c in cls.__mro__:
         slots = c.__dict__.get("__slots__", ())

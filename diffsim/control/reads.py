@@ -21,6 +21,11 @@ def attribute_names(code):
     return {name for each in _codes(code) for name in each.co_names}
 
 
+def names_of(code):
+    """Names of globals and attributes in a code object and in those nested in it: ``attribute_names``, to be kept."""
+    return frozenset(attribute_names(code))
+
+
 #: Instructions between the name of a function and its call without arguments.
 BEFORE_CALL = frozenset(("PUSH_NULL", "PRECALL", "CACHE"))
 

@@ -150,3 +150,57 @@ def test_what_is_written_keeps_its_dtype_or_is_refused():
             f(x > 1, 1)
     with pytest.raises(TypeError, match=r"Cannot cast ufunc 'divide' output from dtype.'float64'. to dtype.'int64'."):
         ds.jit(halved)(NUMBERS)
+
+
+def answer(f, x):
+    """What a function gives, or the message of what it raises."""
+    try:
+        return f(x)
+    except (TypeError, OverflowError) as reason:
+        return str(reason)
+
+
+def agrees_or_refuses(f, x):
+    """Raise unless NumPy's answer, be it an error, is that of a compiled function and of members."""
+    wanted = answer(f, x)
+    for got in (answer(ds.jit(f), x), answer(lambda x: ds.vmap(f)(x[None])[0], x)):
+        assert getattr(got, "dtype", got) == getattr(wanted, "dtype", wanted)
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: np.multiply(x, 2.5, dtype=x.dtype), lambda x: np.multiply(x, 2.5, dtype=np.int64, casting="unsafe"),
+    lambda x: np.add(x, 3, dtype=np.int32), lambda x: np.add(x, 300, dtype=np.int8, casting="unsafe"),
+    lambda x: np.add(x, 0.5, dtype=np.float32),
+    lambda x: np.add(x, 1.5, dtype=np.float32, casting="safe"), lambda x: np.true_divide(x, 2, dtype=np.int64),
+    lambda x: np.less(x, 2, dtype=bool), lambda x: np.abs(x, dtype=np.int64), np.conj, np.positive,
+], ids=range(11))  # fmt: skip
+def test_a_ufunc_computes_in_the_dtype_asked_for_or_refuses_as_numpy_does(f):
+    for dtype in DTYPES:
+        agrees_or_refuses(f, NUMBERS.astype(dtype))
+
+
+def test_a_plain_array_of_integers_takes_no_floats_nor_leaves_its_base_behind():
+    def added(x):
+        z = np.zeros(5, int)
+        z += x
+        return z
+
+    def through_a_view(x):
+        z = np.zeros(5, int)
+        w = z[1:]
+        w += x[1:]
+        return z
+
+    def shaped(x):
+        z = np.arange(5).reshape(5, 1)
+        z += x[:, None]
+        return z
+
+    agrees_or_refuses(added, NUMBERS)
+    agrees_or_refuses(added, NUMBERS * 1.5)
+    agrees_or_refuses(shaped, NUMBERS)
+    with pytest.raises(ds.errors.DerivativeLost, match="a part of shape"):
+        ds.vmap(through_a_view)(NUMBERS[None])
+    with pytest.warns(ds.errors.DiffsimWarning, match="uncompiled"):
+        np.testing.assert_array_equal(ds.jit(through_a_view)(NUMBERS), [0, *NUMBERS[1:]])

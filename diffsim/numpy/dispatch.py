@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from ..core import FUNCTIONS, METHODS, NO_PARAMS, PRIMITIVE_OF, UFUNCS, ArrayTracer, Tracer, bind, called_by_user, user_line
+from ..core import FUNCTIONS, METHODS, NO_PARAMS, PRIMITIVE_OF, UFUNCS, ArrayTracer, Aval, Tracer, bind, called_by_user, is_weak, user_line
 from ..errors import DerivativeLost, MissingRule
 from ..prims import layout
 from ..prims.elementwise import where
@@ -255,15 +255,16 @@ UFUNC_METHODS = {}
 def _with_options(ufunc, inputs, options, mutable):
     """A ufunc called with out=, where=, dtype=."""
     out, mask, dtype = options.pop("out", None), options.pop("where", True), options.pop("dtype", None)
-    for name in ("casting", "order", "subok"):
+    casting = options.pop("casting", "same_kind")
+    for name in ("order", "subok"):
         options.pop(name, None)
     out = out[0] if isinstance(out, tuple) else out
     operands, mask = [lift(x) for x in inputs], mask if mask is True else lift(mask)
     if not _holds_tracer([*operands, mask, out]):
         return _plain_with_options(ufunc, operands, {"where": mask, "dtype": dtype, **options}, out, mutable)
     apply = UFUNCS.get(ufunc) or _late(ufunc)
-    if dtype is not None and np.dtype(dtype).kind in "fc":              # NumPy casts the operands, not the result
-        operands = [x if getattr(x, "dtype", None) == np.dtype(dtype) else layout.convert(x, dtype=np.dtype(dtype)) for x in operands]
+    if dtype is not None:
+        operands = _as_computed(ufunc, operands, np.dtype(dtype), casting)
     if apply is not None and options and ufunc.signature is not None:
         result = UFUNC_METHODS["generalised"](ufunc, apply, operands, options)
     else:
@@ -279,6 +280,26 @@ def _with_options(ufunc, inputs, options, mutable):
     if out is None:
         return _settle(result, None, mutable)
     return _write_out(result, out) if isinstance(out, Array) else _accumulated(ufunc, inputs, out, result)
+
+
+def _as_computed(ufunc, operands, dtype, casting):
+    """Operands in the dtypes NumPy computes a result of a dtype in: it casts the operands, not the result.
+
+    Raises
+    ------
+    TypeError
+        NumPy's: an operand cannot be cast so, or there is no loop of that dtype.
+    OverflowError
+        A number of Python's is out of its bounds.
+    """
+    if all(set(kinds) <= set("O->") for kinds in ufunc.types):       # np.frompyfunc: objects, whatever they hold
+        return operands
+    arrays = [x if hasattr(x, "shape") else np.asarray(x) for x in operands]
+    kinds = [type(x.dtype.type().item()) if is_weak(given) else x.dtype for x, given in zip(arrays, operands, strict=True)]
+    kinds = [k if k is not bool else np.dtype(bool) for k in kinds]
+    found = ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout), signature=(None,) * ufunc.nin + (dtype,) * ufunc.nout, casting=casting)
+    return [given if x.dtype == wanted else wanted.type(given) if given.__class__ is int else indexing.cast(x, Aval(tuple(x.shape), wanted))
+            for given, x, wanted in zip(operands, arrays, found, strict=False)]
 
 
 def _plain_with_options(ufunc, operands, options, out, mutable):
@@ -298,8 +319,11 @@ def _accumulated(ufunc, inputs, out, result):
     stored = stored_as()
     if not isinstance(out, np.ndarray) or inputs[0] is not out or tuple(result.shape) != out.shape or stored is None:
         raise lost(f"out= of np.{ufunc.__name__}")
-    if stored == "STORE_SUBSCR" and out.base is not None:
+    exact = out.dtype.kind in "biu"                         # no NaN tells who goes on with its numbers: the array it is a view of
+    if out.base is not None and (stored == "STORE_SUBSCR" or (exact and sys.getrefcount(out.base) > 2)):
         raise lost(f"a part of shape {out.shape} of an array")
+    if exact:
+        check_output(ufunc, result, out)
     result = own_result(result)
     if out.flags.writeable and out.dtype.kind == "f":
         out[...] = np.nan

@@ -60,6 +60,7 @@ def float_power(x, y):
 # ---------------------------------------------------------------- composed of others
 @ufunc_row(np.positive)
 def positive(x):
+    np.positive.resolve_dtypes((x.dtype, None))             # raises for truth values, as NumPy does
     return x
 
 
@@ -70,7 +71,9 @@ def absolute(x):
 
 @ufunc_row(np.conjugate)
 def conjugate(x):
-    return x if x.dtype.kind != "c" else conj(x)
+    if x.dtype.kind == "c":
+        return conj(x)
+    return x if x.dtype.kind != "b" else convert(x, dtype=np.dtype(np.int8))            # NumPy's has no loop of truth values
 
 
 @ufunc_row(np.sign)

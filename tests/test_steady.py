@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from numpy.random import default_rng
 
 import diffsim as ds
 from diffsim.errors import ConcretizationError, FallbackWarning, UnsteadyError
@@ -90,6 +91,26 @@ def counted(s):
     return ds.fori_loop(0, N, lambda i, c: c + s * counter.next(), 0.0)
 
 
+def written(s):
+    b = np.zeros(2)
+
+    def step(i, x):
+        b[0] += 1
+        return x + s * b[0]
+    return ds.fori_loop(0, N, step, 0.0)
+
+
+def spawned(s):
+    r = np.random.default_rng(3)
+    return ds.fori_loop(0, N, lambda i, x: x + s * r.spawn(1)[0].normal(), 1.0)
+
+
+def default(s):
+    def step(i, x, rng=default_rng(3)):  # noqa: B008
+        return x + s * rng.normal()
+    return ds.fori_loop(0, N, step, 1.0)
+
+
 def global_(s):
     global COUNT
     COUNT = 0
@@ -161,7 +182,8 @@ SOURCES = [(lambda: np.random.default_rng(0), lambda r: r.normal()),
            (lambda: random.Random(0), lambda r: r.gauss(0, 1)),
            (lambda: np.random.default_rng(0).normal, lambda draw: draw())]
 CASES = {**{f"scan {i}": euler_maruyama(*s) for i, s in enumerate(SOURCES)}, **{f.__name__: f for f in (
-    fori, while_, test_of_while, listed, late, nonlocal_, grown, counted, global_, iterated, itertools_, generated, chosen, switched,
+    fori, while_, test_of_while, listed, late, nonlocal_, spawned, default, grown, counted, global_, iterated, itertools_, generated,
+    chosen, switched,
     nested, within, promoted, forgotten)}}
 
 
@@ -220,6 +242,13 @@ def test_members_of_a_batch_draw_what_each_would_draw_alone(f):
 def test_branches_that_draw_for_some_members_are_refused(f):
     with pytest.raises(ConcretizationError, match=r"test_steady\.py:\d+.*Draw the numbers before"):
         ds.vmap(f)(np.array([-0.3, 0.7]))
+
+
+def test_an_array_that_steps_write():
+    assert written(0.5) == 10.5
+    assert ds.value_and_grad(written)(0.5) == (10.5, 21.0)
+    with pytest.warns(FallbackWarning, match="an array that it writes"):
+        assert ds.jit(written)(0.5) == 10.5
 
 
 def test_jit_says_why_it_falls_back():

@@ -144,7 +144,8 @@ def _settled(x):
 
 def is_users(cls):
     """Whether a class is the user's own: its module is not a settled one or part of the standard library."""
-    root = (getattr(cls, "__module__", None) or "builtins").partition(".")[0]
+    module = getattr(cls, "__module__", None)
+    root = module.partition(".")[0] if isinstance(module, str) else "builtins"      # classes of compiled extensions may have a descriptor
     return (root not in SETTLED and root not in sys.stdlib_module_names) or root == "__main__"
 
 

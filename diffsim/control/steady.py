@@ -14,9 +14,11 @@ import types
 
 import numpy as np
 
-from ..core import Tracer
+from ..core import ArrayTracer, Tracer
+from ..core.bits import same_bits
 from ..numpy.array import Array
 from ..numpy.rebind import is_user_function, original
+from ..numpy.views import Cell
 from .guard import ATOMS, REPEATABLE, is_users, slot_names
 from .reads import called_bare, names_of
 
@@ -24,6 +26,8 @@ from .reads import called_bare, names_of
 CLOCKS = frozenset(("time", "secrets", "uuid"))
 #: Longer containers are compared but not followed; larger arrays are not looked at.
 LONG, LARGE = 1000, 1 << 16
+#: Names that lead to the generators of NumPy and of the standard library; ``rvs`` is how distributions of SciPy draw.
+SHARED = frozenset(("random", "rvs", "resample"))
 #: Objects are followed this deep.
 DEEP = 60
 CONTAINERS = (list, dict, set, collections.deque, bytearray)
@@ -63,7 +67,7 @@ class Watch:
 
     # ------------------------------------------------------------ what is reached
     def _visit(self, x, names=frozenset()):
-        if isinstance(x, ATOMS) or id(x) in self._seen or isinstance(x, (Tracer, Array)) or self._depth > DEEP:
+        if isinstance(x, ATOMS) or id(x) in self._seen or isinstance(x, Tracer) or self._depth > DEEP:
             return
         self._seen[id(x)] = x
         self._depth += 1
@@ -71,7 +75,10 @@ class Watch:
         self._depth -= 1
 
     def _look_at(self, x, names):
-        if isinstance(x, types.ModuleType):
+        if x.__class__ is Array:
+            if x.owner is not None or x._cell.__class__ is Cell:
+                self._held.append(_OfOurs(x))
+        elif isinstance(x, types.ModuleType):
             del self._seen[id(x)]                             # another function may read other names of it
             self._module(x, names)
         elif isinstance(x, types.FunctionType):
@@ -162,7 +169,9 @@ class Watch:
             self._held.append(_OfScope(scope, found, f.__globals__))
         for name in found:
             self._visit(scope[name], names)
-        if "random" in names:
+        if "spawn" in names:
+            self.moving = self.moving or "`spawn`"            # children of a seed are counted where nothing can be put back
+        if not names.isdisjoint(SHARED):
             self._shared()
 
     def _module(self, module, names):
@@ -284,6 +293,31 @@ class _OfArray:
 
     def restore(self):
         self.x[...] = self.old
+
+
+class _OfOurs:
+    """An array of ours, made by a function that is being traced."""
+
+    __slots__ = ("light", "name", "old", "x")
+
+    def __init__(self, x):
+        self.x, self.light, self.name = x, x.owner is not None, "an array that it writes"
+        self.old = ArrayTracer(x.owner, x.primal, x.dual) if self.light else x._cell.value
+        if not self.light:
+            x._cell.shared = True                             # what is kept is copied before it is written
+
+    def change(self):
+        if self.light and self.x.owner is not None:
+            return SAME
+        new = self.x._cell.value
+        if new is self.old or (self.light and isinstance(new, Tracer) and new.dual is self.old.dual and new.owner is self.old.owner):
+            return SAME
+        if isinstance(new, Tracer) or isinstance(self.old, Tracer):
+            return GROWN if isinstance(new, Tracer) else CHANGED
+        return SAME if same_bits(np.asarray(new), np.asarray(self.old)) else CHANGED
+
+    def restore(self):
+        self.x._cell.value, self.x._cell.shared = self.old, True
 
 
 class _OfContainer:

@@ -467,3 +467,58 @@ def test_the_collector_is_as_it_was_after_compiling(enabled, monkeypatch):
         assert gc.isenabled() == enabled
     finally:
         (gc.enable if was else gc.disable)()
+
+
+#: What is NumPy's number, what is Python's, by NEP 50; x of float32, s a float.
+STRONG = {
+    "array": lambda x, s: x * np.array(s), "asarray": lambda x, s: x * np.asarray(s), "sum": lambda x, s: x * np.sum(s),
+    "max": lambda x, s: x * np.max(s), "squeeze": lambda x, s: x * np.squeeze(s), "reshape": lambda x, s: x * np.reshape(s, ()),
+    "conj": lambda x, s: x * np.conj(s), "transpose": lambda x, s: x * np.transpose(s), "dot": lambda x, s: np.dot(s, x),
+    "inner": lambda x, s: np.inner(x, s), "outer": lambda x, s: np.multiply.outer(x, s), "positive": lambda x, s: x * np.positive(s),
+}
+WEAK = {
+    "sin": lambda x, s: math.sin(s) * x, "sqrt": lambda x, s: math.sqrt(s) * x, "exp": lambda x, s: math.exp(s) * x,
+    "hypot": lambda x, s: math.hypot(s, 1) * x, "pow": lambda x, s: math.pow(s, 2) * x, "round": lambda x, s: round(s, 1) * x,
+    "float of an element": lambda x, s: float(x[1]) * x, "sin of an element": lambda x, s: math.sin(x[1]) * x,
+    "cond, operands": lambda x, s: ds.cond(x[0] < 1, lambda x, s: x * s, lambda x, s: x + s, x, s),
+    "cond, closure": lambda x, s: ds.cond(x[0] < 1, lambda x: x * s, lambda x: x + s, x),
+    "cond, results": lambda x, s: ds.cond(x[0] < 1, lambda: s, lambda: 2 * s) * x,
+    "switch": lambda x, s: ds.switch((x[0] > 0) * 1, [lambda x: x * s, lambda x: x + s], x),
+    "checkpoint": lambda x, s: ds.checkpoint(lambda x: x * s)(x), "checkpoint, result": lambda x, s: ds.checkpoint(lambda s: 2 * s)(s) * x,
+    "stop_gradient": lambda x, s: x * ds.stop_gradient(s), "np.real": lambda x, s: x * np.real(s),
+}
+
+
+@pytest.mark.parametrize("name", [*STRONG, *WEAK])
+def test_a_number_of_pythons_is_weak_and_one_of_numpys_is_strong(name):
+    f, x = (STRONG | WEAK)[name], np.arange(3, dtype=np.float32)
+    wanted, got = f(x, 0.3), ds.jit(f)(x, 0.3)
+    assert got.dtype == wanted.dtype == (np.float64 if name in STRONG else np.float32)
+    np.testing.assert_allclose(got, wanted, rtol=1e-15 if name in STRONG else 1e-6)
+
+
+def test_a_program_of_pythons_number_does_not_serve_numpys_through_a_branch():
+    f = ds.jit(lambda x, s: ds.cond(x[0] < 1, lambda x: x * s, lambda x: x + s, x))
+    x = np.arange(3, dtype=np.float32)
+    assert [f(x, s).dtype for s in (0.3, np.float64(0.3), 0.3)] == [np.float32, np.float64, np.float32]
+
+
+N = np.array([1, 2, 3])
+ANSWERS = {
+    "ldexp of a number": (lambda n: np.ldexp(1.0, n), N), "clip of bytes": (lambda u: np.clip(u, -1, 2), N.astype(np.uint8)),
+    "clip beyond": (lambda u: np.clip(u, 2, 300), N.astype(np.uint8)), "argsort without axis": (np.argsort, np.array(2.0)),
+    "isclose": (lambda x: np.isclose(x, 1.0), np.array([1.0, 1 + 1e-9, 2.0, np.nan, np.inf])),
+    "isclose of infinities": (lambda x: np.isclose(x, x[0], equal_nan=True), np.array([np.inf, -np.inf, 1.0, np.nan])),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_jit_answers_as_numpy(name):
+    f, x = ANSWERS[name]
+    wanted, got = f(x), ds.jit(lambda x: f(x))(x)
+    np.testing.assert_array_equal(got, wanted)
+    assert np.asarray(got).dtype == wanted.dtype
+
+
+def test_vmap_of_isclose():
+    np.testing.assert_array_equal(ds.vmap(lambda x: np.isclose(x, 1.0))(np.array([1.0, 2.0])), [True, False])

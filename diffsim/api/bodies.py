@@ -9,7 +9,8 @@ from .. import tree
 from ..control import bodies as graphs
 from ..control.jit import described
 from ..control.steady import CHANGED, GROWN, SAME, Watch
-from ..core import ArrayTracer, Aval, Graph, Tracer, Var, aval_of, user_line
+from ..core import ArrayTracer, Aval, Graph, Tracer, Var, aval_of, narrow, user_line
+from ..core import is_weak as is_number
 from ..core.bits import same_bits
 from ..errors import ConcretizationError, DerivativeLost, InputTypeError, MissingRule, UnsteadyError
 from ..numpy.array import fresh
@@ -90,13 +91,13 @@ def any_traced(values):
 
 
 class Returned:
-    """What a function returned: flat values, which of them are weak, and their structure."""
+    """What a function returned: flat values, which of them are weak (``numbers``: traced ones, too), and their structure."""
 
-    __slots__ = ("struct", "values", "weak")
+    __slots__ = ("numbers", "struct", "values", "weak")
 
     def __init__(self, out, verb, what):
         flat, self.struct = tree.flatten(out)
-        self.weak = [is_weak(x) for x in flat]
+        self.weak, self.numbers = [is_weak(x) for x in flat], [is_number(x) for x in flat]
         self.values = [value(x, f"{verb}: {where}") for x, where in zip(flat, paths(self.struct, what), strict=True)]
 
     def avals(self):
@@ -182,6 +183,11 @@ def _python(dtype):
 
 
 # ---------------------------------------------------------------- graphs with what they close over as inputs
+def numbers(values):
+    """Those of some operands that are numbers of Python's, None for each other."""
+    return [x if is_number(x) and (isinstance(x, Tracer) or x.__class__ in (float, complex)) else None for x in values]
+
+
 class Traced:
     """A function's graph and the outer values it reads.
 
@@ -193,6 +199,8 @@ class Traced:
     verb : str
     functions : sequence of callable
         Of the user's, that ``f`` calls; what they reach is as it was if tracing fails.
+    numbers : sequence, optional
+        The inputs that are numbers of Python's here, traced or not; None for each other.
 
     Raises
     ------
@@ -200,18 +208,23 @@ class Traced:
         They read an iterator or a clock, each step its own value; nothing is traced.
     """
 
-    __slots__ = ("_again", "_functions", "_verb", "_watch", "captured", "graph")
+    __slots__ = ("_again", "_functions", "_verb", "_watch", "_weak", "captured", "graph")
 
-    def __init__(self, f, avals, verb, functions, steady=True):
+    def __init__(self, f, avals, verb, functions, steady=True, numbers=()):
+        self._weak = [x is not None for x in numbers]
         self._again, self._functions, self._verb = (f, avals, verb), functions, verb
         self._watch = Watch(functions)
         if steady and self._watch.moving:
             raise self._unsteady(self._watch.moving)
         try:
-            self.graph, self.captured = trace(f, avals, verb=verb, hoist=True)
+            self.graph, self.captured = trace(f, avals, verb=verb, hoist=True, weak=self._weak)
         except Exception:
             self._watch.restore()
             raise
+        if self.graph.narrowed:
+            for x in numbers:
+                if isinstance(x, Tracer):
+                    narrow(x)
 
     def undo(self):
         """Put back what tracing changed."""
@@ -237,7 +250,7 @@ class Traced:
         f, avals, verb = self._again
         after = Watch(self._functions)
         try:
-            graph, captured = trace(f, avals, verb=verb, hoist=True)
+            graph, captured = trace(f, avals, verb=verb, hoist=True, weak=self._weak)
         except Exception:                                     # it read what the first trace left
             return False
         how, _ = after.changed()

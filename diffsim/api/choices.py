@@ -9,12 +9,12 @@ import numpy as np
 from .. import tree
 from ..control.cond import INDEX, branches_of
 from ..control.cond import switch as _switch
-from ..core import Tracer, aval_of, bind, user_line
+from ..core import Tracer, aval_of, bind, user_line, weaken
 from ..errors import ConcretizationError, InputError, InputTypeError
 from ..numpy.stacking import is_value
 from ..prims.elementwise import not_equal
 from ..prims.layout import convert
-from .bodies import Returned, Traced, callable_or_raise, cast, given, joined, paths, results, union, value
+from .bodies import Returned, Traced, callable_or_raise, cast, given, joined, numbers, paths, results, union, value
 from .closures import closed_over, with_values
 
 
@@ -109,7 +109,8 @@ def _choice(verb, which, branches, operands, names):
     moving = [is_value(x) for x in flat]
     outside = [closed_over(f) for f in branches]
     lifted = list({id(x): x for each in outside for x in each}.values())
-    leaves = [value(x, verb) for x in [*[x for x, on in zip(flat, moving, strict=True) if on], *lifted]]
+    operands = [*[x for x, on in zip(flat, moving, strict=True) if on], *lifted]
+    leaves, python = [value(x, verb) for x in operands], numbers(operands)
     at, found = len(leaves) - len(lifted), {}
 
     def program(n, dtypes):
@@ -120,7 +121,7 @@ def _choice(verb, which, branches, operands, names):
             branch = with_values(branches[n], outside[n], [inner[id(v)] for v in outside[n]])
             out = found[n] = Returned(branch(*args), verb, f"the result of {names[n]}")
             return out.values if dtypes is None else [cast(v, d) for v, d in zip(out.values, dtypes, strict=True)]
-        return Traced(f, [aval_of(x) for x in leaves], verb, (branches[n],)).steady()
+        return Traced(f, [aval_of(x) for x in leaves], verb, (branches[n],), numbers=python).steady()
 
     made = [program(n, None) for n in range(len(branches))]
     dtypes = _agreed([found[n] for n in range(len(branches))], verb, names)
@@ -129,7 +130,9 @@ def _choice(verb, which, branches, operands, names):
     outer = union(made)
     graph = branches_of([joined(part, len(leaves), outer) for part in made])
     i = which if which.dtype == INDEX else convert(not_equal(which, 0) if verb == "cond" else which, dtype=INDEX)
-    return results(found[0].struct, bind(_switch, [i, *outer, *leaves], {"branches": graph}))
+    out = bind(_switch, [i, *outer, *leaves], {"branches": graph})
+    weak = [all(each) for each in zip(*[found[n].numbers for n in range(len(branches))], strict=True)]
+    return results(found[0].struct, [weaken(x) if on else x for x, on in zip(out, weak, strict=True)])
 
 
 def _agreed(outs, verb, names):
@@ -147,7 +150,7 @@ def _agreed(outs, verb, names):
                                  f"{', '.join(paths(first.struct, 'result')) or 'nothing'} and "
                                  f"{', '.join(paths(out.struct, 'result')) or 'nothing'}")
     for n, where in enumerate(paths(first.struct, "result")):
-        shown = [(aval_of(out.values[n]), name, out.weak[n]) for out, name in zip(outs, names, strict=True)]
+        shown = [(aval_of(out.values[n]), name, out.numbers[n]) for out, name in zip(outs, names, strict=True)]
         strong = [entry for entry in shown if not entry[2]] or shown[:1]
         dtype = np.result_type(strong[0][0].dtype, *[a.dtype.type(0).item() for a, _, weak in shown if weak])
         for a, name, weak in shown:

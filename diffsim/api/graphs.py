@@ -7,7 +7,7 @@ import numpy as np
 from .. import tree
 from ..control.jit import Jitted
 from ..control.named import NamedStatic
-from ..core import Tracer, aval_of
+from ..core import Tracer, aval_of, is_weak, weaken
 from ..numpy.stacking import stacked
 from ..passes import optimise
 from ..prims import layout
@@ -67,7 +67,10 @@ def jit(f=None, static_argnums=(), static_argnames=()):
 
 def stop_gradient(x):
     """The value of a pytree, its derivative zero."""
-    return tree.map(lambda v: layout.stop_gradient(stacked(v)) if isinstance(stacked(v), Tracer) else v, x)
+    def stopped(v):
+        y = stacked(v)
+        return v if not isinstance(y, Tracer) else weaken(layout.stop_gradient(y)) if is_weak(v) else layout.stop_gradient(y)
+    return tree.map(stopped, x)
 
 
 __all__ = ["jit", "make_graph", "stop_gradient"]

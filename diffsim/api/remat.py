@@ -9,11 +9,12 @@ from ..control.remat import PLAIN, Policies, checkpoint_policies, saving
 from ..control.remat import checkpoint as _checkpoint
 from ..control.remat import checkpoint_name as _named
 from ..control.steady import Watch
-from ..core import Tracer, aval_of, bind
+from ..core import Tracer, aval_of, bind, weaken
+from ..core import is_weak as is_number
 from ..errors import InputTypeError
 from ..numpy.stacking import is_value, stacked
 from .arguments import name_of
-from .bodies import UNTRACEABLE, WEAK, Traced, any_traced, callable_or_raise, given, joined, result, union, value
+from .bodies import UNTRACEABLE, WEAK, Traced, any_traced, callable_or_raise, given, joined, numbers, result, union, value
 from .closures import closed_over, with_values
 
 
@@ -61,7 +62,8 @@ def _forgotten(f, policy, args, kwargs):
     flat, struct = tree.flatten((args, kwargs))
     moving = [is_value(x) and type(x) not in WEAK for x in flat]
     outside = closed_over(f)
-    leaves = [value(x, "checkpoint") for x in [*[x for x, on in zip(flat, moving, strict=True) if on], *outside]]
+    operands = [*[x for x, on in zip(flat, moving, strict=True) if on], *outside]
+    leaves, python = [value(x, "checkpoint") for x in operands], numbers(operands)
     at = len(leaves) - len(outside)
     if policy is Policies.everything_saveable:
         return f(*args, **kwargs)
@@ -78,10 +80,11 @@ def _forgotten(f, policy, args, kwargs):
         again, words = tree.unflatten(struct, [given(next(x)) if on else leaf for leaf, on in zip(flat, moving, strict=True)])
         out, found["struct"] = tree.flatten(forgetful(*again, **words))
         found["static"] = [(i, v) for i, v in enumerate(out) if not is_value(v)]
+        found["numbers"] = [is_number(v) for v in out if is_value(v)]
         return [value(v, "checkpoint") for v in out if is_value(v)]
 
     try:
-        part = Traced(program, [aval_of(x) for x in leaves], "checkpoint", (f,), steady=False)   # one call, one draw
+        part = Traced(program, [aval_of(x) for x in leaves], "checkpoint", (f,), steady=False, numbers=python)   # one call, one draw
     except UNTRACEABLE as reason:
         warn_once(("checkpoint", str(reason)), f"checkpoint runs {name_of(f)} as it is, keeping everything: {reason}")
         return f(*args, **kwargs)
@@ -89,7 +92,7 @@ def _forgotten(f, policy, args, kwargs):
     graph, saved = saving(joined(part, len(leaves), outer), policy)
     operands = [*outer, *leaves]
     out = bind(_checkpoint, operands, {**PLAIN, "body": graphs.interned(graph), "saved": saved})
-    values = [result(x, operands) for x in out[:len(out) - saved]]
+    values = [weaken(x) if on else result(x, operands) for x, on in zip(out[:len(out) - saved], found["numbers"], strict=True)]
     for i, x in found["static"]:
         values.insert(i, x)
     return tree.unflatten(found["struct"], values)

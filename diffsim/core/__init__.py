@@ -21,6 +21,7 @@ from .tracer import (
     narrow,
     user_depth,
     user_line,
+    weaken,
     wrap,
 )
 
@@ -59,5 +60,6 @@ __all__ = [
     "narrow",
     "user_depth",
     "user_line",
+    "weaken",
     "wrap",
 ]

@@ -140,11 +140,20 @@ def narrow(x):
     x.owner.weak.narrowed = True
 
 
+def weaken(x):
+    """A value just made, as a number of Python's where it is recorded as one of a graph; only numbers of such kinds are weak."""
+    y = x
+    while y.__class__ is Tracer and not y.shape and y.dtype.kind in "fc":
+        if y.owner.weak is not None:
+            y.owner.weak.add(y.dual)
+            break
+        y = y.primal
+    return x
+
+
 def _operated(y, *operands):
     """What an operator gives: of Python's numbers another one, where a NumPy function would give one of NumPy's."""
-    if y.__class__ is Tracer and y.dtype.kind in "fc" and all(map(is_weak, operands)):
-        y.owner.weak.add(y.dual)
-    return y
+    return weaken(y) if y.__class__ is Tracer and all(map(is_weak, operands)) else y
 
 
 class Tracer:
@@ -288,7 +297,8 @@ class Tracer:
 
     def __round__(self, ndigits=None):
         if ndigits is not None:
-            return FUNCTIONS[np.round](self, ndigits)
+            y = FUNCTIONS[np.round](self, ndigits)
+            return weaken(y) if is_weak(self) else y
         return round(self._concrete("round() to an integer"))
 
     def __index__(self):

@@ -19,7 +19,7 @@ from .memory import memory_order
 from .methods import in_order
 from .reductions import at_least_array, axes_of, moved
 from .shapes import broadcast_to, concatenate, joined, part, reshaped
-from .stacking import OBJECT, Handle, holds_traced, lift, lift_all
+from .stacking import OBJECT, Handle, holds_traced, lift, lift_all, strengthened
 
 
 def _made(a):
@@ -81,7 +81,7 @@ def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, lik
         if len(x.shape) < ndmin:
             x = reshaped(x, (1,) * (ndmin - len(x.shape)) + tuple(x.shape))
         if isinstance(x, Tracer):
-            return _ordered(_cast(x, dtype, "np.array"), order)
+            return _ordered(_cast(strengthened(x), dtype, "np.array"), order)
         object, copy = x, True
     made = np.array(object, dtype, copy=copy, order=order, ndmin=ndmin)
     return made if isinstance(object, np.ndarray) and np.may_share_memory(made, object) else _made(made)

@@ -17,7 +17,7 @@ from . import indexing
 from .array import Array, fresh, own_result, result_of
 from .operators import NUMBERS, check_output
 from .order import as_laid, out_of_order
-from .stacking import READY, lift
+from .stacking import READY, lift, strengthened
 from .statement import stored_as
 
 #: Name in scipy.special -> our operation; entered in ``UFUNCS`` when the first of SciPy's ufuncs arrives, so that SciPy need not be loaded.
@@ -86,7 +86,7 @@ def ufunc_row(*ufuncs, value=False):
     def register(rule):
         @functools.wraps(rule)
         def apply(*args):
-            return rule(*[x if x.__class__ in READY else lift(x) for x in args])
+            return strengthened(rule(*[x if x.__class__ in READY else lift(x) for x in args]))
         for ufunc in ufuncs:
             UFUNCS[ufunc] = apply
             PRIMITIVE_OF.pop(ufunc, None)                   # the rule says when the primitive serves
@@ -127,7 +127,7 @@ def row(*functions, operands=1, view=False, value=False):
                     kwargs[name] = prepare(kwargs[name])
             result = rule(*args, **kwargs)
             if out is None and not mutable:
-                return result
+                return result if functions[0] is np.real else strengthened(result)      # np.real(2.0) is a number of Python's
             result = _settle(result, out, mutable)
             if out is None and not view and any(map(out_of_order, (*given, *named.values()))):
                 return as_laid(functions[0], given, named, result)
@@ -223,7 +223,7 @@ def array_ufunc(ufunc, method, inputs, kwargs):
     out = kwargs.pop("out", None)
     if not _holds_tracer(inputs) and not _holds_tracer(kwargs.values()):
         return _settle(getattr(ufunc, method)(*map(_plain, inputs), **{k: _plain(v) for k, v in kwargs.items()}), out, True)
-    result = UFUNC_METHODS[method](ufunc, *inputs, **kwargs)
+    result = strengthened(UFUNC_METHODS[method](ufunc, *map(strengthened, inputs), **kwargs))
     return _settle(result, out, mutable or called_by_user(3))
 
 

@@ -14,7 +14,7 @@ from .array import Array
 from .dispatch import row
 from .reductions import at_least_array, axes_of
 from .shapes import concatenate, permuted, reshaped
-from .stacking import lift_all
+from .stacking import lift_all, strengthened
 from .ufuncs import conjugate, matmul, vecdot
 
 #: Dimensions of the space of a cross product.
@@ -28,7 +28,7 @@ def _size(x):
 # ---------------------------------------------------------------- products
 @row(np.dot, operands=2)
 def dot(a, b):
-    a, b = at_least_array(a), at_least_array(b)
+    a, b = strengthened(at_least_array(a)), strengthened(at_least_array(b))
     if not a.shape or not b.shape:
         return ew.mul(a, b)
     return _contracted(a, b, (len(a.shape) - 1,), (builtin_max(len(b.shape) - 2, 0),))
@@ -54,7 +54,7 @@ def vdot(a, b, /):
 
 @row(np.inner, operands=2)
 def inner(a, b, /):
-    a, b = at_least_array(a), at_least_array(b)
+    a, b = strengthened(at_least_array(a)), strengthened(at_least_array(b))
     if not a.shape or not b.shape:
         return ew.mul(a, b)
     return _contracted(a, b, (len(a.shape) - 1,), (len(b.shape) - 1,))

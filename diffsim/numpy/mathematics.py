@@ -10,7 +10,7 @@ from types import ModuleType
 
 import numpy as np
 
-from ..core import UFUNCS, ArrayTracer, Tracer, user_line
+from ..core import UFUNCS, ArrayTracer, Tracer, user_line, weaken
 from ..errors import ConcretizationError
 from ..prims import elementwise as ew
 from ..prims.layout import convert, reshape
@@ -57,7 +57,7 @@ def _entry(function, ours):
             return function(*args)
         x = [_number(v) for v in args]
         _checked(function, x)
-        return ours(*x) if any(isinstance(v, Tracer) for v in x) else function(*x)
+        return weaken(ours(*x)) if any(isinstance(v, Tracer) for v in x) else function(*x)
     return apply
 
 
@@ -109,7 +109,10 @@ SWAPS.update(MATH)
 
 def to_float(x=0.0, /):
     """``float(x)``: of a traced number the number itself in double precision, with its derivative."""
-    return _number(x) if _traced(x) else float(x)
+    if not _traced(x):
+        return float(x)
+    y = _number(x)
+    return weaken(convert(y, dtype=DOUBLE)) if isinstance(y, Tracer) else y
 
 
 def scalar_type(cls):

@@ -1,5 +1,6 @@
 """Rearrangements, triangles, diagonals, choices, and what writes into its argument."""
 
+import builtins
 import warnings
 
 import numpy as np
@@ -112,7 +113,12 @@ def clip(a, a_min=None, a_max=None, *, min=None, max=None, dtype=None):
     if low is None and high is None:
         return a
     least, most = _extremes(at_least_array(a).dtype)
-    return ew.clip(a, least if low is None else lift(low), most if high is None else lift(high))
+    return ew.clip(a, least if low is None else _within(lift(low), least, most), most if high is None else _within(lift(high), least, most))
+
+
+def _within(bound, least, most):
+    """A whole number of Python's as a bound that the dtype can hold."""
+    return bound if bound.__class__ is not int or least == -np.inf else builtins.min(builtins.max(bound, int(least)), int(most))
 
 
 def _extremes(dtype):

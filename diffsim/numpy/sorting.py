@@ -36,7 +36,7 @@ def sorted_along(a, axis):
 
 @row(np.argsort, value=True)
 def argsort(a, axis=-1, kind=None, order=None, *, stable=None):
-    a, axis = _one_axis(a, axis)
+    a, axis = _one_axis(reshaped(lift(a), (1,)) if np.ndim(a) == 0 else a, axis)
     return _argsort(a, axis)
 
 

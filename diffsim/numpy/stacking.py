@@ -6,7 +6,7 @@ lost: object arrays, lists of tracers and mutable arrays are made one value wher
 
 import numpy as np
 
-from ..core import ArrayTracer, Tracer
+from ..core import ArrayTracer, Tracer, is_weak
 from ..errors import InputError, InputTypeError
 from ..prims import layout
 
@@ -54,6 +54,11 @@ def lift(x):
         return x
     x = np.asarray(x)
     return x if x.dtype is not OBJECT else _from_objects(x)
+
+
+def strengthened(x):
+    """A value as one of NumPy's functions returns or takes it: a number of Python's is one of NumPy's, which keeps its dtype."""
+    return layout.convert(x, dtype=x.dtype) if x.__class__ is Tracer and is_weak(x) else x
 
 
 def is_value(x):

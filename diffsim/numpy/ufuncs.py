@@ -142,7 +142,8 @@ def modf(x):
 
 @ufunc_row(np.ldexp)
 def ldexp(x, exponent):
-    x = _inexact(np.exp2, lift(x))
+    x = lift(x)
+    x = _inexact(np.exp2, x if hasattr(x, "dtype") else np.asarray(x))
     return ew.mul(x, ew.exp2(convert(lift(exponent) if hasattr(exponent, "shape") else np.asarray(exponent), dtype=x.dtype)))
 
 

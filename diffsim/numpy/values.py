@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..core import Tracer
+from ..errors import ConcretizationError
 from ..prims import elementwise as ew
 from . import indexing
 from .array import Array
@@ -88,6 +89,16 @@ def _plain(x, what):
     return type(x)(_plain(e, what) for e in x) if x.__class__ in (list, tuple) else x
 
 
+@row(np.isclose, operands=2, value=True)
+def isclose(a, b, rtol=1e-05, atol=1e-08, equal_nan=False):
+    try:
+        return np.isclose(*[_plain(x, "np.isclose") for x in (a, b, rtol, atol)], equal_nan)
+    except ConcretizationError:
+        near = ew.less_equal(np.absolute(np.subtract(a, b)), lift(atol) + lift(rtol) * np.absolute(b))
+        close = ew.logical_or(ew.logical_and(near, np.isfinite(b)), ew.equal(a, b))
+        return ew.logical_or(close, ew.logical_and(np.isnan(a), np.isnan(b))) if equal_nan else close
+
+
 def _of_numbers(function):
     def rule(*args, **kwargs):
         what = f"np.{function.__name__}"
@@ -97,7 +108,7 @@ def _of_numbers(function):
 
 
 for _function in (
-        np.nonzero, np.flatnonzero, np.argwhere, np.argpartition, np.lexsort, np.isclose,
+        np.nonzero, np.flatnonzero, np.argwhere, np.argpartition, np.lexsort,
         np.allclose, np.array_equal, np.array_equiv, np.isneginf, np.isposinf, np.nanargmax, np.nanargmin, np.isin, np.tril_indices_from,
         np.triu_indices_from, np.diag_indices_from, np.unravel_index, np.ravel_multi_index, np.ix_):
     _of_numbers(_function)

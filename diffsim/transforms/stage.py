@@ -91,7 +91,7 @@ def trace(f, avals, verb="make_graph", hoist=False, lines=False, keep=np.copy, w
     keep : callable
         ``keep(array)`` gives a copy of a large constant array.
     weak : sequence of bool
-        Which inputs are numbers of Python's, and take the dtype of what they are combined with; none by default.
+        Which inputs are numbers of Python's, and take the dtype of what they are combined with.  Without it there are none at all.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def trace(f, avals, verb="make_graph", hoist=False, lines=False, keep=np.copy, w
     """
     level = GraphTrace(verb, hoist, lines, keep)
     inputs = [Var(a) for a in avals]
-    if any(weak):
+    if weak:
         level.weak = PythonNumbers(v for v, on in zip(inputs, weak, strict=True) if on)
     try:
         outputs = [level.atom(x) for x in f(*[wrap(level, v.aval, v) for v in inputs])]

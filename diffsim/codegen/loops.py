@@ -162,7 +162,7 @@ SYMBOLS = {                                                                     
 @functools.cache
 def _announce():
     """Say, once a process, why the first solve on a machine takes seconds."""
-    print("diffsim: compiling stepping loops for this machine, once for each family of methods (about 10 s)", file=sys.stderr, flush=True)
+    print("diffsim: compiling stepping loops for this machine, once for each family of methods (10 to 30 s)", file=sys.stderr, flush=True)
 
 
 class Loop:
